@@ -1,0 +1,16 @@
+//! The words of tenancy: ids, names, statuses, secrets and the clock. No I/O and no domain.
+//!
+//! Everything here is validated once, at the edge, and then carried as a type: there is no way back
+//! from a [`Slug`] to an unchecked string that could end up in SQL.
+
+mod clock;
+mod ids;
+mod names;
+mod secret;
+mod tenant;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use ids::{ApiKeyId, IdError, RequestId, TenantId};
+pub use names::{NameError, RoleName, SchemaName, Slug, quote_identifier, quote_literal};
+pub use secret::{MintedToken, PresentedToken, TokenError, TokenHash, TokenKind};
+pub use tenant::{Generation, TenantStatus, UnknownStatus};
