@@ -57,12 +57,13 @@ impl Slug {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl FromStr for Slug {
-    type Err = NameError;
+    /// Takes a slug as the registry stores it: a label may have been reserved after it was given away.
+    pub fn from_registry(text: &str) -> Result<Self, NameError> {
+        Self::checked(text).map(|text| Self(text.into()))
+    }
 
-    fn from_str(text: &str) -> Result<Self, NameError> {
+    fn checked(text: &str) -> Result<&str, NameError> {
         let bytes = text.as_bytes();
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
         let fine = bytes.len() <= 63
@@ -72,6 +73,15 @@ impl FromStr for Slug {
         if !fine {
             return Err(NameError::InvalidSlug(text.chars().take(80).collect()));
         }
+        Ok(text)
+    }
+}
+
+impl FromStr for Slug {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let text = Self::checked(text)?;
         if RESERVED.binary_search(&text).is_ok() {
             return Err(NameError::Reserved(text.to_owned()));
         }

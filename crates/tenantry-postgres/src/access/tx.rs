@@ -1,0 +1,437 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use crate::config::AccessMode;
+use crate::error::DbError;
+use crate::registry::{Tenant, TenantContext};
+use crate::statement::{Statement, qualify};
+
+use super::connection::{Connection, Way, begin_scoped, bind_session};
+use super::pool::{Permits, Pool};
+
+/// Appends an audit event of the current tenant; the tenant is the role's, not a parameter.
+static AUDIT: Statement = Statement::new(
+    "AUDIT",
+    "INSERT INTO audit.events (actor_kind, actor, action, target, request_id, client_ip, details) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::JSONB],
+);
+
+/// How far a transaction reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Single,
+    ReadWrite,
+    ReadOnly,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing sent.
+    Fresh,
+    /// A transaction block is open on the server.
+    Open,
+    /// A statement failed; only a rollback is left.
+    Failed,
+    /// Nothing more can be sent.
+    Done,
+    /// The connection is gone; what became of the transaction is not known.
+    Lost,
+}
+
+/// A transaction that sees one tenant's data.
+///
+/// Only a [`TenantContext`] opens it. Dropped without [`commit`](Self::commit) it is rolled back; dropped
+/// while a statement runs (a cancelled request) the statement is cancelled and the connection closed.
+#[derive(Debug)]
+pub struct TenantTx {
+    pool: Arc<Pool>,
+    context: TenantContext,
+    tenant: Arc<Tenant>,
+    connection: Option<Box<Connection>>,
+    permits: Option<Permits>,
+    extent: Extent,
+    phase: Phase,
+    in_flight: bool,
+}
+
+enum Answer {
+    Rows(Vec<Row>),
+    Count(u64),
+}
+
+#[derive(Clone, Copy)]
+enum Want {
+    Rows,
+    Count,
+}
+
+impl TenantTx {
+    pub(super) async fn open(pool: &Arc<Pool>, context: &TenantContext, extent: Extent) -> Result<Self, DbError> {
+        #[cfg(feature = "negative-controls")]
+        let check = pool.config.defences.context_check;
+        #[cfg(not(feature = "negative-controls"))]
+        let check = true;
+        let tenant = if check { pool.registry.still_served(context).await? } else { Arc::clone(context.tenant_arc()) };
+        let (connection, permits) = pool.checkout(&tenant).await?;
+        Ok(Self {
+            pool: Arc::clone(pool),
+            context: context.clone(),
+            tenant,
+            connection: Some(connection),
+            permits: Some(permits),
+            extent,
+            phase: Phase::Fresh,
+            in_flight: false,
+        })
+    }
+
+    /// The context this was opened with.
+    #[must_use]
+    pub fn context(&self) -> &TenantContext {
+        &self.context
+    }
+
+    /// Runs a statement for its rows.
+    ///
+    /// # Errors
+    /// [`DbError`]; after one, only [`rollback`](Self::rollback) is left.
+    pub async fn query(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
+        match self.run(statement, params, Want::Rows).await? {
+            Answer::Rows(rows) => Ok(rows),
+            Answer::Count(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Runs a statement that gives one row or none.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query), and [`DbError::Misuse`] for more than one row.
+    pub async fn query_opt(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, DbError> {
+        let mut rows = self.query(statement, params).await?;
+        if rows.len() > 1 {
+            return Err(DbError::Misuse("a statement for one row gave several"));
+        }
+        Ok(rows.pop())
+    }
+
+    /// Runs a statement that gives exactly one row.
+    ///
+    /// # Errors
+    /// As [`query_opt`](Self::query_opt), and [`DbError::Misuse`] for none.
+    pub async fn query_one(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Row, DbError> {
+        self.query_opt(statement, params).await?.ok_or(DbError::Misuse("a statement for one row gave none"))
+    }
+
+    /// Runs a statement for the number of rows it changed.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn execute(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<u64, DbError> {
+        match self.run(statement, params, Want::Count).await? {
+            Answer::Count(count) => Ok(count),
+            Answer::Rows(rows) => Ok(rows.len() as u64),
+        }
+    }
+
+    /// Appends an audit event in this transaction: who (from the context), what, on what.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn audit(&mut self, action: &str, target: &str, details: Value) -> Result<(), DbError> {
+        let actor = self.context.actor();
+        self.execute(&AUDIT, &[&actor.kind, &actor.name, &action, &target, &actor.request_id, &actor.client_ip, &details]).await?;
+        Ok(())
+    }
+
+    /// Runs SQL that was not vetted, for its rows. The session counts as tainted from here: the scope is set
+    /// again before each further statement, and everything the session holds is discarded before another tenant gets it.
+    ///
+    /// The role limits what the text can reach, but the text may leave that role: PostgreSQL lets a session go back to
+    /// its login. Never pass a user's text; a tenant that runs its own SQL needs a dedicated cell.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); [`DbError::Misuse`] through a pooler, whose sessions are not ours to clean.
+    pub async fn raw(&mut self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, DbError> {
+        if self.pool.config.mode == AccessMode::Pooler {
+            return Err(DbError::Misuse("unvetted SQL needs a connection of our own"));
+        }
+        self.ready()?;
+        let text = qualify(sql, &self.tenant.schema);
+        self.connection_mut().tainted = true;
+        let prelude = self.prelude();
+        self.in_flight = true;
+        let connection = self.connection_ref();
+        let send = connection.client.query_typed(&text, params);
+        let result = pipeline(&connection.client, &prelude, send, None).await;
+        self.in_flight = false;
+        self.settle(result)
+    }
+
+    async fn run(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)], want: Want) -> Result<Answer, DbError> {
+        self.ready()?;
+        if params.len() != statement.params().len() {
+            return Err(DbError::Misuse("a statement got another number of parameters than it declares"));
+        }
+        let (pool, tenant) = (Arc::clone(&self.pool), Arc::clone(&self.tenant));
+        let way = self.connection_mut().way(statement, &tenant, &pool.config);
+        let prelude = self.prelude();
+        let postlude = (self.extent == Extent::Single && pool.config.mode == AccessMode::Pooler).then_some("COMMIT");
+        self.in_flight = true;
+        let result = match way {
+            Way::Prepared(prepared) => {
+                let client = &self.connection_ref().client;
+                let send = send_prepared(client, &prepared, params, want);
+                pipeline(client, &prelude, send, postlude).await
+            }
+            Way::Prepare(text) => {
+                let client = &self.connection_ref().client;
+                // The scope goes first and alone: a statement is prepared with the rights of its tenant.
+                let prepare = client.prepare_typed(&text, statement.params());
+                match pipeline(client, &prelude, prepare, None).await {
+                    Ok(prepared) => {
+                        let result = send_prepared(client, &prepared, params, want).await.map_err(DbError::from);
+                        self.connection_mut().keep(statement, &tenant, prepared);
+                        result
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Way::Typed(text) => {
+                let client = &self.connection_ref().client;
+                let typed: Vec<(&(dyn ToSql + Sync), Type)> =
+                    params.iter().copied().zip(statement.params().iter().cloned()).collect();
+                let send = send_typed(client, &text, &typed, want);
+                pipeline(client, &prelude, send, postlude).await
+            }
+        };
+        self.in_flight = false;
+        self.settle(result)
+    }
+
+    /// The messages that must go ahead of the next statement.
+    fn prelude(&mut self) -> Vec<String> {
+        let (config, tenant) = (&self.pool.config, &self.tenant);
+        let mut messages = Vec::new();
+        let fresh = self.phase == Phase::Fresh;
+        if config.mode == AccessMode::Pooler {
+            if fresh {
+                messages.push(begin_scoped(tenant, config, self.extent == Extent::ReadOnly));
+            }
+            return messages;
+        }
+        let connection = self.connection.as_ref();
+        let (bound, tainted) = connection.map_or((None, false), |c| (c.bound, c.tainted));
+        if bound != Some(tenant.id) || (tainted && self.phase == Phase::Fresh) {
+            let bind = bind_session(tenant, config);
+            if !bind.is_empty() {
+                messages.push(bind);
+            }
+        } else if tainted && !tenant.dedicated {
+            messages.push(format!("SET ROLE {}", tenant.role().quoted()));
+        }
+        if fresh {
+            match self.extent {
+                Extent::Single => {}
+                Extent::ReadWrite => messages.push("BEGIN".to_owned()),
+                Extent::ReadOnly => messages.push("BEGIN READ ONLY".to_owned()),
+            }
+        }
+        messages
+    }
+
+    fn ready(&self) -> Result<(), DbError> {
+        match self.phase {
+            Phase::Fresh | Phase::Open => Ok(()),
+            Phase::Failed => Err(DbError::Misuse("a statement failed before; roll back")),
+            Phase::Done => Err(DbError::Misuse("one statement only: use a transaction for more")),
+            Phase::Lost => Err(DbError::Unavailable("the connection was lost".into())),
+        }
+    }
+
+    fn settle<T>(&mut self, result: Result<T, DbError>) -> Result<T, DbError> {
+        let (id, single) = (self.tenant.id, self.extent == Extent::Single);
+        match &result {
+            Ok(_) => {
+                let connection = self.connection_mut();
+                connection.bound = Some(id);
+                connection.touched.insert(id);
+                self.phase = if single { Phase::Done } else { Phase::Open };
+            }
+            Err(error) => {
+                // Whether the scope or the statement failed cannot always be told: bind again next time.
+                let connection = self.connection_mut();
+                connection.bound = None;
+                if error.breaks_connection() {
+                    if let Some(connection) = self.connection.take() {
+                        self.pool.discard(connection);
+                    }
+                    self.phase = Phase::Lost;
+                } else {
+                    self.phase = Phase::Failed;
+                }
+            }
+        }
+        result
+    }
+
+    /// Makes the transaction's changes last.
+    ///
+    /// # Errors
+    /// [`DbError`]. When the connection is lost here, whether the changes lasted is not known.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        match self.phase {
+            Phase::Open => self.finish("COMMIT").await,
+            Phase::Failed => Err(DbError::Misuse("a statement failed before; the transaction was rolled back")),
+            Phase::Lost => Err(DbError::Unavailable("the connection was lost".into())),
+            Phase::Fresh | Phase::Done => Ok(()),
+        }
+    }
+
+    /// Undoes the transaction's changes. Dropping does the same, later.
+    ///
+    /// # Errors
+    /// [`DbError`] when the connection is lost; the changes are undone all the same.
+    pub async fn rollback(mut self) -> Result<(), DbError> {
+        match self.phase {
+            Phase::Open | Phase::Failed if self.extent != Extent::Single => self.finish("ROLLBACK").await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn finish(&mut self, with: &'static str) -> Result<(), DbError> {
+        self.in_flight = true;
+        let result = self.connection_ref().client.batch_execute(with).await.map_err(DbError::from);
+        self.in_flight = false;
+        self.phase = Phase::Done;
+        if result.is_err() {
+            // A failed COMMIT (a deferred constraint) has rolled back; after a lost connection nothing is known.
+            if let Some(connection) = self.connection.take() {
+                self.pool.discard(connection);
+            }
+        }
+        result
+    }
+
+    fn connection_ref(&self) -> &Connection {
+        self.connection.as_deref().expect("a transaction has its connection until it is done")
+    }
+
+    fn connection_mut(&mut self) -> &mut Connection {
+        self.connection.as_deref_mut().expect("a transaction has its connection until it is done")
+    }
+}
+
+impl Drop for TenantTx {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let pool = Arc::clone(&self.pool);
+        let permits = self.permits.take();
+        if self.in_flight {
+            let token = connection.client.cancel_token();
+            pool.discard(connection);
+            spawn(async move { pool.cancel(token).await });
+            return;
+        }
+        let open = self.extent != Extent::Single && matches!(self.phase, Phase::Open | Phase::Failed);
+        if !open && !connection.tainted {
+            pool.put_back(connection);
+            return;
+        }
+        spawn(async move {
+            let _permits = permits;
+            let cleaned = clean(&mut connection, open, &pool).await;
+            if cleaned.is_ok() {
+                pool.put_back(connection);
+            } else {
+                pool.discard(connection);
+            }
+        });
+    }
+}
+
+/// Without a runtime nothing can be awaited: the future is dropped, and its connection with it.
+fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(future);
+    }
+}
+
+async fn clean(connection: &mut Connection, open: bool, pool: &Pool) -> Result<(), tokio_postgres::Error> {
+    if open {
+        connection.client.batch_execute("ROLLBACK").await?;
+    }
+    #[cfg(feature = "negative-controls")]
+    let reset = pool.config.defences.reset;
+    #[cfg(not(feature = "negative-controls"))]
+    let reset = true;
+    let _ = pool;
+    if connection.tainted && reset {
+        connection.forget_statements();
+        connection.bound = None;
+        connection.client.batch_execute("DISCARD ALL").await?;
+        connection.tainted = false;
+    }
+    Ok(())
+}
+
+/// Sends the prelude, the statement and the postlude at once and awaits all of them: one round trip. The first
+/// error counts, because a later message may well answer OK to a transaction that is lost.
+async fn pipeline<T>(
+    client: &Client,
+    prelude: &[String],
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    postlude: Option<&'static str>,
+) -> Result<T, DbError> {
+    let batch = |sql: Option<&str>| {
+        let sql = sql.map(str::to_owned);
+        async move {
+            match sql {
+                Some(sql) => client.batch_execute(&sql).await,
+                None => Ok(()),
+            }
+        }
+    };
+    if prelude.is_empty() && postlude.is_none() {
+        return statement.await.map_err(DbError::from);
+    }
+    let (first, second, answer, last) = tokio::join!(
+        biased;
+        batch(prelude.first().map(String::as_str)),
+        batch(prelude.get(1).map(String::as_str)),
+        statement,
+        batch(postlude),
+    );
+    first?;
+    second?;
+    let answer = answer?;
+    last?;
+    Ok(answer)
+}
+
+async fn send_prepared(
+    client: &Client,
+    prepared: &tokio_postgres::Statement,
+    params: &[&(dyn ToSql + Sync)],
+    want: Want,
+) -> Result<Answer, tokio_postgres::Error> {
+    match want {
+        Want::Rows => client.query(prepared, params).await.map(Answer::Rows),
+        Want::Count => client.execute(prepared, params).await.map(Answer::Count),
+    }
+}
+
+async fn send_typed(
+    client: &Client,
+    sql: &str,
+    params: &[(&(dyn ToSql + Sync), Type)],
+    want: Want,
+) -> Result<Answer, tokio_postgres::Error> {
+    match want {
+        Want::Rows => client.query_typed(sql, params).await.map(Answer::Rows),
+        Want::Count => client.execute_typed(sql, params).await.map(Answer::Count),
+    }
+}

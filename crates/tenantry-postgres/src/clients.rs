@@ -1,0 +1,85 @@
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::config::DatabaseConfig;
+use crate::connect::connect;
+use crate::error::{DbError, Exhausted};
+
+const WAIT: Duration = Duration::from_secs(10);
+
+/// A few connections of one of our own roles (not a tenant's), lent one at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: DatabaseConfig,
+    role: &'static str,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Client>>,
+}
+
+impl Clients {
+    pub(crate) fn new(config: DatabaseConfig, role: &'static str, connections: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(connections.max(1)));
+        Self { inner: Arc::new(Inner { config, role, permits, idle: Mutex::default() }) }
+    }
+
+    pub(crate) async fn get(&self) -> Result<Lent, DbError> {
+        let acquired = tokio::time::timeout(WAIT, Arc::clone(&self.inner.permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = acquired else {
+            return Err(DbError::Exhausted { limit: Exhausted::Process, waited: WAIT });
+        };
+        let idle = loop {
+            let next = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match next {
+                Some(client) if client.is_closed() => {}
+                other => break other,
+            }
+        };
+        let client = match idle {
+            Some(client) => client,
+            None => connect(&self.inner.config, self.inner.role).await?,
+        };
+        Ok(Lent { client: Some(client), pool: Arc::clone(&self.inner), _permit: permit })
+    }
+}
+
+/// A lent connection. It goes back only through [`Lent::give_back`]; dropped in the middle of
+/// something (an error, a cancelled future) it is closed, and the server rolls back.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    client: Option<Client>,
+    pool: Arc<Inner>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    pub(crate) fn give_back(mut self) {
+        if let Some(client) = self.client.take() {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        self.client.as_ref().expect("the client is there until it is given back")
+    }
+}
+
+/// A parameter and its type, for statements that are sent whole.
+pub(crate) type Typed<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Names a parameter's type.
+pub(crate) fn typed<'a>(value: &'a (dyn ToSql + Sync), ty: Type) -> Typed<'a> {
+    (value, ty)
+}

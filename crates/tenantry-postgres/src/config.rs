@@ -1,0 +1,190 @@
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
+
+/// The installation's secret. The passwords of all login roles are derived from it, so that no
+/// password is stored and a new cell needs no distribution of one.
+#[derive(Clone)]
+pub struct ClusterSecret(SecretString);
+
+impl std::fmt::Debug for ClusterSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClusterSecret(..)")
+    }
+}
+
+impl ClusterSecret {
+    /// Takes a secret of at least 32 characters.
+    pub fn new(secret: SecretString) -> Result<Self, &'static str> {
+        if secret.expose_secret().len() < 32 {
+            return Err("the secret needs at least 32 characters");
+        }
+        Ok(Self(secret))
+    }
+
+    /// The password of a login role: HMAC-SHA-256 of the role's name.
+    pub(crate) fn password_of(&self, role: &str) -> SecretString {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes()).expect("an HMAC takes a key of any length");
+        mac.update(b"tenantry login password\0");
+        mac.update(role.as_bytes());
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()).into()
+    }
+}
+
+/// Where the database is. User and password are those of our own roles, never the URL's.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    pub(crate) postgres: tokio_postgres::Config,
+    pub(crate) pooler: Option<tokio_postgres::Config>,
+    pub(crate) secret: ClusterSecret,
+    pub(crate) tls: bool,
+}
+
+impl DatabaseConfig {
+    /// Reads a `postgres://` URL or key-value string.
+    pub fn new(url: &str, secret: ClusterSecret) -> Result<Self, tokio_postgres::Error> {
+        let (postgres, tls) = parse(url)?;
+        Ok(Self { postgres, pooler: None, secret, tls })
+    }
+
+    /// Sends tenant traffic through a transaction-mode pooler; registry, listener and provisioning
+    /// stay on the direct address.
+    pub fn with_pooler(mut self, url: &str) -> Result<Self, tokio_postgres::Error> {
+        self.pooler = Some(parse(url)?.0);
+        Ok(self)
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.postgres.get_dbname().unwrap_or("postgres")
+    }
+
+    /// Host and port, for messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let host = match self.postgres.get_hosts().first() {
+            Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
+            Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
+            None => "localhost".into(),
+        };
+        format!("{host}:{}", self.postgres.get_ports().first().copied().unwrap_or(5432))
+    }
+}
+
+fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), tokio_postgres::Error> {
+    let mut config: tokio_postgres::Config = url.parse()?;
+    config.connect_timeout(Duration::from_secs(5)).application_name("tenantry").tcp_user_timeout(Duration::from_secs(20));
+    let tls = config.get_ssl_mode() != tokio_postgres::config::SslMode::Disable;
+    Ok((config, tls))
+}
+
+/// How connections are scoped to a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessMode {
+    /// Connections are ours: scope is kept for the session, tenants return to the connection that
+    /// served them last, statements are prepared.
+    #[default]
+    Direct,
+    /// A transaction-mode pooler stands between: scope lives inside each transaction, nothing is prepared.
+    Pooler,
+}
+
+/// Limits of the tenant connections of one process.
+#[derive(Debug, Clone)]
+pub struct AccessConfig {
+    /// Direct or through a pooler.
+    pub mode: AccessMode,
+    /// Connections of this process to tenant cells, all together.
+    pub max_connections: usize,
+    /// Connections to one cell.
+    pub cell_connections: usize,
+    /// Connections one tenant may hold at a time; below `cell_connections`, so that no tenant takes its whole cell.
+    pub tenant_connections: usize,
+    /// How long to wait for a connection before refusing.
+    pub acquire_timeout: Duration,
+    /// Time limit of a statement, kept by the server.
+    pub statement_timeout: Duration,
+    /// Time limit of waiting for a lock, kept by the server.
+    pub lock_timeout: Duration,
+    /// Prepared statements kept on one connection, over all its tenants.
+    pub statement_cache: usize,
+    /// Tenants a connection may serve before it is replaced, which bounds the backend's memory.
+    pub tenants_per_connection: usize,
+    /// What is switched off in a negative control; everything is on in a product build.
+    #[cfg(feature = "negative-controls")]
+    pub defences: Defences,
+}
+
+impl Default for AccessConfig {
+    fn default() -> Self {
+        Self {
+            mode: AccessMode::Direct,
+            max_connections: 64,
+            cell_connections: 4,
+            tenant_connections: 3,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
+            statement_cache: 1024,
+            tenants_per_connection: 400,
+            #[cfg(feature = "negative-controls")]
+            defences: Defences::default(),
+        }
+    }
+}
+
+/// Switches of negative controls: with one off, the isolation suite must fail. Exists only with the
+/// feature `negative-controls`, which no product build enables.
+#[cfg(feature = "negative-controls")]
+#[derive(Debug, Clone, Copy)]
+pub struct Defences {
+    /// Take the tenant's role.
+    pub role: bool,
+    /// Pin `search_path` and qualify names with the tenant's own schema.
+    pub path: bool,
+    /// Reset the session when a connection changes tenant.
+    pub reset: bool,
+    /// Check the context again when a connection is taken.
+    pub context_check: bool,
+}
+
+#[cfg(feature = "negative-controls")]
+impl Default for Defences {
+    fn default() -> Self {
+        Self { role: true, path: true, reset: true, context_check: true }
+    }
+}
+
+/// How the registry's cache stays true.
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// A cached entry older than this is not trusted while the listener is down.
+    pub stale_after: Duration,
+    /// How often the listener proves that it hears.
+    pub heartbeat: Duration,
+    /// Connections for registry reads and audit.
+    pub connections: usize,
+    /// Most entries kept of each kind.
+    pub capacity: usize,
+    /// Whether changes are listened for; off only in a negative control.
+    #[cfg(feature = "negative-controls")]
+    pub invalidate: bool,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            stale_after: Duration::from_millis(800),
+            heartbeat: Duration::from_millis(200),
+            connections: 4,
+            capacity: 100_000,
+            #[cfg(feature = "negative-controls")]
+            invalidate: true,
+        }
+    }
+}

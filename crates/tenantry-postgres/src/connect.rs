@@ -1,0 +1,87 @@
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::config::DatabaseConfig;
+use crate::error::DbError;
+
+/// The fixed login roles and groups. Cell logins are named by [`Logins::cell`].
+#[derive(Debug)]
+pub struct Logins;
+
+impl Logins {
+    /// Owns every object; nobody logs in as it.
+    pub const OWNER: &'static str = "tenantry_owner";
+    /// Provisions and migrates; may become the owner, is no superuser.
+    pub const MIGRATOR: &'static str = "tenantry_migrator";
+    /// Reads and writes the registry.
+    pub const CONTROL: &'static str = "tenantry_control";
+    /// Writes analytics.
+    pub const METER: &'static str = "tenantry_meter";
+    /// Reads across tenants, audited.
+    pub const AUDITOR: &'static str = "tenantry_auditor";
+    /// The group of all tenants' roles.
+    pub const TENANT_GROUP: &'static str = "tenantry_tenant";
+
+    /// The login of a cell of an installation.
+    #[must_use]
+    pub fn cell(installation: &str, number: i32) -> String {
+        format!("tenantry_cell_{installation}_{number}")
+    }
+}
+
+/// Connects as one of our roles. The connection's task ends when the client is dropped.
+pub(crate) async fn connect(config: &DatabaseConfig, role: &str) -> Result<Client, DbError> {
+    connect_with(config, &config.postgres, role, |_| {}).await
+}
+
+/// Connects a cell's login, through the pooler where there is one.
+pub(crate) async fn connect_cell(config: &DatabaseConfig, role: &str) -> Result<Client, DbError> {
+    connect_with(config, config.pooler.as_ref().unwrap_or(&config.postgres), role, |_| {}).await
+}
+
+/// Connects and hands every asynchronous message (notifications, notices) to `on_message`.
+pub(crate) async fn connect_with(
+    config: &DatabaseConfig,
+    base: &tokio_postgres::Config,
+    role: &str,
+    on_message: impl FnMut(AsyncMessage) + Send + 'static,
+) -> Result<Client, DbError> {
+    let mut base = base.clone();
+    base.user(role).password(config.secret.password_of(role).expose_secret());
+    if config.tls {
+        let (client, connection) = base.connect(rustls_connector()?).await?;
+        drive(connection, on_message);
+        Ok(client)
+    } else {
+        let (client, connection) = base.connect(NoTls).await?;
+        drive(connection, on_message);
+        Ok(client)
+    }
+}
+
+pub(crate) fn rustls_connector() -> Result<MakeRustlsConnect, DbError> {
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|b| b.with_platform_verifier())
+        .map_err(|e| DbError::Unavailable(format!("TLS cannot be set up: {e}")))?
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut on_message: impl FnMut(AsyncMessage) + Send + 'static)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        // A connection's end shows in every call of its client, so it is not reported twice.
+        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            on_message(message);
+        }
+    });
+}

@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use tenantry_core::{NameError, TenantStatus};
+use tokio_postgres::error::SqlState;
+
+/// Which limit was reached when no connection could be had in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exhausted {
+    /// The tenant's own share of its cell.
+    Tenant,
+    /// The cell's connections.
+    Cell,
+    /// All connections of this process.
+    Process,
+}
+
+impl Exhausted {
+    /// The limit's name in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "the tenant's share",
+            Self::Cell => "the cell",
+            Self::Process => "the process",
+        }
+    }
+}
+
+/// What went wrong between here and the database.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// No connection became free in time.
+    #[error("no database connection became free within {waited:?}: {} is at its limit", limit.as_str())]
+    Exhausted {
+        /// The limit that held.
+        limit: Exhausted,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The statement ran past `statement_timeout` and was stopped by the server.
+    #[error("the statement ran past its time limit and was stopped")]
+    Timeout(#[source] tokio_postgres::Error),
+    /// A lock could not be had within `lock_timeout`, or a deadlock was broken.
+    #[error("a lock could not be had in time")]
+    LockTimeout(#[source] tokio_postgres::Error),
+    /// The server cannot be reached, is starting, stopping, or dropped the connection.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// The role or row level security refused (SQLSTATE 42501).
+    #[error("the database refused access")]
+    Refused(#[source] tokio_postgres::Error),
+    /// The context was good once, but the tenant is not served any more.
+    #[error("the tenant is not served any more")]
+    ContextExpired,
+    /// The transaction was used against its contract; a bug in the caller.
+    #[error("misuse of a tenant transaction: {0}")]
+    Misuse(&'static str),
+    /// Any other error of a statement.
+    #[error("the statement failed: {}", describe(.0))]
+    Query(#[source] tokio_postgres::Error),
+}
+
+fn describe(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{} ({})", db.message(), db.code().code()))
+}
+
+impl DbError {
+    /// The SQLSTATE, where the server gave one.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.database().and_then(|e| e.code()).map(SqlState::code)
+    }
+
+    /// The violated constraint's name.
+    #[must_use]
+    pub fn constraint(&self) -> Option<&str> {
+        self.database().and_then(|e| e.as_db_error()).and_then(|e| e.constraint())
+    }
+
+    /// Whether a unique key already has the value.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        self.sqlstate() == Some(SqlState::UNIQUE_VIOLATION.code())
+    }
+
+    /// Whether a referenced row does not exist, or is still referenced.
+    #[must_use]
+    pub fn is_foreign_key_violation(&self) -> bool {
+        self.sqlstate() == Some(SqlState::FOREIGN_KEY_VIOLATION.code())
+    }
+
+    fn database(&self) -> Option<&tokio_postgres::Error> {
+        match self {
+            Self::Timeout(e) | Self::LockTimeout(e) | Self::Refused(e) | Self::Query(e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection can no longer be used after this error.
+    pub(crate) fn breaks_connection(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(code) = error.code() else {
+            let connection_lost = error.is_closed() || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>());
+            return if connection_lost { Self::Unavailable(error.to_string()) } else { Self::Query(error) };
+        };
+        match code.code() {
+            "57014" => Self::Timeout(error),
+            "55P03" | "40P01" => Self::LockTimeout(error),
+            "42501" => Self::Refused(error),
+            // admin shutdown, crash shutdown, cannot connect now, idle session, too many connections, and all of class 08
+            "57P01" | "57P02" | "57P03" | "57P05" | "53300" => Self::Unavailable(describe(&error)),
+            c if c.starts_with("08") => Self::Unavailable(describe(&error)),
+            _ => Self::Query(error),
+        }
+    }
+}
+
+/// Why a request gets no tenant context.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Key or token are unknown, expired, revoked or forged; deliberately one answer for all.
+    #[error("the credential is not valid")]
+    InvalidCredential,
+    /// The credential is good but names a tenant that does not exist.
+    #[error("tenant `{slug}` does not exist")]
+    UnknownTenant {
+        /// As presented.
+        slug: String,
+    },
+    /// The tenant is suspended or deleted.
+    #[error("tenant `{slug}` is {status}")]
+    Inactive {
+        /// The tenant's slug.
+        slug: String,
+        /// Why it is not served.
+        status: TenantStatus,
+    },
+    /// Header, host or token name a tenant that the credential is not for.
+    #[error("the credential is not for `{presented}`")]
+    Mismatch {
+        /// What was named.
+        presented: String,
+    },
+    /// The registry's changes cannot be heard and the database cannot be asked: refuse, do not guess.
+    #[error("the registry cannot be read: {0}")]
+    Stale(String),
+}
+
+/// Why a change of the fleet was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// A name that cannot be a tenant's.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The slug (or its schema) is taken.
+    #[error("tenant `{0}` exists already")]
+    SlugTaken(String),
+    /// A custom host belongs to another tenant.
+    #[error("domain `{0}` belongs to another tenant")]
+    DomainTaken(String),
+    /// No such tenant.
+    #[error("tenant `{0}` does not exist")]
+    NotFound(String),
+    /// No such plan.
+    #[error("plan `{0}` does not exist")]
+    UnknownPlan(String),
+    /// No such key.
+    #[error("API key `{0}` does not exist")]
+    UnknownKey(String),
+    /// The lifecycle has no such step.
+    #[error("tenant `{slug}` is {from} and cannot become {to}")]
+    Transition {
+        /// The tenant.
+        slug: String,
+        /// Its status.
+        from: TenantStatus,
+        /// The status asked for.
+        to: TenantStatus,
+    },
+    /// A purge before deletion, or before the grace period has passed.
+    #[error("tenant `{slug}` cannot be purged: {reason}")]
+    NotPurgeable {
+        /// The tenant.
+        slug: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// A value that the registry refuses.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl From<tokio_postgres::Error> for ProvisionError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error.into())
+    }
+}

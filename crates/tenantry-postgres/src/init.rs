@@ -1,0 +1,192 @@
+//! Prepares a database: roles, privileges, registry and analytics. Repeatable: a second run heals and changes nothing else.
+
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
+use tenantry_core::{quote_identifier, quote_literal};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, NoTls};
+
+use crate::clients::typed;
+use crate::config::DatabaseConfig;
+use crate::connect::{Logins, rustls_connector};
+use crate::error::DbError;
+
+struct Baseline {
+    scope: &'static str,
+    version: i32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const BASELINES: &[Baseline] = &[
+    Baseline { scope: "registry", version: 1, name: "baseline", sql: include_str!("../../../migrations/registry/0001_baseline.sql") },
+    Baseline { scope: "analytics", version: 1, name: "baseline", sql: include_str!("../../../migrations/analytics/0001_baseline.sql") },
+];
+
+/// What PUBLIC may not call: with these, one injected statement could change its role and read on within itself,
+/// talk to other sessions, or keep something outside every tenant's schema. Superusers are not concerned.
+const FORBIDDEN_FUNCTIONS: &[&str] = &[
+    "set_config", "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema",
+    "table_to_xml", "table_to_xmlschema", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xmlschema", "database_to_xml_and_xmlschema", "ts_stat", "ts_rewrite",
+    "lo_create", "lo_creat", "lo_from_bytea", "lo_put", "lo_get", "lo_open", "lo_import", "lo_export", "lo_unlink", "lowrite", "loread",
+    "pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared", "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared", "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared", "pg_notify", "pg_export_snapshot",
+    "pg_terminate_backend", "pg_cancel_backend", "pg_log_backend_memory_contexts", "pg_sleep", "pg_sleep_for", "pg_sleep_until",
+];
+
+/// What [`initialise`] did.
+#[derive(Debug, Clone, Default)]
+pub struct InitReport {
+    /// Roles that did not exist before.
+    pub roles_created: Vec<String>,
+    /// Migrations applied now.
+    pub migrations_applied: Vec<String>,
+    /// What could not be secured, and why.
+    pub warnings: Vec<String>,
+}
+
+/// What a set of applied versions lacks for this program.
+pub(crate) fn missing(versions: &BTreeMap<String, i32>) -> impl Iterator<Item = String> {
+    BASELINES
+        .iter()
+        .filter(|b| versions.get(b.scope).copied().unwrap_or(0) < b.version)
+        .map(|b| format!("{} {:04}_{}", b.scope, b.version, b.name))
+}
+
+/// Prepares the database that `admin_url` names, with that URL's user: a superuser, or a role with CREATEROLE
+/// that owns the database. It is needed here only, never at run time.
+///
+/// # Errors
+/// [`DbError`] when the server is away or the user may not.
+pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<InitReport, DbError> {
+    let config: tokio_postgres::Config = admin_url.parse().map_err(DbError::from)?;
+    let client = open(&config).await?;
+    let mut report = InitReport::default();
+    // Two at once: the second waits here and then finds everything done.
+    client.batch_execute("SELECT pg_advisory_lock(7468657461)").await?;
+    let version: i32 = one(&client, "SELECT current_setting('server_version_num')::int").await?;
+    let superuser: bool = one(&client, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user").await?;
+    roles(&client, database, version, superuser, &mut report).await?;
+    privileges(&client, superuser, &mut report).await?;
+    for baseline in BASELINES {
+        apply(&client, baseline, &mut report).await?;
+    }
+    client.batch_execute("SET ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); RESET ROLE").await?;
+    Ok(report)
+}
+
+async fn open(config: &tokio_postgres::Config) -> Result<Client, DbError> {
+    if config.get_ssl_mode() == tokio_postgres::config::SslMode::Disable {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        return Ok(client);
+    }
+    let (client, connection) = config.connect(rustls_connector()?).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql: &str) -> Result<T, DbError> {
+    let rows = client.query_typed(sql, &[]).await?;
+    rows.first().map(|row| row.get(0)).ok_or(DbError::Misuse("a statement for one row gave none"))
+}
+
+async fn roles(client: &Client, database: &DatabaseConfig, version: i32, superuser: bool, report: &mut InitReport) -> Result<(), DbError> {
+    let groups = [Logins::OWNER, Logins::METER, Logins::AUDITOR, Logins::TENANT_GROUP];
+    let logins = [(Logins::MIGRATOR, "CREATEROLE"), (Logins::CONTROL, "NOCREATEROLE")];
+    for role in groups {
+        ensure_role(client, role, "NOLOGIN NOINHERIT NOCREATEROLE NOCREATEDB", report).await?;
+    }
+    for (role, rights) in logins {
+        let password = quote_literal(database.secret.password_of(role).expose_secret());
+        let options = format!("LOGIN INHERIT {rights} NOCREATEDB PASSWORD {password}");
+        ensure_role(client, role, &options, report).await?;
+    }
+    if version >= 160_000 {
+        client.batch_execute("GRANT tenantry_owner TO tenantry_migrator WITH INHERIT TRUE, SET TRUE; \
+             GRANT tenantry_tenant TO tenantry_migrator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE").await?;
+    } else {
+        client.batch_execute("GRANT tenantry_owner TO tenantry_migrator").await?;
+    }
+    if !superuser {
+        client.batch_execute("GRANT tenantry_owner TO CURRENT_USER").await?;
+    }
+    Ok(())
+}
+
+async fn ensure_role(client: &Client, role: &str, options: &str, report: &mut InitReport) -> Result<(), DbError> {
+    let exists = !client.query_typed("SELECT 1 FROM pg_roles WHERE rolname = $1", &[typed(&role, Type::TEXT)]).await?.is_empty();
+    let verb = if exists { "ALTER" } else { "CREATE" };
+    client.batch_execute(&format!("{verb} ROLE {} {options}", quote_identifier(role))).await?;
+    if !exists {
+        report.roles_created.push(role.to_owned());
+    }
+    Ok(())
+}
+
+async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -> Result<(), DbError> {
+    let database: String = one(client, "SELECT current_database()::text").await?;
+    let database = quote_identifier(&database);
+    client
+        .batch_execute(&format!(
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC; \
+             GRANT CREATE, CONNECT ON DATABASE {database} TO tenantry_owner WITH GRANT OPTION; \
+             GRANT CONNECT ON DATABASE {database} TO tenantry_migrator, tenantry_control, tenantry_meter, tenantry_auditor; \
+             REVOKE ALL ON SCHEMA public FROM PUBLIC; \
+             GRANT USAGE, CREATE ON SCHEMA public TO tenantry_owner"
+        ))
+        .await?;
+    if !superuser {
+        report.warnings.push(
+            "not a superuser: PUBLIC keeps EXECUTE on server functions such as set_config and lo_create; run `tenantry init` once as superuser to withdraw it"
+                .into(),
+        );
+        return Ok(());
+    }
+    let names: Vec<String> = FORBIDDEN_FUNCTIONS.iter().map(|f| quote_literal(f)).collect();
+    client
+        .batch_execute(&format!(
+            "DO $$ DECLARE f regprocedure; BEGIN \
+               FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname IN ({}) LOOP \
+                 EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f); \
+                 EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tenantry_owner, tenantry_migrator, tenantry_control', f); \
+               END LOOP; END $$; \
+             REVOKE UPDATE ON pg_catalog.pg_settings FROM PUBLIC; \
+             REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC; \
+             GRANT USAGE ON LANGUAGE plpgsql TO tenantry_owner",
+            names.join(", ")
+        ))
+        .await?;
+    Ok(())
+}
+
+async fn apply(client: &Client, baseline: &Baseline, report: &mut InitReport) -> Result<(), DbError> {
+    let ledger: bool = one(client, "SELECT to_regclass('public.schema_migrations') IS NOT NULL").await?;
+    if ledger {
+        let done = client
+            .query_typed(
+                "SELECT 1 FROM public.schema_migrations WHERE scope = $1 AND version = $2",
+                &[typed(&baseline.scope, Type::TEXT), typed(&baseline.version, Type::INT4)],
+            )
+            .await?;
+        if !done.is_empty() {
+            return Ok(());
+        }
+    }
+    let checksum: String = Sha256::digest(baseline.sql.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+    client
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL ROLE tenantry_owner; SET LOCAL search_path = pg_catalog, pg_temp; {}; \
+             INSERT INTO public.schema_migrations (scope, version, name, checksum) VALUES ({}, {}, {}, decode('{checksum}', 'hex')); COMMIT",
+            baseline.sql,
+            quote_literal(baseline.scope),
+            baseline.version,
+            quote_literal(baseline.name),
+        ))
+        .await?;
+    report.migrations_applied.push(format!("{} {:04}_{}", baseline.scope, baseline.version, baseline.name));
+    Ok(())
+}

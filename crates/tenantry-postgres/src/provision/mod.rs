@@ -1,0 +1,267 @@
+//! The life of tenants: created whole or not at all, suspended, deleted with grace, purged; and their keys.
+
+mod create;
+mod keys;
+mod lifecycle;
+mod list;
+mod purge;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Serialize;
+use serde_json::Value;
+use tenantry_core::{ApiKeyId, Slug, TenantId, TenantStatus};
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use crate::clients::{Clients, typed};
+use crate::config::{ClusterSecret, DatabaseConfig};
+use crate::connect::Logins;
+use crate::error::{DbError, ProvisionError};
+use crate::registry::Actor;
+
+/// The tables a domain puts into each tenant's schema.
+#[derive(Debug, Clone)]
+pub struct TenantSchema {
+    /// The version that `sql` brings a new schema to.
+    pub version: i32,
+    /// DDL with the pseudo schema `tenant.`, run as the owner.
+    pub sql: String,
+    /// The tables the tenant's role may read and write. Named one by one: granting on all tables of a
+    /// schema reads the whole catalog.
+    pub tables: Vec<String>,
+}
+
+/// Changes the fleet. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Provisioner {
+    migrator: Clients,
+    control: Clients,
+    schema: Arc<TenantSchema>,
+    secret: ClusterSecret,
+    database: String,
+    cell_capacity: i32,
+}
+
+/// What a new tenant is to be.
+#[derive(Debug, Clone)]
+pub struct NewTenant {
+    /// Its public name.
+    pub slug: Slug,
+    /// Whom to write to.
+    pub admin_email: String,
+    /// Its plan.
+    pub plan_tier: String,
+    /// Its custom hosts.
+    pub allowed_domains: Vec<String>,
+    /// A cell and a login of its own.
+    pub dedicated: bool,
+}
+
+/// A key's secret; it is shown once and stored nowhere.
+#[derive(Debug)]
+pub struct CreatedKey {
+    /// The key.
+    pub info: ApiKeyInfo,
+    /// The whole token.
+    pub token: SecretString,
+}
+
+/// A tenant just created, with its first key.
+#[derive(Debug)]
+pub struct CreatedTenant {
+    /// The registry's row.
+    pub tenant: TenantRow,
+    /// Its first API key.
+    pub key: CreatedKey,
+}
+
+/// A tenant's row for operators.
+#[derive(Debug, Clone, Serialize)]
+pub struct TenantRow {
+    /// Id.
+    pub id: TenantId,
+    /// Public name.
+    pub slug: Slug,
+    /// Schema.
+    pub schema_name: String,
+    /// Status.
+    pub status: TenantStatus,
+    /// Plan.
+    pub plan_tier: String,
+    /// Contact.
+    pub admin_email: String,
+    /// Custom hosts.
+    pub allowed_domains: Vec<String>,
+    /// Overrides the plan where set.
+    pub max_agents: Option<i32>,
+    /// Overrides the plan where set.
+    pub max_tasks_per_month: Option<i32>,
+    /// Overrides the plan where set.
+    pub storage_limit_gb: Option<i32>,
+    /// The cell it is placed in.
+    pub cell: i32,
+    /// The cell's shard.
+    pub shard: String,
+    /// The placement's version.
+    pub generation: i64,
+    /// The migration its schema is at.
+    pub schema_version: i32,
+    /// Created.
+    pub created_at: DateTime<Utc>,
+    /// Last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Deleted.
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// An API key without its secret.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApiKeyInfo {
+    /// Id.
+    pub id: ApiKeyId,
+    /// Name.
+    pub name: String,
+    /// The public part of the token, to recognise it by.
+    pub lookup: String,
+    /// Limits of the key; empty is none.
+    pub scopes: Vec<String>,
+    /// Created.
+    pub created_at: DateTime<Utc>,
+    /// Not valid from then on.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Which tenants to list.
+#[derive(Debug, Clone, Default)]
+pub struct TenantFilter {
+    /// Only of this status.
+    pub status: Option<TenantStatus>,
+    /// Only on this plan.
+    pub plan_tier: Option<String>,
+    /// Slugs that begin so.
+    pub prefix: Option<String>,
+    /// Slugs after this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// What to change of a tenant; `None` keeps.
+#[derive(Debug, Clone, Default)]
+pub struct TenantPatch {
+    /// Plan.
+    pub plan_tier: Option<String>,
+    /// Contact.
+    pub admin_email: Option<String>,
+    /// Custom hosts, all of them.
+    pub allowed_domains: Option<Vec<String>>,
+    /// `Some(None)` goes back to the plan's value.
+    pub max_agents: Option<Option<i32>>,
+    /// As above.
+    pub max_tasks_per_month: Option<Option<i32>>,
+    /// As above.
+    pub storage_limit_gb: Option<Option<i32>>,
+}
+
+/// What a deletion did.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeleteOutcome {
+    /// The tenant.
+    pub tenant: TenantRow,
+    /// The first moment it may be purged.
+    pub purge_after: DateTime<Utc>,
+}
+
+impl Provisioner {
+    /// Opens nothing yet.
+    #[must_use]
+    pub fn new(database: &DatabaseConfig, schema: TenantSchema, cell_capacity: u16) -> Self {
+        Self {
+            migrator: Clients::new(database.clone(), Logins::MIGRATOR, 4),
+            control: Clients::new(database.clone(), Logins::CONTROL, 4),
+            schema: Arc::new(schema),
+            secret: database.secret.clone(),
+            database: database.database().to_owned(),
+            cell_capacity: i32::from(cell_capacity.max(1)),
+        }
+    }
+}
+
+impl Actor {
+    /// Somebody at the command line.
+    #[must_use]
+    pub fn cli() -> Self {
+        let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
+        Self { kind: "cli", name: user, request_id: None, client_ip: None }
+    }
+
+    /// The platform itself.
+    #[must_use]
+    pub fn system(name: &str) -> Self {
+        Self { kind: "system", name: name.to_owned(), request_id: None, client_ip: None }
+    }
+
+    /// An operator in a request.
+    #[must_use]
+    pub fn operator(operator: &crate::Operator, request_id: &str, client_ip: Option<std::net::IpAddr>) -> Self {
+        Self {
+            kind: "operator",
+            name: operator.name().to_owned(),
+            request_id: Some(request_id.to_owned()),
+            client_ip: client_ip.map(|ip| ip.to_string()),
+        }
+    }
+}
+
+/// Writes the audit event of a change into the transaction that makes it.
+async fn audit(client: &Client, tenant: Option<Uuid>, actor: &Actor, action: &str, target: &str, details: Value) -> Result<(), DbError> {
+    let params: [(&(dyn ToSql + Sync), Type); 8] = [
+        typed(&tenant, Type::UUID),
+        typed(&actor.kind, Type::TEXT),
+        typed(&actor.name, Type::TEXT),
+        typed(&action, Type::TEXT),
+        typed(&target, Type::TEXT),
+        typed(&actor.request_id, Type::TEXT),
+        typed(&actor.client_ip, Type::TEXT),
+        typed(&details, Type::JSONB),
+    ];
+    let sql = "INSERT INTO audit.events (tenant_id, actor_kind, actor, action, target, request_id, client_ip, details) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    client.execute_typed(sql, &params).await?;
+    Ok(())
+}
+
+/// A point where a test may kill the process; nothing in a product build.
+fn step(name: &'static str) {
+    #[cfg(feature = "negative-controls")]
+    if std::env::var("TENANTRY_ABORT_AT").is_ok_and(|at| at == name) {
+        std::process::abort();
+    }
+    let _ = name;
+}
+
+fn check_email(email: &str) -> Result<(), ProvisionError> {
+    let fine = email.len() <= 255
+        && email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.'))
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    if fine { Ok(()) } else { Err(ProvisionError::Invalid(format!("`{}` is not an e-mail address", email.chars().take(80).collect::<String>()))) }
+}
+
+fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
+    domains
+        .iter()
+        .map(|domain| {
+            let host = domain.trim().trim_end_matches('.').to_ascii_lowercase();
+            let labels = host.split('.').collect::<Vec<_>>();
+            let label = |l: &&str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let fine = host.len() <= 253 && labels.len() > 1 && labels.iter().all(label) && host.parse::<std::net::IpAddr>().is_err();
+            if fine { Ok(host) } else { Err(ProvisionError::Invalid(format!("`{}` is not a host name", domain.chars().take(80).collect::<String>()))) }
+        })
+        .collect()
+}

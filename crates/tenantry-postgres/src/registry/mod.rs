@@ -1,0 +1,230 @@
+//! Who the tenants are and who may act for them: one truth in the database, cached in each process.
+
+mod cache;
+mod context;
+mod listener;
+mod load;
+mod refusals;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenantry_core::{Clock, PresentedToken, Slug, TenantId, TenantStatus};
+
+pub use context::{Actor, Identified, Limits, Operator, Principal, Tenant, TenantContext, VerifiedToken, Via};
+pub use listener::NotReady;
+
+use crate::clients::Clients;
+use crate::config::{DatabaseConfig, RegistryConfig};
+use crate::connect::Logins;
+use crate::error::{AccessError, DbError};
+
+use cache::Cache;
+use load::{KeyRow, OperatorRow};
+
+/// The registry as one process sees it. Cheap to clone.
+///
+/// Reads come from a cache that LISTEN/NOTIFY keeps true. While the listener is not known to hear, an
+/// entry older than [`RegistryConfig::stale_after`] is read again from the database; when that is not
+/// possible either, access is refused.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clients: Clients,
+    cache: Arc<Cache>,
+    clock: Arc<dyn Clock>,
+    listener: listener::Listener,
+    refusals: refusals::Recorder,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+/// A refused attempt, for the audit table.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The tenant the credential belongs to, where known.
+    pub tenant: Option<TenantId>,
+    /// What was refused, such as `access.mismatch`.
+    pub action: &'static str,
+    /// What was asked for.
+    pub presented: String,
+    /// From where.
+    pub client_ip: Option<IpAddr>,
+    /// The request's id.
+    pub request_id: String,
+}
+
+impl Registry {
+    /// Starts the listener and returns; the first read may find it not yet hearing and asks the database.
+    #[must_use]
+    pub fn start(database: &DatabaseConfig, config: &RegistryConfig, clock: Arc<dyn Clock>) -> Self {
+        let clients = Clients::new(database.clone(), Logins::CONTROL, config.connections);
+        let cache = Arc::new(Cache::new(config));
+        let listener = listener::Listener::spawn(database.clone(), config.clone(), Arc::clone(&cache));
+        let refusals = refusals::Recorder::spawn(clients.clone());
+        Self { inner: Arc::new(Inner { clients, cache, clock, listener, refusals }) }
+    }
+
+    /// Waits until changes are heard, at most `limit`.
+    pub async fn wait_until_listening(&self, limit: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + limit;
+        while !self.inner.cache.hears() {
+            if tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+
+    /// Why this process should not get requests now; empty when it may.
+    pub async fn readiness(&self) -> Vec<NotReady> {
+        let mut reasons = Vec::new();
+        if !self.inner.cache.hears() {
+            reasons.push(NotReady::Listener);
+        }
+        match tokio::time::timeout(Duration::from_secs(2), load::schema_versions(&self.inner.clients)).await {
+            Ok(Ok(versions)) => reasons.extend(crate::init::missing(&versions).map(NotReady::Migrations)),
+            Ok(Err(error)) => reasons.push(NotReady::Database(error.to_string())),
+            Err(_) => reasons.push(NotReady::Database("no answer within 2 s".into())),
+        }
+        reasons
+    }
+
+    /// Proves an API key.
+    ///
+    /// # Errors
+    /// [`AccessError::InvalidCredential`] for a key that is unknown, wrong, expired or revoked.
+    pub async fn authenticate_key(&self, presented: &PresentedToken) -> Result<Principal, AccessError> {
+        let key = self.key(presented.lookup()).await?.ok_or(AccessError::InvalidCredential)?;
+        if !presented.matches(&key.hash) || !key.valid_at(self.inner.clock.now()) {
+            return Err(AccessError::InvalidCredential);
+        }
+        Ok(Principal::for_key(&key))
+    }
+
+    /// Takes a token whose signature and claims were verified.
+    ///
+    /// # Errors
+    /// [`AccessError::UnknownTenant`] when its tenant does not exist.
+    pub async fn authenticate_token(&self, token: VerifiedToken) -> Result<Principal, AccessError> {
+        let tenant = self.by_slug(&token.tenant_slug).await?;
+        let tenant = tenant.ok_or_else(|| AccessError::UnknownTenant { slug: token.tenant_slug.as_str().to_owned() })?;
+        Ok(Principal::for_token(tenant.id, token))
+    }
+
+    /// Proves an operator's token.
+    ///
+    /// # Errors
+    /// [`AccessError::InvalidCredential`].
+    pub async fn authenticate_operator(&self, presented: &PresentedToken) -> Result<Operator, AccessError> {
+        let row = self.operator(presented.lookup()).await?.ok_or(AccessError::InvalidCredential)?;
+        if !presented.matches(&row.hash) || !row.valid_at(self.inner.clock.now()) {
+            return Err(AccessError::InvalidCredential);
+        }
+        Ok(Operator::new(row.id, row.name.clone()))
+    }
+
+    /// Whether a host is some tenant's custom domain.
+    ///
+    /// # Errors
+    /// [`AccessError::Stale`].
+    pub async fn domain_is_known(&self, host: &str) -> Result<bool, AccessError> {
+        Ok(self.domain(host).await?.is_some())
+    }
+
+    /// The context of a proven principal, if its tenant is served and everything that identified a tenant agrees.
+    ///
+    /// # Errors
+    /// [`AccessError::Mismatch`], [`AccessError::Inactive`], [`AccessError::UnknownTenant`], [`AccessError::Stale`].
+    pub async fn context(&self, principal: &Principal, identified: &[Identified]) -> Result<TenantContext, AccessError> {
+        let tenant = self.by_id(principal.tenant()).await?;
+        let tenant = tenant.ok_or_else(|| AccessError::UnknownTenant { slug: principal.tenant().to_string() })?;
+        for named in identified {
+            let agrees = match named {
+                Identified::Slug(slug) => *slug == tenant.slug,
+                Identified::Domain(host) => self.domain(host).await? == Some(tenant.id),
+            };
+            if !agrees {
+                return Err(AccessError::Mismatch { presented: named.as_str().to_owned() });
+            }
+        }
+        if tenant.status != TenantStatus::Active {
+            return Err(AccessError::Inactive { slug: tenant.slug.as_str().to_owned(), status: tenant.status });
+        }
+        Ok(TenantContext::new(tenant, principal.clone()))
+    }
+
+    /// A context for work of the platform itself, with the reason it gives.
+    ///
+    /// # Errors
+    /// As [`context`](Self::context).
+    pub async fn system_context(&self, slug: &Slug, reason: &'static str) -> Result<TenantContext, AccessError> {
+        let tenant = self.by_slug(slug).await?.ok_or_else(|| AccessError::UnknownTenant { slug: slug.as_str().to_owned() })?;
+        self.context(&Principal::for_system(tenant.id, reason), &[]).await
+    }
+
+    /// Notes a refused attempt in the audit table, later and without making the caller wait. Under a flood the surplus is
+    /// counted in one row.
+    pub fn record_refusal(&self, refusal: Refusal) {
+        self.inner.refusals.record(refusal);
+    }
+
+    /// The context's tenant as it is now, or an error when it may not be served any more.
+    pub(crate) async fn still_served(&self, context: &TenantContext) -> Result<Arc<Tenant>, DbError> {
+        let tenant = match self.by_id(context.id()).await {
+            Ok(Some(tenant)) => tenant,
+            Ok(None) => return Err(DbError::ContextExpired),
+            Err(error) => return Err(DbError::Unavailable(error.to_string())),
+        };
+        if tenant.status == TenantStatus::Active { Ok(tenant) } else { Err(DbError::ContextExpired) }
+    }
+
+    /// Stops listening; used to end a process cleanly.
+    pub fn stop(&self) {
+        self.inner.listener.stop();
+    }
+
+    /// Breaks the listener's connection as a network fault would, for as long as `gap`; for tests of faults.
+    #[doc(hidden)]
+    pub fn cut_listener(&self, gap: Duration) {
+        self.inner.listener.cut(gap);
+    }
+
+    async fn by_id(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, AccessError> {
+        let clients = &self.inner.clients;
+        self.inner.cache.tenants.get_or_load(id, || load::tenant_by_id(clients, id)).await
+    }
+
+    async fn by_slug(&self, slug: &Slug) -> Result<Option<Arc<Tenant>>, AccessError> {
+        let clients = &self.inner.clients;
+        let id = self.inner.cache.slugs.get_or_load(slug.clone(), || load::id_by_slug(clients, slug)).await?;
+        match id {
+            Some(id) => self.by_id(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn domain(&self, host: &str) -> Result<Option<TenantId>, AccessError> {
+        let clients = &self.inner.clients;
+        self.inner.cache.domains.get_or_load(host.to_owned(), || load::id_by_domain(clients, host)).await
+    }
+
+    async fn key(&self, lookup: &str) -> Result<Option<Arc<KeyRow>>, AccessError> {
+        let clients = &self.inner.clients;
+        self.inner.cache.keys.get_or_load(lookup.to_owned(), || load::key(clients, lookup)).await
+    }
+
+    async fn operator(&self, lookup: &str) -> Result<Option<Arc<OperatorRow>>, AccessError> {
+        let clients = &self.inner.clients;
+        self.inner.cache.operators.get_or_load(lookup.to_owned(), || load::operator(clients, lookup)).await
+    }
+}

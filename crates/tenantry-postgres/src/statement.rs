@@ -1,0 +1,120 @@
+use std::fmt::Write as _;
+
+use tokio_postgres::types::Type;
+
+use tenantry_core::SchemaName;
+
+/// One SQL statement of a domain, with the types of its parameters.
+///
+/// The text names the tenant's tables with the pseudo schema `tenant.`; on use that is replaced by the
+/// tenant's own, quoted schema. Qualified names make a statement independent of `search_path`, so its
+/// plan survives when a connection changes tenant. Being `&'static`, the text holds nobody's input.
+///
+/// Declare statements with [`statements!`](crate::statements).
+#[derive(Debug)]
+pub struct Statement {
+    name: &'static str,
+    sql: &'static str,
+    params: &'static [Type],
+}
+
+impl Statement {
+    /// Declares a statement; use the [`statements!`](crate::statements) macro.
+    #[must_use]
+    pub const fn new(name: &'static str, sql: &'static str, params: &'static [Type]) -> Self {
+        Self { name, sql, params }
+    }
+
+    /// The constant's name, for logs and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The text as written, with the pseudo schema.
+    #[must_use]
+    pub const fn sql(&self) -> &'static str {
+        self.sql
+    }
+
+    /// The types of `$1`, `$2`, ….
+    #[must_use]
+    pub const fn params(&self) -> &'static [Type] {
+        self.params
+    }
+
+    /// The text for one tenant's schema.
+    #[must_use]
+    pub fn for_schema(&self, schema: &SchemaName) -> String {
+        qualify(self.sql, schema)
+    }
+
+    /// An identity that is cheap to compare: the address of the text, which is static.
+    pub(crate) fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+/// Replaces the pseudo schema `tenant.` outside of quotes by the quoted schema.
+pub(crate) fn qualify(sql: &str, schema: &SchemaName) -> String {
+    const MARK: &str = "tenant.";
+    let quoted = schema.quoted();
+    let mut out = String::with_capacity(sql.len() + 32);
+    let mut quote: Option<char> = None;
+    let mut before = ' ';
+    let mut rest = sql;
+    while let Some(c) = rest.chars().next() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None if rest.starts_with(MARK) && !(before.is_alphanumeric() || matches!(before, '_' | '.' | '$')) => {
+                let _ = write!(out, "{quoted}.");
+                rest = &rest[MARK.len()..];
+                before = '.';
+                continue;
+            }
+            _ => {}
+        }
+        out.push(c);
+        before = c;
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
+/// Declares the statements of a store module, and `STATEMENTS`, the list of them that the test which
+/// prepares every statement reads.
+///
+/// ```
+/// tenantry_postgres::statements! {
+///     /// One note by id.
+///     FIND_NOTE(UUID) = "SELECT body FROM tenant.notes WHERE id = $1";
+/// }
+/// assert_eq!(STATEMENTS.len(), 1);
+/// ```
+#[macro_export]
+macro_rules! statements {
+    ($($(#[$meta:meta])* $name:ident ( $($ty:ident),* $(,)? ) = $sql:expr;)+) => {
+        $(
+            $(#[$meta])*
+            pub static $name: $crate::Statement =
+                $crate::Statement::new(stringify!($name), $sql, &[$($crate::Type::$ty),*]);
+        )+
+        /// Every statement of this module.
+        pub static STATEMENTS: &[&$crate::Statement] = &[$(&$name),+];
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_only_the_pseudo_schema() {
+        let schema = SchemaName::from_registry("tenant_acme").unwrap();
+        assert_eq!(
+            qualify("SELECT 'tenant.x', mytenant.y FROM tenant.agents, (tenant.tasks)", &schema),
+            r#"SELECT 'tenant.x', mytenant.y FROM "tenant_acme".agents, ("tenant_acme".tasks)"#
+        );
+    }
+}
