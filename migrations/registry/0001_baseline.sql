@@ -201,7 +201,6 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit.events
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON audit.events
     FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 
-GRANT USAGE ON SCHEMA public TO tenantry_control, tenantry_auditor;
 GRANT SELECT ON public.installation, public.schema_migrations, public.plans, public.cells,
     public.tenant_placements, public.tenant_domains TO tenantry_control, tenantry_auditor;
 GRANT SELECT ON public.tenants TO tenantry_auditor;

@@ -66,8 +66,7 @@ impl IdError {
     /// Parses a UUID for an id of the given kind; used by [`typed_id!`](crate::typed_id).
     #[doc(hidden)]
     pub fn parse(text: &str, kind: &'static str) -> Result<Uuid, Self> {
-        Uuid::try_parse(text)
-            .map_err(|_| Self { kind, given: text.chars().take(64).collect() })
+        Uuid::try_parse(text).map_err(|_| Self { kind, given: text.chars().take(64).collect() })
     }
 }
 

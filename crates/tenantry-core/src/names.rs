@@ -17,19 +17,54 @@ const HASH_DIGITS: usize = 32;
 
 /// Labels that belong to the platform and are never a tenant's.
 const RESERVED: &[&str] = &[
-    "admin", "analytics", "api", "app", "assets", "auth", "billing", "cdn", "console", "dashboard", "default",
-    "dev", "docs", "ftp", "gateway", "grafana", "health", "help", "internal", "localhost", "login", "mail",
-    "metrics", "ns1", "ns2", "operator", "postgres", "public", "root", "smtp", "staging", "static", "status",
-    "support", "system", "tenant", "tenantry", "test", "webhook", "webhooks", "www",
+    "admin",
+    "analytics",
+    "api",
+    "app",
+    "assets",
+    "auth",
+    "billing",
+    "cdn",
+    "console",
+    "dashboard",
+    "default",
+    "dev",
+    "docs",
+    "ftp",
+    "gateway",
+    "grafana",
+    "health",
+    "help",
+    "internal",
+    "localhost",
+    "login",
+    "mail",
+    "metrics",
+    "ns1",
+    "ns2",
+    "operator",
+    "postgres",
+    "public",
+    "root",
+    "smtp",
+    "staging",
+    "static",
+    "status",
+    "support",
+    "system",
+    "tenant",
+    "tenantry",
+    "test",
+    "webhook",
+    "webhooks",
+    "www",
 ];
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not a DNS label of lower-case letters, digits and hyphens.
-    #[error(
-        "`{0}` is not a slug: use 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends"
-    )]
+    #[error("`{0}` is not a slug: use 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends")]
     InvalidSlug(String),
     /// A label the platform keeps for itself.
     #[error("`{0}` is reserved and cannot be a tenant's slug")]
@@ -141,14 +176,9 @@ impl SchemaName {
     pub fn from_registry(text: &str) -> Result<Self, NameError> {
         let fine = text.len() <= MAX_IDENTIFIER
             && text.strip_prefix(SCHEMA_PREFIX).is_some_and(|rest| {
-                !rest.is_empty()
-                    && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             });
-        if fine {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::InvalidSchema(text.chars().take(80).collect()))
-        }
+        if fine { Ok(Self(text.into())) } else { Err(NameError::InvalidSchema(text.chars().take(80).collect())) }
     }
 
     /// The bare name, as catalogs hold it.
@@ -212,11 +242,7 @@ pub fn quote_identifier(name: &str) -> String {
 #[must_use]
 pub fn quote_literal(text: &str) -> String {
     let clean = text.replace('\0', "").replace('\'', "''");
-    if clean.contains('\\') {
-        format!(" E'{}'", clean.replace('\\', "\\\\"))
-    } else {
-        format!("'{clean}'")
-    }
+    if clean.contains('\\') { format!(" E'{}'", clean.replace('\\', "\\\\")) } else { format!("'{clean}'") }
 }
 
 #[cfg(test)]

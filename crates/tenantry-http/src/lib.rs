@@ -1,1 +1,50 @@
-//! wip
+//! Tenancy over HTTP: who is asking, for which tenant, and may they. No domain.
+//!
+//! * [`tenant_context`] identifies the tenant (subdomain, `X-Tenant-Slug`, custom host), proves the credential (API key, signed
+//!   token) and lets a request through only when all of them agree. [`TenantRouter`] puts it in front of every route.
+//! * [`TenantScope`] is the proof that handlers take; [`OperatorScope`] that of the control plane.
+//! * [`Problem`] is the body of every error, with a code of [`codes::CODES`].
+//! * [`harden`] adds request ids, limits, a safety net and the access log; [`serve`] serves and drains.
+//!
+//! **Invariant.** A request reaches a handler that takes a [`TenantScope`] only with a context that the registry has made
+//! for a proven credential. Everything a caller writes into host or headers identifies at most.
+
+mod access_log;
+mod authenticate;
+mod claims;
+pub mod codes;
+mod config;
+mod convert;
+mod counters;
+mod extract;
+mod host;
+mod identify;
+mod jwks;
+mod jwt;
+mod keys;
+mod layer;
+mod problem;
+mod proxy;
+mod request;
+mod router;
+mod scope;
+mod serve;
+mod stack;
+mod state;
+
+pub use config::HttpConfig;
+pub use counters::SecurityCounters;
+pub use extract::{ApiJson, ApiPath, ApiQuery};
+pub use host::{BaseDomainError, BaseDomains, Host, HostClaim, HostError};
+pub use jwks::{JwksConfig, JwksError};
+pub use jwt::{JwtConfig, JwtConfigError, JwtVerifier, TokenError};
+pub use keys::{JwtAlgorithm, JwtKeyFile, KeyError};
+pub use layer::{operator_auth, tenant_context};
+pub use problem::{Problem, ProblemBody, TYPE_BASE};
+pub use proxy::{Client, TrustedProxies};
+pub use request::RequestInfo;
+pub use router::{TakesTenantScope, TenantRouter};
+pub use scope::{OperatorScope, TenantScope};
+pub use serve::{Drained, serve};
+pub use stack::harden;
+pub use state::TenancyState;

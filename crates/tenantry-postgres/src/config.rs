@@ -28,7 +28,8 @@ impl ClusterSecret {
 
     /// The password of a login role: HMAC-SHA-256 of the role's name.
     pub(crate) fn password_of(&self, role: &str) -> SecretString {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes()).expect("an HMAC takes a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes())
+            .expect("an HMAC takes a key of any length");
         mac.update(b"tenantry login password\0");
         mac.update(role.as_bytes());
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()).into()
@@ -78,7 +79,10 @@ impl DatabaseConfig {
 
 fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), tokio_postgres::Error> {
     let mut config: tokio_postgres::Config = url.parse()?;
-    config.connect_timeout(Duration::from_secs(5)).application_name("tenantry").tcp_user_timeout(Duration::from_secs(20));
+    config
+        .connect_timeout(Duration::from_secs(5))
+        .application_name("tenantry")
+        .tcp_user_timeout(Duration::from_secs(20));
     let tls = config.get_ssl_mode() != tokio_postgres::config::SslMode::Disable;
     Ok((config, tls))
 }

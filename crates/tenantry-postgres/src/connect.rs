@@ -73,8 +73,10 @@ pub(crate) fn rustls_connector() -> Result<MakeRustlsConnect, DbError> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut on_message: impl FnMut(AsyncMessage) + Send + 'static)
-where
+fn drive<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    mut on_message: impl FnMut(AsyncMessage) + Send + 'static,
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {

@@ -41,13 +41,13 @@ pub enum DbError {
     #[error("the statement ran past its time limit and was stopped")]
     Timeout(#[source] tokio_postgres::Error),
     /// A lock could not be had within `lock_timeout`, or a deadlock was broken.
-    #[error("a lock could not be had in time")]
+    #[error("a lock could not be had in time: {}", describe(.0))]
     LockTimeout(#[source] tokio_postgres::Error),
     /// The server cannot be reached, is starting, stopping, or dropped the connection.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// The role or row level security refused (SQLSTATE 42501).
-    #[error("the database refused access")]
+    #[error("the database refused access: {}", describe(.0))]
     Refused(#[source] tokio_postgres::Error),
     /// The context was good once, but the tenant is not served any more.
     #[error("the tenant is not served any more")]
@@ -105,7 +105,8 @@ impl DbError {
 impl From<tokio_postgres::Error> for DbError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(code) = error.code() else {
-            let connection_lost = error.is_closed() || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>());
+            let connection_lost =
+                error.is_closed() || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>());
             return if connection_lost { Self::Unavailable(error.to_string()) } else { Self::Query(error) };
         };
         match code.code() {

@@ -21,20 +21,67 @@ struct Baseline {
 }
 
 const BASELINES: &[Baseline] = &[
-    Baseline { scope: "registry", version: 1, name: "baseline", sql: include_str!("../../../migrations/registry/0001_baseline.sql") },
-    Baseline { scope: "analytics", version: 1, name: "baseline", sql: include_str!("../../../migrations/analytics/0001_baseline.sql") },
+    Baseline {
+        scope: "registry",
+        version: 1,
+        name: "baseline",
+        sql: include_str!("../../../migrations/registry/0001_baseline.sql"),
+    },
+    Baseline {
+        scope: "analytics",
+        version: 1,
+        name: "baseline",
+        sql: include_str!("../../../migrations/analytics/0001_baseline.sql"),
+    },
 ];
 
 /// What PUBLIC may not call: with these, one injected statement could change its role and read on within itself,
 /// talk to other sessions, or keep something outside every tenant's schema. Superusers are not concerned.
 const FORBIDDEN_FUNCTIONS: &[&str] = &[
-    "set_config", "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema",
-    "table_to_xml", "table_to_xmlschema", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xmlschema",
-    "schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xmlschema", "database_to_xml_and_xmlschema", "ts_stat", "ts_rewrite",
-    "lo_create", "lo_creat", "lo_from_bytea", "lo_put", "lo_get", "lo_open", "lo_import", "lo_export", "lo_unlink", "lowrite", "loread",
-    "pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared", "pg_advisory_xact_lock",
-    "pg_advisory_xact_lock_shared", "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared", "pg_notify", "pg_export_snapshot",
-    "pg_terminate_backend", "pg_cancel_backend", "pg_log_backend_memory_contexts", "pg_sleep", "pg_sleep_for", "pg_sleep_until",
+    "set_config",
+    "query_to_xml",
+    "query_to_xmlschema",
+    "query_to_xml_and_xmlschema",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "table_to_xml",
+    "table_to_xmlschema",
+    "table_to_xml_and_xmlschema",
+    "schema_to_xml",
+    "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema",
+    "database_to_xml",
+    "database_to_xmlschema",
+    "database_to_xml_and_xmlschema",
+    "ts_stat",
+    "ts_rewrite",
+    "lo_create",
+    "lo_creat",
+    "lo_from_bytea",
+    "lo_put",
+    "lo_get",
+    "lo_open",
+    "lo_import",
+    "lo_export",
+    "lo_unlink",
+    "lowrite",
+    "loread",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared",
+    "pg_try_advisory_xact_lock",
+    "pg_try_advisory_xact_lock_shared",
+    "pg_notify",
+    "pg_export_snapshot",
+    "pg_terminate_backend",
+    "pg_cancel_backend",
+    "pg_log_backend_memory_contexts",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
 ];
 
 /// What [`initialise`] did.
@@ -94,7 +141,13 @@ async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql
     rows.first().map(|row| row.get(0)).ok_or(DbError::Misuse("a statement for one row gave none"))
 }
 
-async fn roles(client: &Client, database: &DatabaseConfig, version: i32, superuser: bool, report: &mut InitReport) -> Result<(), DbError> {
+async fn roles(
+    client: &Client,
+    database: &DatabaseConfig,
+    version: i32,
+    superuser: bool,
+    report: &mut InitReport,
+) -> Result<(), DbError> {
     let groups = [Logins::OWNER, Logins::METER, Logins::AUDITOR, Logins::TENANT_GROUP];
     let logins = [(Logins::MIGRATOR, "CREATEROLE"), (Logins::CONTROL, "NOCREATEROLE")];
     for role in groups {
@@ -106,8 +159,12 @@ async fn roles(client: &Client, database: &DatabaseConfig, version: i32, superus
         ensure_role(client, role, &options, report).await?;
     }
     if version >= 160_000 {
-        client.batch_execute("GRANT tenantry_owner TO tenantry_migrator WITH INHERIT TRUE, SET TRUE; \
-             GRANT tenantry_tenant TO tenantry_migrator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE").await?;
+        client
+            .batch_execute(
+                "GRANT tenantry_owner TO tenantry_migrator WITH INHERIT TRUE, SET TRUE; \
+             GRANT tenantry_tenant TO tenantry_migrator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
+            )
+            .await?;
     } else {
         client.batch_execute("GRANT tenantry_owner TO tenantry_migrator").await?;
     }
@@ -118,7 +175,8 @@ async fn roles(client: &Client, database: &DatabaseConfig, version: i32, superus
 }
 
 async fn ensure_role(client: &Client, role: &str, options: &str, report: &mut InitReport) -> Result<(), DbError> {
-    let exists = !client.query_typed("SELECT 1 FROM pg_roles WHERE rolname = $1", &[typed(&role, Type::TEXT)]).await?.is_empty();
+    let exists =
+        !client.query_typed("SELECT 1 FROM pg_roles WHERE rolname = $1", &[typed(&role, Type::TEXT)]).await?.is_empty();
     let verb = if exists { "ALTER" } else { "CREATE" };
     client.batch_execute(&format!("{verb} ROLE {} {options}", quote_identifier(role))).await?;
     if !exists {
@@ -136,7 +194,8 @@ async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -
              GRANT CREATE, CONNECT ON DATABASE {database} TO tenantry_owner WITH GRANT OPTION; \
              GRANT CONNECT ON DATABASE {database} TO tenantry_migrator, tenantry_control, tenantry_meter, tenantry_auditor; \
              REVOKE ALL ON SCHEMA public FROM PUBLIC; \
-             GRANT USAGE, CREATE ON SCHEMA public TO tenantry_owner"
+             GRANT USAGE, CREATE ON SCHEMA public TO tenantry_owner; \
+             GRANT USAGE ON SCHEMA public TO tenantry_control, tenantry_auditor"
         ))
         .await?;
     if !superuser {

@@ -33,9 +33,9 @@ mod registry;
 mod statement;
 
 pub use access::{AccessStats, TenantDb, TenantTx};
-pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 #[cfg(feature = "negative-controls")]
 pub use config::Defences;
+pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, initialise};
@@ -44,7 +44,8 @@ pub use provision::{
     TenantSchema,
 };
 pub use registry::{
-    Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken, Via,
+    Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
+    Via,
 };
 pub use statement::Statement;
 pub use tokio_postgres::Row;

@@ -21,7 +21,8 @@ tenantry_postgres::statements! {
 fn notes() -> TenantSchema {
     TenantSchema {
         version: 1,
-        sql: "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)".into(),
+        sql: "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)"
+            .into(),
         tables: vec!["notes".into()],
     }
 }
@@ -120,7 +121,10 @@ async fn a_tenants_own_timeouts_hold() {
     world.tenant("globex").await;
     let admin = world.admin().await;
     admin
-        .execute("UPDATE public.tenant_placements SET statement_timeout_ms = 50 WHERE tenant_id = $1", &[created.tenant.id.as_uuid()])
+        .execute(
+            "UPDATE public.tenant_placements SET statement_timeout_ms = 50 WHERE tenant_id = $1",
+            &[created.tenant.id.as_uuid()],
+        )
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -144,9 +148,7 @@ async fn a_cancelled_request_leaves_no_trace_and_frees_its_place() {
     let context = world.context("acme").await;
     let mut tx = world.db.begin(&context).await.unwrap();
     tx.execute(&ADD, &[&"lost"]).await.unwrap();
-    let waiting = tokio::time::timeout(Duration::from_millis(50), async {
-        tx.query(&WAIT, &[&100.0]).await
-    });
+    let waiting = tokio::time::timeout(Duration::from_millis(50), async { tx.query(&WAIT, &[&100.0]).await });
     assert!(waiting.await.is_err());
     drop(tx);
     add(&world, "acme", "next").await;

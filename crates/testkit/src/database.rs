@@ -28,7 +28,8 @@ pub fn url_for(database: &str) -> String {
 /// # Panics
 /// When the server cannot be reached.
 pub async fn admin_client(database: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(&url_for(database), NoTls).await.expect("the test server answers");
+    let (client, connection) =
+        tokio_postgres::connect(&url_for(database), NoTls).await.expect("the test server answers");
     tokio::spawn(connection);
     client
 }
@@ -50,20 +51,37 @@ impl TestDatabase {
     pub async fn create() -> Self {
         let admin = admin_client("postgres").await;
         admin.batch_execute("SELECT pg_advisory_lock(7468657463)").await.expect("the lock is free in the end");
-        let exists = admin.query("SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate", &[&TEMPLATE]).await.expect("pg_database is readable");
+        let exists = admin
+            .query("SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate", &[&TEMPLATE])
+            .await
+            .expect("pg_database is readable");
         if exists.is_empty() {
-            admin.batch_execute(&format!("DROP DATABASE IF EXISTS {TEMPLATE}")).await.expect("a half-made template goes");
-            admin.batch_execute(&format!("CREATE DATABASE {TEMPLATE}")).await.expect("the superuser may create databases");
+            admin
+                .batch_execute(&format!("DROP DATABASE IF EXISTS {TEMPLATE}"))
+                .await
+                .expect("a half-made template goes");
+            admin
+                .batch_execute(&format!("CREATE DATABASE {TEMPLATE}"))
+                .await
+                .expect("the superuser may create databases");
             initialise(&url_for(TEMPLATE), &config(TEMPLATE)).await.expect("the template initialises");
             wait_unused(&admin, TEMPLATE).await;
-            admin.batch_execute(&format!("ALTER DATABASE {TEMPLATE} IS_TEMPLATE true")).await.expect("the template is ours");
+            admin
+                .batch_execute(&format!("ALTER DATABASE {TEMPLATE} IS_TEMPLATE true"))
+                .await
+                .expect("the template is ours");
         }
         let name = format!("t_{}", uuid::Uuid::new_v4().simple());
-        admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).await.expect("a template can be cloned");
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+            .await
+            .expect("a template can be cloned");
         // A clone has no database privileges, and roles are altered: both want to be alone.
         initialise(&url_for(&name), &config(&name)).await.expect("the clone initialises");
         let own = admin_client(&name).await;
-        own.batch_execute("UPDATE public.installation SET id = substr(md5(gen_random_uuid()::text), 1, 8)").await.expect("the installation has a row");
+        own.batch_execute("UPDATE public.installation SET id = substr(md5(gen_random_uuid()::text), 1, 8)")
+            .await
+            .expect("the installation has a row");
         admin.batch_execute("SELECT pg_advisory_unlock(7468657463)").await.expect("the lock is held");
         Self { config: config(&name), name }
     }
@@ -87,7 +105,10 @@ impl TestDatabase {
 
 async fn wait_unused(admin: &Client, database: &str) {
     for _ in 0..200 {
-        let used = admin.query("SELECT 1 FROM pg_stat_activity WHERE datname = $1", &[&database]).await.expect("pg_stat_activity is readable");
+        let used = admin
+            .query("SELECT 1 FROM pg_stat_activity WHERE datname = $1", &[&database])
+            .await
+            .expect("pg_stat_activity is readable");
         if used.is_empty() {
             return;
         }

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use tenantry_core::{Clock, Slug, SystemClock};
 use tenantry_postgres::{
-    AccessConfig, Actor, CreatedTenant, NewTenant, Provisioner, Registry, RegistryConfig, TenantContext, TenantDb, TenantSchema,
+    AccessConfig, Actor, CreatedTenant, NewTenant, Provisioner, Registry, RegistryConfig, TenantContext, TenantDb,
+    TenantSchema,
 };
 use tokio_postgres::Client;
 

@@ -1,1 +1,76 @@
-//! wip
+//! The domain that runs on the tenancy crates: companies whose work is done by agents.
+//!
+//! * [`agent`] and [`task`] are the model: values, validation and the task status machine. No I/O.
+//! * [`store`] holds all SQL; every function takes a `&mut TenantTx`, so there is no way to ask for another tenant's rows.
+//! * [`api`] holds the endpoints, one per file; the path of the file is the path of the URL.
+//!
+//! The binary passes [`MIGRATIONS`] and [`TENANT_TABLES`] to the provisioning code and merges [`router`].
+
+pub mod agent;
+pub mod api;
+mod checks;
+pub mod codes;
+mod error;
+mod ids;
+mod page;
+mod patch;
+pub mod sample;
+pub mod store;
+pub mod task;
+mod task_status;
+mod text_enum;
+
+pub use api::router;
+pub use checks::{Checks, FieldError, Valid, Validate};
+pub use error::{Error, Kind};
+pub use ids::{AgentId, TaskId};
+pub use page::{Limit, List, Page, Position};
+pub use patch::Patch;
+pub use store::statements;
+pub use task_status::TaskStatus;
+pub use text_enum::UnknownWord;
+
+/// The migrations of a tenant's schema in order: version and SQL, with the pseudo schema.
+pub const MIGRATIONS: &[(&str, &str)] =
+    &[("0001_baseline", include_str!("../../../migrations/tenant/0001_baseline.sql"))];
+
+/// The tables of a tenant's schema, for grants and for whoever must visit them all.
+pub const TENANT_TABLES: &[&str] = &[
+    "activity_logs",
+    "agent_sessions",
+    "agents",
+    "credential_proxies",
+    "messages",
+    "oauth_transactions",
+    "provider_accounts",
+    "schedules",
+    "task_dependencies",
+    "tasks",
+];
+
+/// Tables whose rows the tenant may add and read, never change.
+pub const APPEND_ONLY_TABLES: &[&str] = &["activity_logs"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_tables_is_the_migrations_list() {
+        let mut created: Vec<&str> = MIGRATIONS
+            .iter()
+            .flat_map(|(_, sql)| sql.lines())
+            .filter_map(|line| line.strip_prefix("CREATE TABLE tenant.")?.strip_suffix(" ("))
+            .collect();
+        created.sort_unstable();
+        assert_eq!(created, TENANT_TABLES);
+    }
+
+    #[test]
+    fn comments_of_migrations_hold_no_quotes() {
+        for line in MIGRATIONS.iter().flat_map(|(_, sql)| sql.lines()) {
+            let comment = line.split_once("--").map_or("", |(_, comment)| comment);
+            assert!(!comment.contains(['\'', '"']), "a quote would hide the placeholder: {line}");
+        }
+    }
+}

@@ -78,26 +78,31 @@ impl Connection {
     }
 }
 
-/// The message that scopes a session of our own to a tenant (direct mode).
+/// The messages that scope a session of our own to a tenant (direct mode).
+///
+/// The first returns to the bare login, which sees nothing, so that whatever follows a scope that cannot be taken (the
+/// tenant's role was just dropped) runs as nobody and never as the tenant before.
 ///
 /// Vetted statements leave nothing but the role and, at most, settings; whatever else could be left taints
 /// the connection and is discarded when it is released.
-pub(super) fn bind_session(tenant: &Tenant, config: &AccessConfig) -> String {
-    let mut sql = String::with_capacity(96);
+pub(super) fn bind_session(tenant: &Tenant, config: &AccessConfig) -> [String; 2] {
     #[cfg(feature = "negative-controls")]
     let (reset, role) = (config.defences.reset, config.defences.role);
     #[cfg(not(feature = "negative-controls"))]
     let (reset, role) = (true, true);
-    if reset {
-        sql.push_str("RESET ALL;");
-    }
-    push_timeouts(&mut sql, tenant, "SET");
-    if role && !tenant.dedicated {
-        sql.push_str("SET ROLE ");
-        sql.push_str(&tenant.role().quoted());
-    }
     let _ = config;
-    sql
+    let unbind = if reset { "RESET ROLE;RESET ALL" } else { "RESET ROLE" };
+    let mut bind = String::with_capacity(96);
+    for (name, value) in [("statement_timeout", tenant.statement_timeout), ("lock_timeout", tenant.lock_timeout)] {
+        if let Some(limit) = value {
+            bind.push_str(&format!("SET {name} = {};", limit.as_millis()));
+        }
+    }
+    if role && !tenant.dedicated {
+        bind.push_str("SET ROLE ");
+        bind.push_str(&tenant.role().quoted());
+    }
+    [unbind.to_owned(), bind]
 }
 
 /// The message that opens a transaction scoped to a tenant on a server connection that is not ours (pooler mode).
@@ -120,14 +125,6 @@ pub(super) fn begin_scoped(tenant: &Tenant, config: &AccessConfig, read_only: bo
     let lock = tenant.lock_timeout.unwrap_or(config.lock_timeout).as_millis();
     sql.push_str(&format!("SET LOCAL statement_timeout = {statement};SET LOCAL lock_timeout = {lock}"));
     sql
-}
-
-fn push_timeouts(sql: &mut String, tenant: &Tenant, set: &str) {
-    for (name, value) in [("statement_timeout", tenant.statement_timeout), ("lock_timeout", tenant.lock_timeout)] {
-        if let Some(limit) = value {
-            sql.push_str(&format!("{set} {name} = {};", limit.as_millis()));
-        }
-    }
 }
 
 /// The settings every session of ours starts with; `RESET ALL` returns to them. `pg_temp` stands last,

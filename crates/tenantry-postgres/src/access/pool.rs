@@ -117,7 +117,10 @@ impl Pool {
         let (of_tenant, of_cell) = {
             let mut state = self.lock();
             let cell = state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
-            let share = cell.tenants.entry(tenant.id).or_insert_with(|| Arc::new(Semaphore::new(self.config.tenant_connections.max(1))));
+            let share = cell
+                .tenants
+                .entry(tenant.id)
+                .or_insert_with(|| Arc::new(Semaphore::new(self.config.tenant_connections.max(1))));
             (Arc::clone(share), Arc::clone(&cell.permits))
         };
         let deadline = Instant::now() + self.config.acquire_timeout;
@@ -127,7 +130,12 @@ impl Pool {
         Ok(Permits { _tenant: tenant, _cell: cell, _process: process })
     }
 
-    async fn permit(&self, of: Arc<Semaphore>, deadline: Instant, limit: Exhausted) -> Result<OwnedSemaphorePermit, DbError> {
+    async fn permit(
+        &self,
+        of: Arc<Semaphore>,
+        deadline: Instant,
+        limit: Exhausted,
+    ) -> Result<OwnedSemaphorePermit, DbError> {
         if let Ok(permit) = Arc::clone(&of).try_acquire_owned() {
             return Ok(permit);
         }
@@ -255,7 +263,12 @@ impl Pool {
 
 impl Cell {
     fn new(config: &AccessConfig) -> Self {
-        Self { permits: Arc::new(Semaphore::new(config.cell_connections.max(1))), tenants: HashMap::new(), idle: Vec::new(), live: 0 }
+        Self {
+            permits: Arc::new(Semaphore::new(config.cell_connections.max(1))),
+            tenants: HashMap::new(),
+            idle: Vec::new(),
+            live: 0,
+        }
     }
 }
 
@@ -269,7 +282,11 @@ impl State {
 
     /// Closes the connection that has been idle for longest, in whichever cell.
     fn evict(&mut self) -> Option<Box<Connection>> {
-        let (id, _) = self.cells.iter().filter_map(|(id, c)| c.idle.first().map(|i| (*id, i.since))).min_by_key(|(_, since)| *since)?;
+        let (id, _) = self
+            .cells
+            .iter()
+            .filter_map(|(id, c)| c.idle.first().map(|i| (*id, i.since)))
+            .min_by_key(|(_, since)| *since)?;
         let cell = self.cells.get_mut(&id)?;
         let victim = cell.idle.remove(0);
         cell.live -= 1;

@@ -99,7 +99,11 @@ impl TenantTx {
     ///
     /// # Errors
     /// [`DbError`]; after one, only [`rollback`](Self::rollback) is left.
-    pub async fn query(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
+    pub async fn query(
+        &mut self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DbError> {
         match self.run(statement, params, Want::Rows).await? {
             Answer::Rows(rows) => Ok(rows),
             Answer::Count(_) => Ok(Vec::new()),
@@ -110,7 +114,11 @@ impl TenantTx {
     ///
     /// # Errors
     /// As [`query`](Self::query), and [`DbError::Misuse`] for more than one row.
-    pub async fn query_opt(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, DbError> {
+    pub async fn query_opt(
+        &mut self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, DbError> {
         let mut rows = self.query(statement, params).await?;
         if rows.len() > 1 {
             return Err(DbError::Misuse("a statement for one row gave several"));
@@ -122,7 +130,11 @@ impl TenantTx {
     ///
     /// # Errors
     /// As [`query_opt`](Self::query_opt), and [`DbError::Misuse`] for none.
-    pub async fn query_one(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Row, DbError> {
+    pub async fn query_one(
+        &mut self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, DbError> {
         self.query_opt(statement, params).await?.ok_or(DbError::Misuse("a statement for one row gave none"))
     }
 
@@ -130,7 +142,11 @@ impl TenantTx {
     ///
     /// # Errors
     /// As [`query`](Self::query).
-    pub async fn execute(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<u64, DbError> {
+    pub async fn execute(
+        &mut self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, DbError> {
         match self.run(statement, params, Want::Count).await? {
             Answer::Count(count) => Ok(count),
             Answer::Rows(rows) => Ok(rows.len() as u64),
@@ -143,7 +159,11 @@ impl TenantTx {
     /// As [`query`](Self::query).
     pub async fn audit(&mut self, action: &str, target: &str, details: Value) -> Result<(), DbError> {
         let actor = self.context.actor();
-        self.execute(&AUDIT, &[&actor.kind, &actor.name, &action, &target, &actor.request_id, &actor.client_ip, &details]).await?;
+        self.execute(
+            &AUDIT,
+            &[&actor.kind, &actor.name, &action, &target, &actor.request_id, &actor.client_ip, &details],
+        )
+        .await?;
         Ok(())
     }
 
@@ -171,7 +191,12 @@ impl TenantTx {
         self.settle(result)
     }
 
-    async fn run(&mut self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)], want: Want) -> Result<Answer, DbError> {
+    async fn run(
+        &mut self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+        want: Want,
+    ) -> Result<Answer, DbError> {
         self.ready()?;
         if params.len() != statement.params().len() {
             return Err(DbError::Misuse("a statement got another number of parameters than it declares"));
@@ -226,10 +251,7 @@ impl TenantTx {
         let connection = self.connection.as_ref();
         let (bound, tainted) = connection.map_or((None, false), |c| (c.bound, c.tainted));
         if bound != Some(tenant.id) || (tainted && self.phase == Phase::Fresh) {
-            let bind = bind_session(tenant, config);
-            if !bind.is_empty() {
-                messages.push(bind);
-            }
+            messages.extend(bind_session(tenant, config).into_iter().filter(|message| !message.is_empty()));
         } else if tainted && !tenant.dedicated {
             messages.push(format!("SET ROLE {}", tenant.role().quoted()));
         }
@@ -398,15 +420,12 @@ async fn pipeline<T>(
     if prelude.is_empty() && postlude.is_none() {
         return statement.await.map_err(DbError::from);
     }
-    let (first, second, answer, last) = tokio::join!(
-        biased;
-        batch(prelude.first().map(String::as_str)),
-        batch(prelude.get(1).map(String::as_str)),
-        statement,
-        batch(postlude),
-    );
+    let message = |n: usize| batch(prelude.get(n).map(String::as_str));
+    let (first, second, third, answer, last) =
+        tokio::join!(biased; message(0), message(1), message(2), statement, batch(postlude));
     first?;
     second?;
+    third?;
     let answer = answer?;
     last?;
     Ok(answer)

@@ -1,10 +1,12 @@
-use serde_json::json;
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 use tenantry_core::{RoleName, SchemaName, TenantId, quote_identifier};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::{ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, Provisioner, audit, check_email, keys, list, normal_domains, step};
+use super::{
+    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, Provisioner, audit, check_email, keys, list, normal_domains, step,
+};
 use crate::clients::typed;
 use crate::connect::Logins;
 use crate::error::{DbError, ProvisionError};
@@ -43,7 +45,11 @@ impl Provisioner {
         client
             .execute_typed(
                 "INSERT INTO public.tenant_placements (tenant_id, cell_id, schema_version) VALUES ($1, $2, $3)",
-                &[typed(id.as_uuid(), Type::UUID), typed(&cell.id, Type::INT4), typed(&self.schema.version, Type::INT4)],
+                &[
+                    typed(id.as_uuid(), Type::UUID),
+                    typed(&cell.id, Type::INT4),
+                    typed(&self.schema.version, Type::INT4),
+                ],
             )
             .await?;
         let (key, token) = keys::insert(&client, id, "first key", &[], None).await?;
@@ -121,7 +127,8 @@ impl Provisioner {
         } else {
             format!("CREATE ROLE {quoted} NOLOGIN; GRANT {quoted} TO {}{member}", quote_identifier(&cell.login_role))
         };
-        let tables: Vec<String> = self.schema.tables.iter().map(|t| format!("{}.{}", schema.quoted(), quote_identifier(t))).collect();
+        let tables: Vec<String> =
+            self.schema.tables.iter().map(|t| format!("{}.{}", schema.quoted(), quote_identifier(t))).collect();
         let grants = if tables.is_empty() {
             String::new()
         } else {
@@ -144,7 +151,13 @@ async fn server_version(client: &Client) -> Result<i32, DbError> {
     Ok(rows.first().map_or(0, |r| r.get(0)))
 }
 
-async fn insert(client: &Client, id: TenantId, schema: &SchemaName, new: &NewTenant, domains: &[String]) -> Result<(), ProvisionError> {
+async fn insert(
+    client: &Client,
+    id: TenantId,
+    schema: &SchemaName,
+    new: &NewTenant,
+    domains: &[String],
+) -> Result<(), ProvisionError> {
     let result = client
         .execute_typed(
             "INSERT INTO public.tenants (id, slug, schema_name, plan_tier, admin_email, allowed_domains) VALUES ($1, $2, $3, $4, $5, $6)",

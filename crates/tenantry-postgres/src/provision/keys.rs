@@ -75,7 +75,15 @@ impl Provisioner {
         client.batch_execute("BEGIN").await?;
         let tenant = list::by_slug(&client, slug).await?;
         let (key, token) = insert(&client, tenant.id, name, scopes, expires_at).await?;
-        audit(&client, Some(*tenant.id.as_uuid()), actor, "key.create", &format!("key/{}", key.id), json!({ "name": name })).await?;
+        audit(
+            &client,
+            Some(*tenant.id.as_uuid()),
+            actor,
+            "key.create",
+            &format!("key/{}", key.id),
+            json!({ "name": name }),
+        )
+        .await?;
         client.batch_execute("COMMIT").await?;
         client.give_back();
         Ok(CreatedKey { info: key, token })
@@ -88,7 +96,9 @@ impl Provisioner {
     pub async fn keys(&self, slug: &str) -> Result<Vec<ApiKeyInfo>, ProvisionError> {
         let client = self.control.get().await?;
         let tenant = list::by_slug(&client, slug).await?;
-        let sql = format!("SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC"
+        );
         let rows = client.query_typed(&sql, &[typed(tenant.id.as_uuid(), Type::UUID)]).await?;
         client.give_back();
         Ok(rows.iter().map(info).collect())
@@ -105,7 +115,9 @@ impl Provisioner {
         let sql = format!(
             "UPDATE public.tenant_api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND tenant_id = $2 RETURNING {COLUMNS}"
         );
-        let rows = client.query_typed(&sql, &[typed(key.as_uuid(), Type::UUID), typed(tenant.id.as_uuid(), Type::UUID)]).await?;
+        let rows = client
+            .query_typed(&sql, &[typed(key.as_uuid(), Type::UUID), typed(tenant.id.as_uuid(), Type::UUID)])
+            .await?;
         let Some(row) = rows.first() else { return Err(ProvisionError::UnknownKey(key.to_string())) };
         audit(&client, Some(*tenant.id.as_uuid()), actor, "key.revoke", &format!("key/{key}"), json!({})).await?;
         client.batch_execute("COMMIT").await?;
@@ -125,7 +137,12 @@ impl Provisioner {
         let stored = client
             .execute_typed(
                 "INSERT INTO public.operator_tokens (id, name, lookup, hash) VALUES ($1, $2, $3, $4)",
-                &[typed(&id, Type::UUID), typed(&name, Type::TEXT), typed(&minted.lookup, Type::TEXT), typed(&minted.hash.as_bytes(), Type::BYTEA)],
+                &[
+                    typed(&id, Type::UUID),
+                    typed(&name, Type::TEXT),
+                    typed(&minted.lookup, Type::TEXT),
+                    typed(&minted.hash.as_bytes(), Type::BYTEA),
+                ],
             )
             .await
             .map_err(DbError::from);

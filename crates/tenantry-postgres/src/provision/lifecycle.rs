@@ -56,7 +56,9 @@ impl Provisioner {
     ) -> Result<TenantRow, ProvisionError> {
         let client = self.control.get().await?;
         client.batch_execute("BEGIN").await?;
-        client.query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)]).await?;
+        client
+            .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
+            .await?;
         let before = list::by_slug(&client, slug).await?;
         if before.status != to {
             if !from.contains(&before.status) {
@@ -69,7 +71,8 @@ impl Provisioner {
                 )
                 .await?;
             let details = json!({ "from": before.status, "to": to });
-            audit(&client, Some(*before.id.as_uuid()), actor, action, &format!("tenant/{}", before.id), details).await?;
+            audit(&client, Some(*before.id.as_uuid()), actor, action, &format!("tenant/{}", before.id), details)
+                .await?;
         }
         let after = list::by_slug(&client, slug).await?;
         client.batch_execute("COMMIT").await?;
@@ -124,7 +127,8 @@ impl Provisioner {
         }
         let after = list::by_slug(&client, slug).await?;
         let details = json!({ "before": before, "after": after });
-        audit(&client, Some(*before.id.as_uuid()), actor, "tenant.update", &format!("tenant/{}", before.id), details).await?;
+        audit(&client, Some(*before.id.as_uuid()), actor, "tenant.update", &format!("tenant/{}", before.id), details)
+            .await?;
         client.batch_execute("COMMIT").await?;
         client.give_back();
         Ok(after)

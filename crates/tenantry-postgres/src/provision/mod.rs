@@ -220,7 +220,14 @@ impl Actor {
 }
 
 /// Writes the audit event of a change into the transaction that makes it.
-async fn audit(client: &Client, tenant: Option<Uuid>, actor: &Actor, action: &str, target: &str, details: Value) -> Result<(), DbError> {
+async fn audit(
+    client: &Client,
+    tenant: Option<Uuid>,
+    actor: &Actor,
+    action: &str,
+    target: &str,
+    details: Value,
+) -> Result<(), DbError> {
     let params: [(&(dyn ToSql + Sync), Type); 8] = [
         typed(&tenant, Type::UUID),
         typed(&actor.kind, Type::TEXT),
@@ -248,9 +255,18 @@ fn step(name: &'static str) {
 
 fn check_email(email: &str) -> Result<(), ProvisionError> {
     let fine = email.len() <= 255
-        && email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.'))
+        && email.split_once('@').is_some_and(|(user, host)| {
+            !user.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
+        })
         && !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    if fine { Ok(()) } else { Err(ProvisionError::Invalid(format!("`{}` is not an e-mail address", email.chars().take(80).collect::<String>()))) }
+    if fine {
+        Ok(())
+    } else {
+        Err(ProvisionError::Invalid(format!(
+            "`{}` is not an e-mail address",
+            email.chars().take(80).collect::<String>()
+        )))
+    }
 }
 
 fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
@@ -259,9 +275,20 @@ fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
         .map(|domain| {
             let host = domain.trim().trim_end_matches('.').to_ascii_lowercase();
             let labels = host.split('.').collect::<Vec<_>>();
-            let label = |l: &&str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            let fine = host.len() <= 253 && labels.len() > 1 && labels.iter().all(label) && host.parse::<std::net::IpAddr>().is_err();
-            if fine { Ok(host) } else { Err(ProvisionError::Invalid(format!("`{}` is not a host name", domain.chars().take(80).collect::<String>()))) }
+            let label =
+                |l: &&str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let fine = host.len() <= 253
+                && labels.len() > 1
+                && labels.iter().all(label)
+                && host.parse::<std::net::IpAddr>().is_err();
+            if fine {
+                Ok(host)
+            } else {
+                Err(ProvisionError::Invalid(format!(
+                    "`{}` is not a host name",
+                    domain.chars().take(80).collect::<String>()
+                )))
+            }
         })
         .collect()
 }

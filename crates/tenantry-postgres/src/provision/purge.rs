@@ -19,7 +19,9 @@ impl Provisioner {
     pub async fn purge(&self, slug: &str, grace: TimeDelta, actor: &Actor) -> Result<TenantRow, ProvisionError> {
         let client = self.migrator.get().await?;
         client.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'").await?;
-        client.query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)]).await?;
+        client
+            .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
+            .await?;
         let tenant = list::by_slug(&client, slug).await?;
         let refuse = |reason: String| ProvisionError::NotPurgeable { slug: slug.to_owned(), reason };
         if tenant.status != TenantStatus::Deleted {
@@ -37,7 +39,13 @@ impl Provisioner {
             .await?
             .first()
             .is_some_and(|r| r.get(0));
-        client.batch_execute(&format!("SET LOCAL ROLE {}; DROP SCHEMA {} CASCADE; RESET ROLE", Logins::OWNER, schema.quoted())).await?;
+        client
+            .batch_execute(&format!(
+                "SET LOCAL ROLE {}; DROP SCHEMA {} CASCADE; RESET ROLE",
+                Logins::OWNER,
+                schema.quoted()
+            ))
+            .await?;
         step("purge-dropped");
         client
             .batch_execute(&format!(
@@ -56,7 +64,12 @@ impl Provisioner {
                 ))
                 .await?;
         } else {
-            client.execute_typed("UPDATE public.cells SET tenants = tenants - 1 WHERE id = $1", &[typed(&tenant.cell, Type::INT4)]).await?;
+            client
+                .execute_typed(
+                    "UPDATE public.cells SET tenants = tenants - 1 WHERE id = $1",
+                    &[typed(&tenant.cell, Type::INT4)],
+                )
+                .await?;
         }
         client.batch_execute(&format!("DROP ROLE {role}")).await?;
         let target = format!("tenant/{}", tenant.id);

@@ -69,7 +69,11 @@ impl OperatorRow {
     }
 }
 
-async fn one(clients: &Clients, sql: &str, param: (&(dyn tokio_postgres::types::ToSql + Sync), Type)) -> Result<Option<Row>, DbError> {
+async fn one(
+    clients: &Clients,
+    sql: &str,
+    param: (&(dyn tokio_postgres::types::ToSql + Sync), Type),
+) -> Result<Option<Row>, DbError> {
     let client = clients.get().await?;
     let mut rows = client.query_typed(sql, &[param]).await?;
     client.give_back();
@@ -87,7 +91,8 @@ pub(super) async fn id_by_slug(clients: &Clients, slug: &Slug) -> Result<Option<
 }
 
 pub(super) async fn id_by_domain(clients: &Clients, host: &str) -> Result<Option<TenantId>, DbError> {
-    let row = one(clients, "SELECT tenant_id FROM public.tenant_domains WHERE domain = $1", typed(&host, Type::TEXT)).await?;
+    let row =
+        one(clients, "SELECT tenant_id FROM public.tenant_domains WHERE domain = $1", typed(&host, Type::TEXT)).await?;
     Ok(row.map(|r| TenantId::from_uuid(r.get(0))))
 }
 
@@ -124,7 +129,8 @@ fn stored_hash(row: &Row) -> Result<TokenHash, DbError> {
 /// The highest applied migration of each scope, and of the tenant least far.
 pub(super) async fn schema_versions(clients: &Clients) -> Result<BTreeMap<String, i32>, DbError> {
     let client = clients.get().await?;
-    let rows = client.query_typed("SELECT scope, max(version) FROM public.schema_migrations GROUP BY scope", &[]).await?;
+    let rows =
+        client.query_typed("SELECT scope, max(version) FROM public.schema_migrations GROUP BY scope", &[]).await?;
     client.give_back();
     Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
 }
@@ -132,9 +138,11 @@ pub(super) async fn schema_versions(clients: &Clients) -> Result<BTreeMap<String
 fn tenant(row: &Row) -> Result<Arc<Tenant>, DbError> {
     let text = |name: &str| row.get::<_, String>(name);
     let slug = Slug::from_registry(&text("slug")).map_err(|_| DbError::Misuse("the registry holds an invalid slug"))?;
-    let schema = SchemaName::from_registry(&text("schema_name")).map_err(|_| DbError::Misuse("the registry holds an invalid schema name"))?;
+    let schema = SchemaName::from_registry(&text("schema_name"))
+        .map_err(|_| DbError::Misuse("the registry holds an invalid schema name"))?;
     let status = text("status").parse().map_err(|_| DbError::Misuse("the registry holds an unknown status"))?;
-    let millis = |name: &str| row.get::<_, Option<i32>>(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let millis =
+        |name: &str| row.get::<_, Option<i32>>(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
     Ok(Arc::new(Tenant {
         id: TenantId::from_uuid(row.get("id")),
         slug,

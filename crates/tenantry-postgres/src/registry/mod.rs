@@ -117,7 +117,8 @@ impl Registry {
     /// [`AccessError::UnknownTenant`] when its tenant does not exist.
     pub async fn authenticate_token(&self, token: VerifiedToken) -> Result<Principal, AccessError> {
         let tenant = self.by_slug(&token.tenant_slug).await?;
-        let tenant = tenant.ok_or_else(|| AccessError::UnknownTenant { slug: token.tenant_slug.as_str().to_owned() })?;
+        let tenant =
+            tenant.ok_or_else(|| AccessError::UnknownTenant { slug: token.tenant_slug.as_str().to_owned() })?;
         Ok(Principal::for_token(tenant.id, token))
     }
 
@@ -145,7 +146,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`AccessError::Mismatch`], [`AccessError::Inactive`], [`AccessError::UnknownTenant`], [`AccessError::Stale`].
-    pub async fn context(&self, principal: &Principal, identified: &[Identified]) -> Result<TenantContext, AccessError> {
+    pub async fn context(
+        &self,
+        principal: &Principal,
+        identified: &[Identified],
+    ) -> Result<TenantContext, AccessError> {
         let tenant = self.by_id(principal.tenant()).await?;
         let tenant = tenant.ok_or_else(|| AccessError::UnknownTenant { slug: principal.tenant().to_string() })?;
         for named in identified {
@@ -168,7 +173,8 @@ impl Registry {
     /// # Errors
     /// As [`context`](Self::context).
     pub async fn system_context(&self, slug: &Slug, reason: &'static str) -> Result<TenantContext, AccessError> {
-        let tenant = self.by_slug(slug).await?.ok_or_else(|| AccessError::UnknownTenant { slug: slug.as_str().to_owned() })?;
+        let tenant =
+            self.by_slug(slug).await?.ok_or_else(|| AccessError::UnknownTenant { slug: slug.as_str().to_owned() })?;
         self.context(&Principal::for_system(tenant.id, reason), &[]).await
     }
 

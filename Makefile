@@ -1,0 +1,36 @@
+# Each target first looks for what it needs and installs what is missing (scripts/setup says what).
+
+SHELL := /bin/bash
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# Further arguments: `make run ARGS='--listen 127.0.0.1:9000'`, `make test ARGS='-p tenantry-core'`.
+ARGS ?=
+WITH_POSTGRES := cargo run --quiet --package tenantry-embedded --bin with-postgres --
+
+.DEFAULT_GOAL := help
+.PHONY: help run test isolation bench lint
+
+help: ## print this list
+	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start the server on a private PostgreSQL, with two demo tenants
+	@scripts/setup run
+	cargo run --release --package tenantry -- dev $(ARGS)
+
+test: ## run every test, on a throwaway PostgreSQL
+	@scripts/setup test
+	$(WITH_POSTGRES) cargo test --workspace $(ARGS)
+
+isolation: ## run the isolation suite alone
+	@scripts/setup test
+	$(WITH_POSTGRES) cargo test --package tenantry --test isolation $(ARGS)
+
+bench: ## measure, and write the figures to target/bench/
+	@scripts/setup bench
+	cargo run --release --package bench -- $(or $(ARGS),access http revocation)
+
+lint: ## check format, lints and documentation
+	@scripts/setup lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps

@@ -1,0 +1,230 @@
+//! Every error a caller can meet, in one table.
+//!
+//! A code never changes its meaning. The table is the source of the error reference (see [`markdown`])
+//! and of the constants from which the problems of this crate are built.
+
+use std::fmt::Write as _;
+
+/// One error: what a caller reads, and what the reference says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode {
+    /// The stable name, `snake_case`.
+    pub code: &'static str,
+    /// The HTTP status it comes with.
+    pub status: u16,
+    /// The same sentence on every occurrence; the body's `title` and `error`.
+    pub title: &'static str,
+    /// How it comes about.
+    pub cause: &'static str,
+    /// What the caller or the operator can do.
+    pub fix: &'static str,
+}
+
+/// Declares error codes as constants and collects them in a `CODES` table, so that none can be forgotten.
+///
+/// ```
+/// tenantry_http::error_codes! {
+///     VERSION_CONFLICT = 409 "version_conflict" "The record has changed":
+///         "somebody else has changed the record since it was read",
+///         "read it again and repeat the change";
+/// }
+/// assert_eq!(CODES, &[VERSION_CONFLICT]);
+/// ```
+#[macro_export]
+macro_rules! error_codes {
+    ($($name:ident = $status:literal $code:literal $title:literal: $cause:literal, $fix:literal;)+) => {
+        $(
+            #[doc = concat!("`", $code, "` (", stringify!($status), "): ", $cause, ".")]
+            pub const $name: $crate::codes::ErrorCode = $crate::codes::ErrorCode {
+                code: $code, status: $status, title: $title, cause: $cause, fix: $fix,
+            };
+        )+
+        /// Every code declared here, in the order of declaration.
+        pub const CODES: &[$crate::codes::ErrorCode] = &[$($name),+];
+    };
+}
+
+error_codes! {
+    TENANT_IDENTIFIER_REQUIRED = 400 "tenant_identifier_required" "Tenant identifier required":
+        "the request names no tenant and carries no credential",
+        "use the tenant's subdomain or the `X-Tenant-Slug` header, together with a credential of that tenant";
+    INVALID_TENANT_IDENTIFIER = 400 "invalid_tenant_identifier" "Invalid tenant identifier":
+        "`X-Tenant-Slug` was sent more than once or does not hold a slug",
+        "send the header once, with 1 to 63 of `a-z`, `0-9` and `-`";
+    INVALID_HOST = 400 "invalid_host" "Invalid host":
+        "the `Host` header (or a trusted proxy's `X-Forwarded-Host`) is missing its shape or was sent more than once",
+        "send one host name with an optional port";
+    CONFLICTING_CREDENTIALS = 400 "conflicting_credentials" "Conflicting credentials":
+        "the request carries two different credentials",
+        "send one credential, in `Authorization: Bearer` or in `X-Api-Key`";
+    TENANT_CONTEXT_REQUIRED = 401 "tenant_context_required" "Tenant context required":
+        "a tenant's endpoint was reached without a verified tenant context",
+        "send a credential of the tenant; if you did, the route is mounted without the tenant layer";
+    CREDENTIAL_REQUIRED = 401 "credential_required" "Tenant context required":
+        "the request names a tenant but carries no credential",
+        "send an API key or a token of that tenant in `Authorization: Bearer` or a key in `X-Api-Key`";
+    OPERATOR_CREDENTIAL_REQUIRED = 401 "operator_credential_required" "Operator credential required":
+        "a control plane endpoint was called without an operator's token",
+        "send an operator token (`top_…`) in `Authorization: Bearer`";
+    INVALID_CREDENTIAL = 401 "invalid_credential" "Invalid credential":
+        "the key or token is malformed, unknown, expired, revoked or not signed by a trusted key",
+        "check that the credential is complete and current; create a new key or sign in again";
+    INVALID_TENANT = 403 "invalid_tenant" "Invalid or inactive tenant":
+        "the credential is good but names a tenant that does not exist",
+        "check the tenant's slug in the token's claim";
+    TENANT_INACTIVE = 403 "tenant_inactive" "Invalid or inactive tenant":
+        "the tenant is suspended or deleted",
+        "ask the platform's operator; a suspended tenant can be resumed, a deleted one restored within its grace period";
+    TENANT_MISMATCH = 403 "tenant_mismatch" "Invalid or inactive tenant":
+        "host, `X-Tenant-Slug` and credential do not all name the same tenant",
+        "use the credential of the tenant that the request names; the attempt has been recorded";
+    NOT_FOUND = 404 "route_not_found" "Not found":
+        "no endpoint has this path",
+        "check the path against `/openapi.json`";
+    METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed":
+        "the endpoint exists but not with this method",
+        "use a method of the `Allow` header";
+    BODY_TOO_LARGE = 413 "body_too_large" "Request body too large":
+        "the request's body is larger than the server accepts",
+        "send less at once; the operator can raise the body limit";
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "Unsupported media type":
+        "the endpoint reads JSON and the request does not say that it sends any",
+        "send `Content-Type: application/json`";
+    INVALID_JSON = 400 "invalid_json" "Invalid JSON":
+        "the body is not JSON",
+        "check the body at the line and column that `detail` names";
+    UNREADABLE_BODY = 400 "unreadable_body" "Unreadable body":
+        "the connection broke, or the body ended before its announced length",
+        "repeat the request";
+    INVALID_BODY = 422 "invalid_body" "Invalid body":
+        "the body is JSON but not what the endpoint expects",
+        "correct the members that `errors` points to";
+    INVALID_QUERY = 400 "invalid_query" "Invalid query":
+        "a query parameter is missing, unknown or has no acceptable value",
+        "correct the parameter that `errors` names";
+    INVALID_PATH = 400 "invalid_path" "Invalid path parameter":
+        "a part of the path has not the shape that the endpoint expects, such as an id that is not a UUID",
+        "correct the part that `detail` names";
+    CONFLICT = 409 "conflict" "Conflict":
+        "the change collides with something that exists",
+        "see `detail`, then read the current state and decide again";
+    TENANT_EXISTS = 409 "tenant_exists" "Tenant exists":
+        "the slug, or the schema made from it, belongs to a tenant already, perhaps a deleted one in its grace period",
+        "choose another slug, or restore the deleted tenant";
+    DOMAIN_TAKEN = 409 "domain_taken" "Domain taken":
+        "the custom host belongs to another tenant",
+        "remove it there first";
+    TENANT_NOT_FOUND = 404 "tenant_not_found" "Tenant not found":
+        "no tenant has this slug (control plane only)",
+        "list the tenants and check the slug";
+    KEY_NOT_FOUND = 404 "key_not_found" "API key not found":
+        "the tenant has no key with this id (control plane only)",
+        "list the tenant's keys and check the id";
+    INVALID_TRANSITION = 409 "invalid_transition" "Invalid status change":
+        "the tenant's lifecycle has no such step from its present status",
+        "see `detail` for the present status";
+    NOT_PURGEABLE = 409 "not_purgeable" "Tenant cannot be purged":
+        "the tenant is not deleted, or its grace period has not passed",
+        "delete the tenant first, or wait until the grace period ends";
+    INVALID_VALUE = 422 "invalid_value" "Invalid value":
+        "a value has the right type but is not acceptable",
+        "see `detail` for what is expected";
+    INTERNAL_ERROR = 500 "internal_error" "Internal server error":
+        "a defect of the server; details are in its log under the request id",
+        "tell the operator the request id";
+    TENANT_CONTEXT_FAILED = 500 "tenant_context_failed" "Tenant context initialization failed":
+        "the server could not prepare the tenant's context; details are in its log under the request id",
+        "tell the operator the request id";
+    SCOPE_REFUSED = 500 "scope_refused" "Internal server error":
+        "the database refused a statement by role or row level security (SQLSTATE 42501); counted as a cross-tenant attempt",
+        "for operators: look the request id up in the log; the statement reached for something outside the tenant";
+    POOL_EXHAUSTED = 503 "pool_exhausted" "Too many requests at once":
+        "no database connection became free in time for this tenant, its cell or the process",
+        "wait for `Retry-After` seconds; the operator can raise the limit that the log names";
+    LOCK_TIMEOUT = 503 "lock_timeout" "Record is locked":
+        "another transaction held a lock for too long, or a deadlock was broken",
+        "wait for `Retry-After` seconds and repeat the request";
+    DATABASE_UNAVAILABLE = 503 "database_unavailable" "Database unavailable":
+        "the database cannot be reached or is restarting",
+        "wait for `Retry-After` seconds; the server reconnects by itself";
+    REGISTRY_UNAVAILABLE = 503 "registry_unavailable" "Registry unavailable":
+        "the server cannot know whether the tenant is still served, and refuses rather than guesses",
+        "wait for `Retry-After` seconds; for operators: `/ready` names the reason";
+    TOKEN_KEYS_UNAVAILABLE = 503 "token_keys_unavailable" "Token keys unavailable":
+        "the identity provider's keys (JWKS) cannot be fetched and no recent ones are held",
+        "wait for `Retry-After` seconds; for operators: check the JWKS endpoint";
+    REQUEST_TIMEOUT = 504 "request_timeout" "Request timed out":
+        "the request was not answered within the server's time limit and was cancelled",
+        "ask for less at once; read the state again before you repeat a change";
+    QUERY_TIMEOUT = 504 "query_timeout" "Query timed out":
+        "a statement ran past the tenant's statement timeout and was stopped",
+        "ask for less at once, or narrow the filter";
+}
+
+/// The reference page of one or more tables, as Markdown, ordered by status and code.
+#[must_use]
+pub fn markdown(tables: &[&[ErrorCode]]) -> String {
+    let mut codes: Vec<&ErrorCode> = tables.iter().flat_map(|table| table.iter()).collect();
+    codes.sort_by_key(|code| (code.status, code.code));
+    let mut page = String::from(
+        "# Error codes\n\nEvery error body is a problem document (RFC 9457, `application/problem+json`). `code` is stable; \
+         `error` repeats `title`, `message` says what happened this time, `request_id` finds it in the log.\n",
+    );
+    for ErrorCode { code, status, title, cause, fix } in codes {
+        // writing to a string does not fail
+        let _ = write!(page, "\n## {code}\n\n**{status} {title}**\n\n*Cause:* {cause}.\n\n*What to do:* {fix}.\n");
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let mut seen = HashSet::new();
+        for code in CODES {
+            assert!(seen.insert(code.code), "{} twice", code.code);
+            assert!(code.code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", code.code);
+            let status = StatusCode::from_u16(code.status).unwrap();
+            assert!(status.is_client_error() || status.is_server_error(), "{}", code.code);
+            assert!(!code.cause.ends_with('.') && !code.fix.ends_with('.'), "{}: no full stop", code.code);
+            assert!(code.title.starts_with(char::is_uppercase), "{}", code.code);
+        }
+    }
+
+    /// Problems are made from the table, so it is complete as long as nobody makes one by hand.
+    #[test]
+    fn no_module_makes_a_problem_outside_the_table() {
+        let needle = ["Problem", "::new("].concat();
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<String>();
+            assert!(!code.contains(&needle), "{} makes a problem by hand: use Problem::of", path.display());
+        }
+    }
+
+    #[test]
+    fn the_page_has_a_section_for_each() {
+        let page = markdown(&[CODES]);
+        for code in CODES {
+            assert!(page.contains(&format!("\n## {}\n", code.code)));
+        }
+    }
+
+    #[test]
+    fn the_reviews_words_are_kept() {
+        assert_eq!(TENANT_IDENTIFIER_REQUIRED.title, "Tenant identifier required");
+        for code in [INVALID_TENANT, TENANT_INACTIVE, TENANT_MISMATCH] {
+            assert_eq!((code.status, code.title), (403, "Invalid or inactive tenant"));
+        }
+        assert_eq!(TENANT_CONTEXT_REQUIRED.title, "Tenant context required");
+        assert_eq!(TENANT_CONTEXT_FAILED.title, "Tenant context initialization failed");
+    }
+}

@@ -1,0 +1,141 @@
+//! The two faces of an error: the operator's goes to the log here, once; the caller's is the problem.
+
+use std::time::Duration;
+
+use tenantry_core::TenantStatus;
+use tenantry_postgres::{AccessError, DbError, ProvisionError};
+
+use crate::codes;
+use crate::problem::Problem;
+
+/// What a caller is told to wait when the server itself expects to be well again soon.
+const SOON: Duration = Duration::from_secs(1);
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::InvalidCredential => {
+                Self::of(&codes::INVALID_CREDENTIAL).detail("the credential is not valid")
+            }
+            AccessError::UnknownTenant { slug } => Self::of(&codes::INVALID_TENANT)
+                .detail("the tenant that the credential names does not exist")
+                .with("tenantSlug", slug),
+            AccessError::Inactive { slug, status } => {
+                let detail = match status {
+                    TenantStatus::Suspended => "the tenant is suspended",
+                    TenantStatus::Deleted => "the tenant is deleted",
+                    TenantStatus::Active => "the tenant is not served",
+                };
+                Self::of(&codes::TENANT_INACTIVE).detail(detail).with("tenantSlug", slug)
+            }
+            // whether the other tenant exists is not said
+            AccessError::Mismatch { presented } => Self::of(&codes::TENANT_MISMATCH)
+                .detail("the credential is not for the tenant that the request names")
+                .with("tenantSlug", presented),
+            AccessError::Stale(reason) => {
+                tracing::error!(target: "tenantry::access", reason, "refused: the registry cannot be read");
+                Self::of(&codes::REGISTRY_UNAVAILABLE)
+                    .detail("the server cannot read the registry at the moment")
+                    .retry_after(SOON)
+            }
+        }
+    }
+}
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        let problem =
+            match &error {
+                DbError::Exhausted { waited, .. } => Self::of(&codes::POOL_EXHAUSTED)
+                    .detail(format!("no database connection became free within {} ms", waited.as_millis()))
+                    .retry_after(SOON),
+                DbError::Timeout(_) => Self::of(&codes::QUERY_TIMEOUT)
+                    .detail("a statement ran past the tenant's time limit and was stopped"),
+                DbError::LockTimeout(_) => {
+                    Self::of(&codes::LOCK_TIMEOUT).detail("another transaction holds the record").retry_after(SOON)
+                }
+                DbError::Unavailable(_) => Self::of(&codes::DATABASE_UNAVAILABLE)
+                    .detail("the database cannot be reached at the moment")
+                    .retry_after(SOON),
+                DbError::ContextExpired => Self::of(&codes::TENANT_INACTIVE)
+                    .detail("the tenant was suspended or deleted while the request ran"),
+                DbError::Refused(_) => Self::of(&codes::SCOPE_REFUSED),
+                _ => Self::of(&codes::INTERNAL_ERROR),
+            };
+        let (code, sqlstate, error) = (problem.code(), error.sqlstate(), &error as &dyn std::error::Error);
+        if problem.status().as_u16() == 500 {
+            tracing::error!(target: "tenantry::database", code, sqlstate, error, "a statement failed");
+        } else {
+            tracing::warn!(target: "tenantry::database", code, sqlstate, error, "a statement was not served");
+        }
+        problem
+    }
+}
+
+impl From<ProvisionError> for Problem {
+    fn from(error: ProvisionError) -> Self {
+        let code = match &error {
+            ProvisionError::SlugTaken(_) => &codes::TENANT_EXISTS,
+            ProvisionError::DomainTaken(_) => &codes::DOMAIN_TAKEN,
+            ProvisionError::NotFound(_) => &codes::TENANT_NOT_FOUND,
+            ProvisionError::UnknownKey(_) => &codes::KEY_NOT_FOUND,
+            ProvisionError::Transition { .. } => &codes::INVALID_TRANSITION,
+            ProvisionError::NotPurgeable { .. } => &codes::NOT_PURGEABLE,
+            ProvisionError::Name(_) | ProvisionError::UnknownPlan(_) | ProvisionError::Invalid(_) => {
+                &codes::INVALID_VALUE
+            }
+            ProvisionError::Database(_) => &codes::INTERNAL_ERROR,
+        };
+        match error {
+            ProvisionError::Database(inner) => inner.into(),
+            // the text of all others is made for people and names what they sent
+            told => Self::of(code).detail(told.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenantry_postgres::Exhausted;
+
+    use super::*;
+
+    fn face(problem: &Problem) -> (u16, &'static str) {
+        (problem.status().as_u16(), problem.code())
+    }
+
+    #[test]
+    fn access_errors_have_the_reviews_statuses() {
+        let slug = || "acme".to_owned();
+        let cases = [
+            (AccessError::InvalidCredential, (401, "invalid_credential")),
+            (AccessError::UnknownTenant { slug: slug() }, (403, "invalid_tenant")),
+            (AccessError::Inactive { slug: slug(), status: TenantStatus::Suspended }, (403, "tenant_inactive")),
+            (AccessError::Mismatch { presented: slug() }, (403, "tenant_mismatch")),
+            (AccessError::Stale("listener".into()), (503, "registry_unavailable")),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(face(&error.into()), expected);
+        }
+    }
+
+    #[test]
+    fn a_foreign_tenants_existence_is_not_told() {
+        let body = Problem::from(AccessError::Mismatch { presented: "globex".into() }).body(None, None);
+        assert_eq!(body.error, "Invalid or inactive tenant");
+        assert_eq!(body.extensions["tenantSlug"], "globex");
+        assert!(!body.message.contains("exist"));
+    }
+
+    #[test]
+    fn database_errors_keep_their_details() {
+        let waited = Duration::from_millis(1500);
+        let busy = Problem::from(DbError::Exhausted { limit: Exhausted::Cell, waited });
+        assert_eq!(face(&busy), (503, "pool_exhausted"));
+        let down = Problem::from(DbError::Unavailable("password for tnt_secret wrong".into()));
+        assert_eq!(face(&down), (503, "database_unavailable"));
+        assert!(!down.body(None, None).message.contains("secret"));
+        assert_eq!(face(&DbError::ContextExpired.into()), (403, "tenant_inactive"));
+        assert_eq!(face(&DbError::Misuse("two statements").into()), (500, "internal_error"));
+    }
+}

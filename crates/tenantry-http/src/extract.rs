@@ -1,0 +1,232 @@
+//! Extractors whose refusals are problems.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+
+use crate::codes;
+use crate::problem::Problem;
+
+/// A JSON body, in both directions. Refusals: 415, 413, 400 for what is not JSON, 422 with a pointer for what does not fit.
+#[derive(Debug, Clone)]
+pub struct ApiJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !says_json(request.headers()) {
+            return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE).detail("send `Content-Type: application/json`"));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::of(&codes::BODY_TOO_LARGE)
+            } else {
+                Problem::of(&codes::UNREADABLE_BODY).detail("the body could not be read to its end")
+            }
+        })?;
+        // the path to an error costs something to track, so it is looked for only when there is an error
+        serde_json::from_slice(&bytes).map(Self).or_else(|_| parse_slowly(&bytes).map(Self))
+    }
+}
+
+impl<T: Serialize> IntoResponse for ApiJson<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else { return false };
+    let media = value.split(';').next().unwrap_or_default().trim();
+    let Some((kind, subtype)) = media.split_once('/') else { return false };
+    let suffix = subtype.rsplit('+').next().unwrap_or_default();
+    kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
+}
+
+fn parse_slowly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut from = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+        if error.inner().is_data() {
+            let detail = without_position(&error.inner().to_string());
+            Problem::of(&codes::INVALID_BODY).pointer(&json_pointer(error.path()), &detail).detail(detail)
+        } else {
+            not_json(error.inner())
+        }
+    })?;
+    from.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::of(&codes::INVALID_JSON).detail(error.to_string())
+}
+
+/// serde_json ends its messages with the position, which says nothing beside a pointer.
+fn without_position(message: &str) -> String {
+    message.rsplit_once(" at line ").map_or(message, |(text, _)| text).to_owned()
+}
+
+/// RFC 6901. An enum's variant is no place in the document.
+fn json_pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+/// Query parameters. Refusal: 400 that names the parameter.
+#[derive(Debug, Clone)]
+pub struct ApiQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for ApiQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parse_query(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let from = || serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+    T::deserialize(from()).or_else(|_| serde_path_to_error::deserialize(from())).map_err(|error| {
+        let detail = error.inner().to_string();
+        let problem = Problem::of(&codes::INVALID_QUERY);
+        match error.path().iter().next() {
+            Some(Segment::Map { key }) => problem.parameter(key, &detail).detail(format!("`{key}`: {detail}")),
+            _ => problem.detail(detail),
+        }
+    })
+}
+
+/// A part of the path. Refusal: 400 that names it.
+#[derive(Debug, Clone)]
+pub struct ApiPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        use axum::extract::path::ErrorKind;
+        use axum::extract::rejection::PathRejection;
+
+        let rejection = match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(value)) => return Ok(Self(value)),
+            Err(rejection) => rejection,
+        };
+        let PathRejection::FailedToDeserializePathParams(failed) = &rejection else {
+            tracing::error!(target: "tenantry::http", %rejection, "a handler asks for parts that its path does not have");
+            return Err(Problem::of(&codes::INTERNAL_ERROR));
+        };
+        let problem = Problem::of(&codes::INVALID_PATH);
+        Err(match failed.kind() {
+            ErrorKind::ParseErrorAtKey { key, value, expected_type } => {
+                let detail = format!("`{value}` is not a `{expected_type}`");
+                problem.parameter(key, &detail).detail(detail)
+            }
+            ErrorKind::DeserializeError { key, value, message } => {
+                problem.parameter(key, message).detail(format!("`{value}`: {message}"))
+            }
+            kind @ (ErrorKind::WrongNumberOfParameters { .. } | ErrorKind::UnsupportedType { .. }) => {
+                tracing::error!(target: "tenantry::http", %kind, "a handler asks for parts that its path does not have");
+                Problem::of(&codes::INTERNAL_ERROR)
+            }
+            kind => problem.detail(kind.to_string()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::DefaultBodyLimit;
+    use serde::Deserialize;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NewTask {
+        title: String,
+        #[serde(default)]
+        tags: Vec<Tag>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Tag {
+        #[serde(rename = "a/b~c")]
+        weight: u8,
+    }
+
+    async fn post(content_type: &str, body: &str) -> Result<NewTask, Problem> {
+        let mut request =
+            Request::post("/").header("content-type", content_type).body(Body::from(body.to_owned())).unwrap();
+        DefaultBodyLimit::max(200).apply(&mut request);
+        ApiJson::from_request(request, &()).await.map(|ApiJson(task)| task)
+    }
+
+    async fn errors(body: &str) -> (&'static str, Value) {
+        let problem = post("application/json", body).await.unwrap_err();
+        (problem.code(), problem.body(None, None).extensions.remove("errors").unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn json_is_read() {
+        for media in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert_eq!(post(media, r#"{"title":"x"}"#).await.unwrap().title, "x");
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_point_into_the_body() {
+        let (code, errors_of_tag) = errors(r#"{"title":"x","tags":[{"a/b~c":1},{"a/b~c":"heavy"}]}"#).await;
+        assert_eq!(code, "invalid_body");
+        assert_eq!(errors_of_tag[0]["pointer"], "/tags/1/a~1b~0c");
+        assert_eq!(errors_of_tag[0]["detail"], "invalid type: string \"heavy\", expected u8");
+        assert_eq!(errors(r#"{"title":7}"#).await.1[0]["pointer"], "/title");
+        assert_eq!(errors(r#"{}"#).await.1[0], json!({ "pointer": "", "detail": "missing field `title`" }));
+        assert_eq!(errors(r#"{"title":"x","titel":"y"}"#).await.1[0]["pointer"], "/titel");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_json_is_refused() {
+        for bad in ["", "{", "{\"title\":\"x\"} trailing", "\u{0}", "{\"title\":\"x\",}"] {
+            assert_eq!(errors(bad).await.0, "invalid_json", "{bad:?}");
+        }
+        for media in ["text/plain", "application/x-www-form-urlencoded", "json", ""] {
+            assert_eq!(post(media, "{}").await.unwrap_err().code(), "unsupported_media_type", "{media}");
+        }
+        let large = format!(r#"{{"title":"{}"}}"#, "x".repeat(300));
+        assert_eq!(post("application/json", &large).await.unwrap_err().code(), "body_too_large");
+    }
+
+    #[test]
+    fn query_errors_name_the_parameter() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Page {
+            limit: Option<u8>,
+        }
+        assert_eq!(parse_query::<Page>("limit=5").unwrap().limit, Some(5));
+        assert!(parse_query::<Page>("").unwrap().limit.is_none());
+        for (query, parameter) in [("limit=many", "limit"), ("limit=300", "limit"), ("offset=1", "offset")] {
+            let problem = parse_query::<Page>(query).unwrap_err();
+            assert_eq!(problem.code(), "invalid_query");
+            assert_eq!(problem.body(None, None).extensions["errors"][0]["parameter"], parameter, "{query}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
+
+mod respond;
+mod v1;
+
+use axum::extract::FromRef;
+use tenantry_postgres::{TenantDb, TenantTx};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::Error;
+
+/// All endpoints of the domain, with their OpenAPI description. They need a tenant context: mount them behind the
+/// tenancy layer, or each answers 401.
+pub fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    TenantDb: FromRef<S>,
+{
+    v1::router()
+}
+
+/// Ends a transaction by its outcome. A refusal is rolled back here and now, so that the connection is free for the next
+/// request before the answer is written.
+async fn finish<T>(tx: TenantTx, outcome: Result<T, Error>) -> Result<T, Error> {
+    match outcome {
+        Ok(value) => {
+            tx.commit().await?;
+            Ok(value)
+        }
+        Err(error) => {
+            if let Err(rollback) = tx.rollback().await {
+                tracing::debug!(%rollback, "the connection was lost on rollback; the server undoes the transaction");
+            }
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn document() -> Value {
+        let (_, api) = router::<TenantDb>().split_for_parts();
+        serde_json::to_value(api).unwrap()
+    }
+
+    #[test]
+    fn every_operation_is_described_in_full() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        let mut ids = Vec::new();
+        for (path, operations) in paths {
+            for (method, operation) in operations.as_object().unwrap() {
+                ids.push(operation["operationId"].as_str().unwrap().to_owned());
+                let responses = operation["responses"].as_object().unwrap();
+                let mut expected = vec!["400", "401", "403", "500", "503", "504"];
+                if path.contains("{id}") {
+                    expected.push("404");
+                }
+                expected.extend(match method.as_str() {
+                    "post" => vec!["201", "413", "415", "422"],
+                    "patch" => vec!["200", "409", "413", "415", "422", "428"],
+                    "delete" => vec!["204", "409"],
+                    _ => vec!["200"],
+                });
+                for status in expected {
+                    assert!(responses.contains_key(status), "{method} {path} does not describe {status}");
+                }
+            }
+        }
+        ids.sort_unstable();
+        assert_eq!(
+            ids,
+            [
+                "create_agent",
+                "create_task",
+                "delete_agent",
+                "delete_task",
+                "get_agent",
+                "get_task",
+                "list_agents",
+                "list_tasks",
+                "update_agent",
+                "update_task",
+            ]
+        );
+    }
+
+    #[test]
+    fn enums_are_described_by_their_words() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        let words = serde_json::json!(["pending", "in_progress", "blocked", "completed", "failed", "cancelled"]);
+        assert_eq!(schemas["TaskStatus"]["enum"], words);
+        let required = schemas["UpdateTask"]["required"].as_array();
+        assert!(required.is_none_or(Vec::is_empty), "a patch requires nothing: {required:?}");
+    }
+}

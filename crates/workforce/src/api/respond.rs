@@ -1,0 +1,133 @@
+//! What the endpoints share: versions in headers, and answers that carry them.
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tenantry_http::ProblemBody;
+use utoipa::IntoResponses;
+
+use crate::Error;
+
+/// The answers that every endpoint of a tenant may give.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; the layers and the store make them")]
+pub(super) enum Common {
+    /// The request cannot be read: a parameter, a header, or no tenant named.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] ProblemBody),
+    /// No credential, or not a valid one.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(#[to_schema] ProblemBody),
+    /// The tenant is unknown, inactive, or not the credential's.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] ProblemBody),
+    /// A defect of the server; the log knows more under the request id.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(#[to_schema] ProblemBody),
+    /// No connection free, a lock held, or the database away; see `Retry-After`.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] ProblemBody),
+    /// The statement or the request ran past its time limit.
+    #[response(status = 504, content_type = "application/problem+json")]
+    TimedOut(#[to_schema] ProblemBody),
+}
+
+/// The answers of endpoints that read a body.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; the layers and the extractors make them")]
+pub(super) enum WithBody {
+    /// The body is larger than the server accepts.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] ProblemBody),
+    /// The body is not announced as JSON.
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(#[to_schema] ProblemBody),
+}
+
+/// A record with its `ETag`, made from its version.
+pub(super) fn versioned<T: Serialize>(status: StatusCode, version: i64, record: &T) -> Response {
+    let mut response = (status, Json(record)).into_response();
+    response.headers_mut().insert(header::ETAG, ascii(format!("\"{version}\"")));
+    response
+}
+
+/// A record just made: 201 with its `ETag` and its address.
+pub(super) fn created<T: Serialize>(version: i64, location: String, record: &T) -> Response {
+    let mut response = versioned(StatusCode::CREATED, version, record);
+    response.headers_mut().insert(header::LOCATION, ascii(location));
+    response
+}
+
+/// Versions and addresses are digits, letters, quotes and slashes, so the conversion cannot fail.
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The version a change is based on, from `If-Match` or from the request itself, if either has one.
+pub(super) fn expected_version(headers: &HeaderMap, given: Option<i64>) -> Result<Option<i64>, Error> {
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else { return Ok(given) };
+    let version = value.to_str().ok().and_then(parse_etag).filter(|_| values.next().is_none());
+    let version =
+        version.ok_or(Error::InvalidPrecondition("`If-Match` must be one `ETag` of this record, such as `\"3\"`"))?;
+    if given.is_some_and(|given| given != version) {
+        return Err(Error::InvalidPrecondition("`If-Match` and `version` name different versions"));
+    }
+    Ok(Some(version))
+}
+
+/// As [`expected_version`], for changes that must not be made without one.
+pub(super) fn required_version(headers: &HeaderMap, given: Option<i64>) -> Result<i64, Error> {
+    expected_version(headers, given)?.ok_or(Error::VersionRequired)
+}
+
+/// Strong tags only (`If-Match` compares strongly, RFC 9110 section 13.1.1), in the one spelling we give out. `*` is
+/// refused: it would overwrite whatever somebody else has written.
+fn parse_etag(text: &str) -> Option<i64> {
+    let digits = text.trim().strip_prefix('"')?.strip_suffix('"')?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(if_match: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_str(if_match).unwrap())])
+    }
+
+    #[test]
+    fn the_version_comes_from_either_place() {
+        assert_eq!(required_version(&headers("\"7\""), None).unwrap(), 7);
+        assert_eq!(required_version(&headers("\"7\""), Some(7)).unwrap(), 7);
+        assert_eq!(required_version(&HeaderMap::new(), Some(3)).unwrap(), 3);
+        assert!(matches!(required_version(&HeaderMap::new(), None), Err(Error::VersionRequired)));
+        assert_eq!(expected_version(&HeaderMap::new(), None).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_not_our_tag_is_refused() {
+        let bad =
+            ["*", "7", "W/\"7\"", "\"\"", "\"-7\"", "\"+7\"", "\"7\", \"8\"", "\"99999999999999999999\"", "\"", ""];
+        for tag in bad {
+            let answer = expected_version(&headers(tag), None);
+            assert!(matches!(answer, Err(Error::InvalidPrecondition(_))), "{tag}");
+        }
+        assert!(expected_version(&headers("\"7\""), Some(8)).is_err());
+        let mut twice = headers("\"7\"");
+        twice.append(header::IF_MATCH, HeaderValue::from_static("\"7\""));
+        assert!(expected_version(&twice, None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_tag_we_give_out_is_understood(version in 1_i64..) {
+            let response = versioned(StatusCode::OK, version, &());
+            let tag = response.headers()[header::ETAG].to_str().unwrap();
+            prop_assert_eq!(expected_version(&headers(tag), None).unwrap(), Some(version));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, TenantScope};
+use tenantry_postgres::TenantDb;
+use utoipa::IntoParams;
+
+use crate::agent::Agent;
+use crate::api::respond::{Common, versioned};
+use crate::store::agents;
+use crate::{AgentId, Error};
+
+/// How an agent is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GetAgent {
+    /// Also if it is deleted.
+    #[serde(default)]
+    #[param(required = false)]
+    include_deleted: bool,
+}
+
+/// Reads an agent.
+#[utoipa::path(
+    get,
+    path = "/v1/agents/{id}",
+    operation_id = "get_agent",
+    tag = "agents",
+    params(("id" = uuid::Uuid, Path, description = "the agent's id"), GetAgent),
+    responses(
+        Common,
+        (status = 200, description = "the agent", body = Agent, headers(("ETag" = String, description = "the version"))),
+        (status = 404, description = "no live agent has this id", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get_agent(
+    TenantScope(context): TenantScope,
+    State(db): State<TenantDb>,
+    ApiPath(id): ApiPath<AgentId>,
+    ApiQuery(query): ApiQuery<GetAgent>,
+) -> Result<Response, Problem> {
+    let mut tx = db.single(&context).await.map_err(Error::from)?;
+    let agent = agents::find(&mut tx, id, query.include_deleted).await?;
+    Ok(versioned(StatusCode::OK, agent.version, &agent))
+}

@@ -1,0 +1,14 @@
+mod agents;
+mod tasks;
+
+use axum::extract::FromRef;
+use tenantry_postgres::TenantDb;
+use utoipa_axum::router::OpenApiRouter;
+
+pub(super) fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    TenantDb: FromRef<S>,
+{
+    OpenApiRouter::new().merge(agents::router()).merge(tasks::router())
+}

@@ -1,0 +1,50 @@
+//! The errors of this domain that a caller can meet, for the error reference.
+
+tenantry_http::error_codes! {
+    AGENT_NOT_FOUND = 404 "agent_not_found" "Agent not found":
+        "the company has no live agent with this id",
+        "list the agents and check the id; `include_deleted=true` shows deleted ones";
+    TASK_NOT_FOUND = 404 "task_not_found" "Task not found":
+        "the company has no live task with this id",
+        "list the tasks and check the id; `include_deleted=true` shows deleted ones";
+    VERSION_REQUIRED = 428 "version_required" "Version required":
+        "a change does not say which version of the record it is based on",
+        "send the `version` that was read, as a member of the body or as `If-Match` with the `ETag`";
+    VERSION_CONFLICT = 409 "version_conflict" "Record has changed":
+        "the record was changed since it was read; `current` holds it as it is now",
+        "decide again on what `current` holds and repeat the change with its version";
+    INVALID_PRECONDITION = 400 "invalid_precondition" "Invalid precondition":
+        "`If-Match` is not an `ETag` of this server, or names another version than `version` does",
+        "send the `ETag` as it was received, or only `version`";
+    AGENT_NAME_TAKEN = 409 "agent_name_taken" "Agent name taken":
+        "another live agent of the company has this name",
+        "choose another name, or rename or delete the other agent";
+    UNKNOWN_AGENT = 422 "unknown_agent" "Unknown agent":
+        "the body names an agent that does not exist or is deleted",
+        "name a live agent of the company";
+    UNKNOWN_TASK = 422 "unknown_task" "Unknown task":
+        "the body names a task that does not exist, is deleted, or is not this agent's",
+        "name a live task of the agent, or give it the task first";
+    UNKNOWN_PROVIDER_ACCOUNT = 422 "unknown_provider_account" "Unknown provider account":
+        "the body names a provider account that does not exist",
+        "name a provider account of the company, or leave the member out";
+    ILLEGAL_TRANSITION = 409 "illegal_transition" "Illegal status change":
+        "a task in its present status cannot take the status asked for, or a failed task has no retry left",
+        "take one of the statuses in `allowed`; to retry once more, raise `max_retries`";
+    VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
+        "members of the body break their rules",
+        "correct the members that `errors` points to";
+    INVALID_CURSOR = 400 "invalid_cursor" "Invalid cursor":
+        "the cursor is damaged or comes from another list",
+        "pass `next_cursor` unchanged to the list it came from, or start again without one";
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn codes_do_not_meet_those_of_the_http_layer() {
+        for code in super::CODES {
+            assert!(tenantry_http::codes::CODES.iter().all(|other| other.code != code.code), "{}", code.code);
+        }
+    }
+}

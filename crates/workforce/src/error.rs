@@ -1,0 +1,214 @@
+use std::fmt;
+
+use serde_json::Value;
+use tenantry_http::Problem;
+use tenantry_http::codes::{ErrorCode, INTERNAL_ERROR, INVALID_QUERY};
+use tenantry_postgres::DbError;
+use uuid::Uuid;
+
+use crate::{FieldError, TaskStatus, codes};
+
+/// What kind of record an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An agent.
+    Agent,
+    /// A task.
+    Task,
+}
+
+impl Kind {
+    const fn not_found(self) -> &'static ErrorCode {
+        match self {
+            Self::Agent => &codes::AGENT_NOT_FOUND,
+            Self::Task => &codes::TASK_NOT_FOUND,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Agent => "agent",
+            Self::Task => "task",
+        })
+    }
+}
+
+/// Why a request of this domain was not done. The text is for the person who sent it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No live row has this id in this tenant.
+    #[error("{kind} `{id}` does not exist")]
+    NotFound {
+        /// What it is.
+        kind: Kind,
+        /// As asked for.
+        id: Uuid,
+    },
+    /// The row has changed since the version that the request is based on.
+    #[error("the {kind} has version {actual}, the request is based on version {expected}")]
+    VersionConflict {
+        /// What it is.
+        kind: Kind,
+        /// The version in the request.
+        expected: i64,
+        /// The row's version.
+        actual: i64,
+        /// The row as it is now.
+        current: Box<Value>,
+    },
+    /// A change without the version that it is based on.
+    #[error("send the version that the change is based on, as `version` or as `If-Match`")]
+    VersionRequired,
+    /// An `If-Match` that is not one of our `ETag`s, or that contradicts `version`.
+    #[error("{0}")]
+    InvalidPrecondition(&'static str),
+    /// Another live agent has the name.
+    #[error("a live agent is called `{0}` already")]
+    AgentNameTaken(String),
+    /// A body names an agent that does not exist or is deleted.
+    #[error("agent `{id}` does not exist or is deleted")]
+    UnknownAgent {
+        /// The member that names it.
+        pointer: &'static str,
+        /// As given.
+        id: Uuid,
+    },
+    /// A body names a task that does not exist, is deleted, or is another agent's.
+    #[error("task `{0}` does not exist, is deleted, or is not this agent's")]
+    UnknownTask(Uuid),
+    /// A body names a provider account that does not exist.
+    #[error("provider account `{0}` does not exist")]
+    UnknownProviderAccount(Uuid),
+    /// The status machine has no such step.
+    #[error("a task that is `{from}` cannot become `{to}`")]
+    IllegalTransition {
+        /// The present status.
+        from: TaskStatus,
+        /// The status asked for.
+        to: TaskStatus,
+        /// What it may become instead.
+        allowed: &'static [TaskStatus],
+        /// Retries done and retries permitted.
+        retries: (i32, i32),
+    },
+    /// Members of the body break their rules.
+    #[error("the request has invalid members")]
+    Invalid(Vec<FieldError>),
+    /// A query parameter breaks its rules.
+    #[error("{detail}")]
+    InvalidQuery {
+        /// The parameter.
+        parameter: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A cursor that this list did not give out.
+    #[error("the cursor was not given out by this list; start again without one")]
+    InvalidCursor,
+    /// A stored value that this version cannot read. The person gets no details.
+    #[error("column `{column}` of {kind} `{id}` holds a value that cannot be read: {reason}")]
+    Corrupt {
+        /// What it is.
+        kind: Kind,
+        /// The row.
+        id: Uuid,
+        /// The column.
+        column: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        let problem = |code: &ErrorCode| Self::of(code).detail(text.clone());
+        match error {
+            Error::NotFound { kind, .. } => problem(kind.not_found()),
+            Error::VersionConflict { current, .. } => problem(&codes::VERSION_CONFLICT).with("current", current),
+            Error::VersionRequired => problem(&codes::VERSION_REQUIRED),
+            Error::InvalidPrecondition(_) => problem(&codes::INVALID_PRECONDITION),
+            Error::AgentNameTaken(_) => problem(&codes::AGENT_NAME_TAKEN).pointer("/name", &text),
+            Error::UnknownAgent { pointer, .. } => problem(&codes::UNKNOWN_AGENT).pointer(pointer, &text),
+            Error::UnknownTask(_) => problem(&codes::UNKNOWN_TASK).pointer("/current_task_id", &text),
+            Error::UnknownProviderAccount(_) => {
+                problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer("/provider_account_id", &text)
+            }
+            Error::IllegalTransition { from, to, allowed, retries } => Self::of(&codes::ILLEGAL_TRANSITION)
+                .detail(format!("{text}; {}", what_is_allowed(from, allowed, retries)))
+                .with("from", from)
+                .with("to", to)
+                .with("allowed", allowed),
+            Error::Invalid(errors) => errors
+                .iter()
+                .fold(problem(&codes::VALIDATION_FAILED), |problem, e| problem.pointer(&e.pointer, &e.detail)),
+            Error::InvalidQuery { parameter, .. } => problem(&INVALID_QUERY).parameter(parameter, &text),
+            Error::InvalidCursor => problem(&codes::INVALID_CURSOR).parameter("cursor", &text),
+            Error::Corrupt { .. } => {
+                tracing::error!(error = %text, "a stored row cannot be read");
+                Self::of(&INTERNAL_ERROR)
+            }
+            Error::Database(error) => error.into(),
+        }
+    }
+}
+
+fn what_is_allowed(from: TaskStatus, allowed: &[TaskStatus], (done, permitted): (i32, i32)) -> String {
+    if !allowed.is_empty() {
+        let words: Vec<String> = allowed.iter().map(|status| format!("`{status}`")).collect();
+        format!("allowed: {}", words.join(", "))
+    } else if from == TaskStatus::Failed {
+        format!("its retries are used up ({done} of {permitted})")
+    } else {
+        format!("`{from}` is final")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(error: Error) -> Value {
+        json!(Problem::from(error).body(None, None))
+    }
+
+    #[test]
+    fn an_illegal_transition_names_what_is_allowed() {
+        let error = |from: TaskStatus, allowed| Error::IllegalTransition {
+            from,
+            to: TaskStatus::Completed,
+            allowed,
+            retries: (3, 3),
+        };
+        let pending = body(error(TaskStatus::Pending, TaskStatus::Pending.successors()));
+        assert_eq!(pending["status"], 409);
+        assert_eq!(pending["allowed"], json!(["in_progress", "blocked", "cancelled"]));
+        assert_eq!(
+            pending["detail"],
+            "a task that is `pending` cannot become `completed`; allowed: `in_progress`, `blocked`, `cancelled`"
+        );
+        let failed = body(error(TaskStatus::Failed, &[]));
+        assert!(failed["detail"].as_str().unwrap().ends_with("its retries are used up (3 of 3)"), "{failed}");
+    }
+
+    #[test]
+    fn a_conflict_carries_the_current_record() {
+        let current = Box::new(json!({"version": 3}));
+        let conflict = body(Error::VersionConflict { kind: Kind::Agent, expected: 2, actual: 3, current });
+        assert_eq!((&conflict["code"], &conflict["current"]["version"]), (&json!("version_conflict"), &json!(3)));
+    }
+
+    #[test]
+    fn what_is_stored_never_shows_in_an_internal_error() {
+        let (kind, id) = (Kind::Task, Uuid::nil());
+        let corrupt = Error::Corrupt { kind, id, column: "status", reason: "secret".to_owned() };
+        assert!(!body(corrupt).to_string().contains("secret"));
+    }
+}

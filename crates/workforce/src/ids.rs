@@ -1,0 +1,12 @@
+use tenantry_core::typed_id;
+
+typed_id!(
+    /// Names one agent of one company.
+    AgentId,
+    "agent id"
+);
+typed_id!(
+    /// Names one task of one company.
+    TaskId,
+    "task id"
+);

@@ -1,0 +1,174 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::Error;
+use crate::checks::is_sane_instant;
+
+/// How many rows a page has, `1..=200`, 50 unless asked otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(i64);
+
+impl Limit {
+    const DEFAULT: i64 = 50;
+    const MAX: i64 = 200;
+
+    /// Takes the `limit` of a query.
+    pub fn from_query(given: Option<i64>) -> Result<Self, Error> {
+        match given {
+            None => Ok(Self(Self::DEFAULT)),
+            Some(n) if (1..=Self::MAX).contains(&n) => Ok(Self(n)),
+            Some(n) => {
+                Err(Error::InvalidQuery { parameter: "limit", detail: format!("must be 1 to {}, is `{n}`", Self::MAX) })
+            }
+        }
+    }
+
+    /// The parameter for `LIMIT`: one row more than the page, which tells whether there is a next one.
+    pub(crate) const fn probe(self) -> i64 {
+        self.0 + 1
+    }
+
+    pub(crate) fn page_len(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// A list that can be paged. Its tag is inside the cursor, so one list's cursor is not taken for another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// Agents by age.
+    Agents,
+    /// Tasks by age.
+    Tasks,
+}
+
+impl List {
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Agents => b'a',
+            Self::Tasks => b't',
+        }
+    }
+}
+
+/// The last row of a page in the order `created_at DESC, id DESC`; the next page starts behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The row's `created_at`, in whole microseconds as the database keeps it.
+    pub created_at: DateTime<Utc>,
+    /// The row's id.
+    pub id: Uuid,
+}
+
+impl Position {
+    const BYTES: usize = 1 + 8 + 16;
+
+    /// The opaque text of this position. It carries no tenant: a cursor is only a place in whatever list is read with it.
+    #[must_use]
+    pub fn encode(&self, list: List) -> String {
+        let mut bytes = [0_u8; Self::BYTES];
+        bytes[0] = list.tag();
+        bytes[1..9].copy_from_slice(&self.created_at.timestamp_micros().to_be_bytes());
+        bytes[9..].copy_from_slice(self.id.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads what [`Position::encode`] wrote for the same list.
+    pub fn decode(text: &str, list: List) -> Result<Self, Error> {
+        let read = || {
+            let bytes: [u8; Self::BYTES] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+            let micros = i64::from_be_bytes(bytes[1..9].try_into().ok()?);
+            let created_at = DateTime::from_timestamp_micros(micros)?;
+            let id = Uuid::from_bytes(bytes[9..].try_into().ok()?);
+            (bytes[0] == list.tag() && is_sane_instant(created_at)).then_some(Self { created_at, id })
+        };
+        read().ok_or(Error::InvalidCursor)
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows, newest first.
+    pub data: Vec<T>,
+    /// Pass it as `cursor` for the next page; `null` on the last one.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Cuts a probed result to the page and makes the cursor from its last row.
+    pub(crate) fn cut(mut rows: Vec<T>, limit: Limit, list: List, position: impl Fn(&T) -> Position) -> Self {
+        let more = rows.len() > limit.page_len();
+        rows.truncate(limit.page_len());
+        let next_cursor = rows.last().filter(|_| more).map(|last| position(last).encode(list));
+        Self { data: rows, next_cursor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn position(n: u8) -> Position {
+        Position { created_at: DateTime::UNIX_EPOCH, id: Uuid::from_bytes([n; 16]) }
+    }
+
+    #[test]
+    fn limits_have_a_default_and_bounds() {
+        assert_eq!(Limit::from_query(None).unwrap(), Limit(50));
+        assert_eq!(Limit::from_query(Some(200)).unwrap(), Limit(200));
+        for bad in [i64::MIN, -1, 0, 201] {
+            assert!(Limit::from_query(Some(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_last_page_has_no_cursor() {
+        let limit = Limit(2);
+        let whole = Page::cut(vec![1_u8, 2], limit, List::Tasks, |n| position(*n));
+        assert_eq!((whole.data.len(), whole.next_cursor), (2, None));
+        let first = Page::cut(vec![1_u8, 2, 3], limit, List::Tasks, |n| position(*n));
+        assert_eq!(first.data, [1, 2]);
+        assert_eq!(Position::decode(&first.next_cursor.unwrap(), List::Tasks).unwrap(), position(2));
+        assert_eq!(Page::cut(Vec::<u8>::new(), limit, List::Tasks, |n| position(*n)).next_cursor, None);
+    }
+
+    #[test]
+    fn a_cursor_belongs_to_one_list() {
+        assert!(Position::decode(&position(1).encode(List::Agents), List::Tasks).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn cursors_round_trip(micros in 0_i64..253_402_300_799_999_999, id in any::<u128>()) {
+            let position = Position {
+                created_at: DateTime::from_timestamp_micros(micros).unwrap(),
+                id: Uuid::from_u128(id),
+            };
+            prop_assert_eq!(Position::decode(&position.encode(List::Agents), List::Agents).unwrap(), position);
+        }
+
+        #[test]
+        fn any_text_is_a_position_or_an_error(text in ".{0,60}") {
+            if let Ok(position) = Position::decode(&text, List::Agents) {
+                prop_assert!(is_sane_instant(position.created_at));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_position_or_an_error(bytes in any::<[u8; 24]>()) {
+            let mut whole = vec![b'a'];
+            whole.extend(bytes);
+            if let Ok(position) = Position::decode(&URL_SAFE_NO_PAD.encode(whole), List::Agents) {
+                prop_assert!(is_sane_instant(position.created_at));
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The table `agents`.
+
+use serde_json::{Map, Value, json};
+use tenantry_postgres::{DbError, Row, TenantTx, statements};
+use uuid::Uuid;
+
+use super::column;
+use crate::agent::{Agent, AgentFilter, AgentStatus, CreateAgent, UpdateAgent};
+use crate::page::{Limit, List, Page, Position};
+use crate::{AgentId, Error, Kind, Patch, Valid};
+
+macro_rules! columns {
+    () => {
+        "id, name, role, personality_prompt, status, current_task_id, capabilities, tool_permissions, \
+         version, created_at, updated_at, deleted_at"
+    };
+}
+
+statements! {
+    /// One agent by id; deleted ones only when asked for.
+    FIND_AGENT(UUID, BOOL) = concat!(
+        "SELECT ", columns!(), " FROM tenant.agents WHERE id = $1 AND ($2 OR deleted_at IS NULL)"
+    );
+    /// A page of agents. The `COALESCE` stands for "from the start" and keeps the comparison one that an index could serve.
+    LIST_AGENTS(TEXT, TEXT, TEXT, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
+        "SELECT ", columns!(), " FROM tenant.agents \
+         WHERE ($1::text IS NULL OR status = $1) \
+           AND ($2::text IS NULL OR role = $2) \
+           AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \
+           AND ($4 OR deleted_at IS NULL) \
+           AND (created_at, id) < (COALESCE($5, 'infinity'::timestamptz), \
+                                   COALESCE($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
+         ORDER BY created_at DESC, id DESC LIMIT $7"
+    );
+    /// A new agent.
+    INSERT_AGENT(UUID, TEXT, TEXT, TEXT, TEXT, JSONB, JSONB) = concat!(
+        "INSERT INTO tenant.agents (id, name, role, personality_prompt, status, capabilities, tool_permissions) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ", columns!()
+    );
+    /// Changes what is not NULL; `current_task_id` has a flag of its own because NULL is one of its values.
+    UPDATE_AGENT(UUID, INT8, TEXT, TEXT, TEXT, TEXT, BOOL, UUID, JSONB, JSONB) = concat!(
+        "UPDATE tenant.agents SET \
+           name = COALESCE($3, name), \
+           role = COALESCE($4, role), \
+           personality_prompt = COALESCE($5, personality_prompt), \
+           status = COALESCE($6, status), \
+           current_task_id = CASE WHEN $7 THEN $8 ELSE current_task_id END, \
+           capabilities = COALESCE($9, capabilities), \
+           tool_permissions = COALESCE($10, tool_permissions), \
+           version = version + 1, updated_at = now() \
+         WHERE id = $1 AND version = $2 AND deleted_at IS NULL RETURNING ", columns!()
+    );
+    /// Soft deletion; the version is checked where one is given.
+    DELETE_AGENT(UUID, INT8) =
+        "UPDATE tenant.agents SET deleted_at = now(), updated_at = now(), version = version + 1 \
+         WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING version";
+    /// Whether a live task of a live agent exists.
+    AGENT_HAS_TASK(UUID, UUID) =
+        "SELECT 1 FROM tenant.tasks WHERE id = $1 AND agent_id = $2 AND deleted_at IS NULL";
+    /// Which of these agents are live. The lock keeps them so until the task that names them is committed: the foreign
+    /// key alone would let a soft deletion pass by.
+    LOCK_LIVE_AGENTS(UUID, UUID) =
+        "SELECT id FROM tenant.agents WHERE id IN ($1, $2) AND deleted_at IS NULL ORDER BY id FOR SHARE";
+}
+
+/// Inserts an agent.
+///
+/// # Errors
+/// [`Error::AgentNameTaken`] when a live agent has the name.
+pub async fn create(tx: &mut TenantTx, new: &Valid<CreateAgent>) -> Result<Agent, Error> {
+    let id = AgentId::generate();
+    let status = new.status.unwrap_or(AgentStatus::Idle);
+    let row = tx
+        .query_one(
+            &INSERT_AGENT,
+            &[
+                id.as_uuid(),
+                &new.name,
+                &new.role,
+                &new.personality_prompt,
+                &status.as_str(),
+                &json!(new.capabilities),
+                &Value::Object(new.tool_permissions.clone()),
+            ],
+        )
+        .await
+        .map_err(|e| refine(e, Some(&new.name)))?;
+    let agent = read(&row)?;
+    tx.audit("agent.create", &target(id), json!({ "name": agent.name, "role": agent.role })).await?;
+    Ok(agent)
+}
+
+/// Finds an agent; one statement.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn find(tx: &mut TenantTx, id: AgentId, include_deleted: bool) -> Result<Agent, Error> {
+    let row = tx.query_opt(&FIND_AGENT, &[id.as_uuid(), &include_deleted]).await?;
+    read(&row.ok_or_else(|| not_found(id))?)
+}
+
+/// A page of agents, newest first; one statement.
+///
+/// # Errors
+/// Only the database's.
+pub async fn list(
+    tx: &mut TenantTx,
+    filter: &AgentFilter,
+    after: Option<Position>,
+    limit: Limit,
+) -> Result<Page<Agent>, Error> {
+    let rows = tx
+        .query(
+            &LIST_AGENTS,
+            &[
+                &filter.status.map(AgentStatus::as_str),
+                &filter.role,
+                &filter.name_prefix,
+                &filter.include_deleted,
+                &after.map(|p| p.created_at),
+                &after.map(|p| p.id),
+                &limit.probe(),
+            ],
+        )
+        .await?;
+    let agents = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(agents, limit, List::Agents, |a| Position { created_at: a.created_at, id: *a.id.as_uuid() }))
+}
+
+/// Changes an agent that still has the version `expected`.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::VersionConflict`], [`Error::AgentNameTaken`], [`Error::UnknownTask`].
+pub async fn update(
+    tx: &mut TenantTx,
+    id: AgentId,
+    expected: i64,
+    change: &Valid<UpdateAgent>,
+) -> Result<Agent, Error> {
+    let task = change.current_task_id.value().map(|task| *task.as_uuid());
+    let row = tx
+        .query_opt(
+            &UPDATE_AGENT,
+            &[
+                id.as_uuid(),
+                &expected,
+                &change.name.value(),
+                &change.role.value(),
+                &or_empty(&change.personality_prompt, String::new),
+                &change.status.value().map(|status| status.as_str()),
+                &change.current_task_id.is_named(),
+                &task,
+                &or_empty(&change.capabilities, Vec::new).map(|list| json!(list)),
+                &or_empty(&change.tool_permissions, Map::new).map(Value::Object),
+            ],
+        )
+        .await
+        .map_err(|e| match (e.constraint(), task) {
+            (Some("agents_current_task_fk"), Some(task)) => Error::UnknownTask(task),
+            _ => refine(e, change.name.value()),
+        })?;
+    let Some(row) = row else { return Err(why_unchanged(tx, id, expected).await) };
+    // After the update, so that an unknown agent or an old version is reported first; the caller rolls back.
+    if let Some(task) = task
+        && tx.query_opt(&AGENT_HAS_TASK, &[&task, id.as_uuid()]).await?.is_none()
+    {
+        return Err(Error::UnknownTask(task));
+    }
+    let agent = read(&row)?;
+    tx.audit("agent.update", &target(id), json!({ "version": agent.version, "changed": change.named() })).await?;
+    Ok(agent)
+}
+
+/// Marks an agent deleted. Its tasks stay; it gets no new ones, and its name is free again.
+///
+/// # Errors
+/// [`Error::NotFound`]; with `expected` also [`Error::VersionConflict`].
+pub async fn delete(tx: &mut TenantTx, id: AgentId, expected: Option<i64>) -> Result<(), Error> {
+    let Some(row) = tx.query_opt(&DELETE_AGENT, &[id.as_uuid(), &expected]).await? else {
+        return Err(match expected {
+            Some(expected) => why_unchanged(tx, id, expected).await,
+            None => not_found(id),
+        });
+    };
+    let version: i64 = column!(row, "version");
+    tx.audit("agent.delete", &target(id), json!({ "version": version })).await?;
+    Ok(())
+}
+
+/// Holds the agents that a task names, each with the member that names it, against deletion until the commit.
+///
+/// # Errors
+/// [`Error::UnknownAgent`] for the first that is not live.
+pub(super) async fn hold_live(
+    tx: &mut TenantTx,
+    (pointer, agent): (&'static str, AgentId),
+    other: (&'static str, AgentId),
+) -> Result<(), Error> {
+    let rows = tx.query(&LOCK_LIVE_AGENTS, &[agent.as_uuid(), other.1.as_uuid()]).await?;
+    let mut live: Vec<Uuid> = Vec::with_capacity(rows.len());
+    for row in &rows {
+        live.push(column!(row, "id"));
+    }
+    for (pointer, id) in [(pointer, agent), other] {
+        if !live.contains(id.as_uuid()) {
+            return Err(Error::UnknownAgent { pointer, id: *id.as_uuid() });
+        }
+    }
+    Ok(())
+}
+
+/// An update that met no row: is the agent gone, or has it another version?
+async fn why_unchanged(tx: &mut TenantTx, id: AgentId, expected: i64) -> Error {
+    match find(tx, id, false).await {
+        Ok(agent) => Error::VersionConflict {
+            kind: Kind::Agent,
+            expected,
+            actual: agent.version,
+            current: Box::new(json!(agent)),
+        },
+        Err(error) => error,
+    }
+}
+
+fn refine(error: DbError, name: Option<&String>) -> Error {
+    match (error.constraint(), name) {
+        (Some("agents_live_name"), Some(name)) => Error::AgentNameTaken(name.clone()),
+        _ => error.into(),
+    }
+}
+
+/// The new value for a column that has an empty value instead of NULL: a `null` in the patch empties it.
+fn or_empty<T: Clone>(patch: &Patch<T>, empty: impl FnOnce() -> T) -> Option<T> {
+    match patch {
+        Patch::Keep => None,
+        Patch::Clear => Some(empty()),
+        Patch::Set(value) => Some(value.clone()),
+    }
+}
+
+fn not_found(id: AgentId) -> Error {
+    Error::NotFound { kind: Kind::Agent, id: *id.as_uuid() }
+}
+
+fn target(id: AgentId) -> String {
+    format!("agent/{id}")
+}
+
+fn read(row: &Row) -> Result<Agent, Error> {
+    let id: Uuid = column!(row, "id");
+    let corrupt = |column, reason: String| Error::Corrupt { kind: Kind::Agent, id, column, reason };
+    let status: &str = column!(row, "status");
+    let task: Option<Uuid> = column!(row, "current_task_id");
+    let capabilities: Value = column!(row, "capabilities");
+    let tool_permissions: Value = column!(row, "tool_permissions");
+    Ok(Agent {
+        id: AgentId::from_uuid(id),
+        name: column!(row, "name"),
+        role: column!(row, "role"),
+        personality_prompt: column!(row, "personality_prompt"),
+        status: status.parse().map_err(|e: crate::UnknownWord| corrupt("status", e.to_string()))?,
+        current_task_id: task.map(crate::TaskId::from_uuid),
+        capabilities: serde_json::from_value(capabilities).map_err(|e| corrupt("capabilities", e.to_string()))?,
+        tool_permissions: serde_json::from_value(tool_permissions)
+            .map_err(|e| corrupt("tool_permissions", e.to_string()))?,
+        version: column!(row, "version"),
+        created_at: column!(row, "created_at"),
+        updated_at: column!(row, "updated_at"),
+        deleted_at: column!(row, "deleted_at"),
+    })
+}

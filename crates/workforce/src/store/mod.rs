@@ -1,0 +1,49 @@
+//! All SQL of the domain. Every function takes `&mut TenantTx`, so it reaches the tenant of its context and no other.
+//!
+//! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
+
+pub mod agents;
+mod sample;
+pub mod tasks;
+
+use tenantry_postgres::Statement;
+
+pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
+
+/// Every statement of the domain, for the test that prepares each against the migrated schema.
+#[must_use]
+pub fn statements() -> Vec<&'static Statement> {
+    [agents::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS].concat()
+}
+
+/// Reads one column by name. A macro, because the conversion needs the database's error on the way.
+macro_rules! column {
+    ($row:expr, $name:literal) => {
+        $row.try_get($name).map_err(::tenantry_postgres::DbError::from)?
+    };
+}
+pub(crate) use column;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn statements_use_all_their_parameters_and_only_the_pseudo_schema() {
+        let mut names = HashSet::new();
+        for statement in statements() {
+            assert!(names.insert(statement.name()), "{} twice", statement.name());
+            let used = (1..100).take_while(|n| statement.sql().contains(&format!("${n}"))).count();
+            assert_eq!(used, statement.params().len(), "{}", statement.name());
+            for keyword in ["FROM ", "INTO ", "UPDATE "] {
+                for (at, _) in statement.sql().match_indices(keyword) {
+                    let target = &statement.sql()[at + keyword.len()..];
+                    let fine = target.starts_with("tenant.") || target.starts_with("SET") || target.starts_with("(");
+                    assert!(fine, "{}: `{keyword}{target}`", statement.name());
+                }
+            }
+        }
+    }
+}
