@@ -24,6 +24,7 @@ fn notes() -> TenantSchema {
         sql: "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)"
             .into(),
         tables: vec!["notes".into()],
+        append_only: vec![],
     }
 }
 

@@ -28,6 +28,7 @@ pub use page::{Limit, List, Page, Position};
 pub use patch::Patch;
 pub use store::statements;
 pub use task_status::TaskStatus;
+use tenantry_postgres::TenantSchema;
 pub use text_enum::UnknownWord;
 
 /// The migrations of a tenant's schema in order: version and SQL, with the pseudo schema.
@@ -50,6 +51,18 @@ pub const TENANT_TABLES: &[&str] = &[
 
 /// Tables whose rows the tenant may add and read, never change.
 pub const APPEND_ONLY_TABLES: &[&str] = &["activity_logs"];
+
+/// What the provisioning code puts into a new tenant's schema.
+#[must_use]
+pub fn tenant_schema() -> TenantSchema {
+    let names = |tables: &[&str]| tables.iter().map(|table| (*table).to_owned()).collect();
+    TenantSchema {
+        version: i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX),
+        sql: MIGRATIONS.iter().map(|(_, sql)| *sql).collect::<Vec<_>>().join("\n"),
+        tables: names(TENANT_TABLES),
+        append_only: names(APPEND_ONLY_TABLES),
+    }
+}
 
 #[cfg(test)]
 mod tests {

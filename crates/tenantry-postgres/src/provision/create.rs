@@ -127,13 +127,16 @@ impl Provisioner {
         } else {
             format!("CREATE ROLE {quoted} NOLOGIN; GRANT {quoted} TO {}{member}", quote_identifier(&cell.login_role))
         };
-        let tables: Vec<String> =
-            self.schema.tables.iter().map(|t| format!("{}.{}", schema.quoted(), quote_identifier(t))).collect();
-        let grants = if tables.is_empty() {
-            String::new()
-        } else {
-            format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {quoted};", tables.join(", "))
+        let grant = |rights: &str, append_only: bool| {
+            let of_kind = self.schema.tables.iter().filter(|t| self.schema.append_only.contains(*t) == append_only);
+            let names: Vec<String> = of_kind.map(|t| format!("{}.{}", schema.quoted(), quote_identifier(t))).collect();
+            if names.is_empty() {
+                String::new()
+            } else {
+                format!("GRANT {rights} ON {} TO {quoted};", names.join(", "))
+            }
         };
+        let grants = grant("SELECT, INSERT, UPDATE, DELETE", false) + &grant("SELECT, INSERT", true);
         format!(
             "{make}; GRANT {group} TO {quoted}{inherit}; \
              SET LOCAL ROLE {owner}; SET LOCAL search_path = pg_catalog, pg_temp; CREATE SCHEMA {schema}; {ddl}; \

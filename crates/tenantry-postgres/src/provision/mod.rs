@@ -33,6 +33,8 @@ pub struct TenantSchema {
     /// The tables the tenant's role may read and write. Named one by one: granting on all tables of a
     /// schema reads the whole catalog.
     pub tables: Vec<String>,
+    /// Those of `tables` whose rows the tenant's role may add and read, never change.
+    pub append_only: Vec<String>,
 }
 
 /// Changes the fleet. Cheap to clone.

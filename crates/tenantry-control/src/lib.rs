@@ -1,0 +1,15 @@
+//! The control plane: what operators do with tenants over HTTP. No domain.
+
+use axum::extract::FromRef;
+use tenantry_postgres::Provisioner;
+use utoipa_axum::router::OpenApiRouter;
+
+/// All endpoints below `/admin/v1`, with their OpenAPI description. Mount them behind
+/// [`operator_auth`](tenantry_http::operator_auth), or each answers 401.
+pub fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Provisioner: FromRef<S>,
+{
+    OpenApiRouter::new()
+}
