@@ -23,7 +23,7 @@ test: ## run every test, on a throwaway PostgreSQL
 
 isolation: ## run the isolation suite alone
 	@scripts/setup test
-	$(WITH_POSTGRES) cargo test --package tenantry --test isolation $(ARGS)
+	$(WITH_POSTGRES) cargo test --package isolation --test isolation $(ARGS)
 
 bench: ## measure, and write the figures to target/bench/
 	@scripts/setup bench

@@ -1,0 +1,3 @@
+//! Tenants cannot see, change or disturb each other: one test binary, one module per kind of attack or fault.
+
+mod scenarios;
