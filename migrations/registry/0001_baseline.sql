@@ -184,7 +184,8 @@ CREATE TABLE audit.events (
     client_ip text,
     details jsonb NOT NULL DEFAULT '{}'
 );
-CREATE INDEX audit_events_tenant ON audit.events (tenant_id, at);
+-- Read newest first, which is by id: the order of insertion.
+CREATE INDEX audit_events_tenant ON audit.events (tenant_id, id);
 ALTER TABLE audit.events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit.events FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_rows ON audit.events FOR INSERT
@@ -205,6 +206,8 @@ GRANT SELECT ON public.installation, public.schema_migrations, public.plans, pub
     public.tenant_placements, public.tenant_domains TO tenantry_control, tenantry_auditor;
 GRANT SELECT ON public.tenants TO tenantry_auditor;
 GRANT SELECT, INSERT, UPDATE ON public.tenants, public.tenant_api_keys, public.operator_tokens TO tenantry_control;
+-- A placement's place is changed by a move only; its time limits are settings like those of the tenant.
+GRANT UPDATE (statement_timeout_ms, lock_timeout_ms) ON public.tenant_placements TO tenantry_control;
 -- The trigger that spreads domains runs with the rights of whoever changes the tenant.
 GRANT INSERT, DELETE ON public.tenant_domains TO tenantry_control;
 GRANT USAGE ON SCHEMA audit TO tenantry_control, tenantry_auditor;
