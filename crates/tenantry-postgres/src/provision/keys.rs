@@ -112,11 +112,7 @@ impl Provisioner {
              ORDER BY id DESC LIMIT $3"
         );
         let after = after.map(|id| *id.as_uuid());
-        let params = [
-            typed(tenant.id.as_uuid(), Type::UUID),
-            typed(&after, Type::UUID),
-            typed(&limit, Type::INT8),
-        ];
+        let params = [typed(tenant.id.as_uuid(), Type::UUID), typed(&after, Type::UUID), typed(&limit, Type::INT8)];
         let rows = client.query_typed(&sql, &params).await?;
         client.give_back();
         Ok(rows.iter().map(info).collect())

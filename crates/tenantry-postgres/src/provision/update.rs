@@ -109,7 +109,10 @@ fn check(patch: &TenantPatch) -> Result<(), ProvisionError> {
 fn check_billing_id(member: &'static str, id: &Option<Option<String>>) -> Result<(), ProvisionError> {
     match id {
         Some(Some(id)) if id.is_empty() || id.len() > 255 || !id.bytes().all(|b| b.is_ascii_graphic()) => {
-            Err(ProvisionError::Invalid { member, detail: format!("`{member}` has 1 to 255 printable ASCII characters") })
+            Err(ProvisionError::Invalid {
+                member,
+                detail: format!("`{member}` has 1 to 255 printable ASCII characters"),
+            })
         }
         _ => Ok(()),
     }
