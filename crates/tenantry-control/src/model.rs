@@ -12,6 +12,7 @@ use uuid::Uuid;
 /// Where a tenant is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TenantStatus)]
 pub enum Status {
     /// Served.
     Active,

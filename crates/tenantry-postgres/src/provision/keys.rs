@@ -5,7 +5,7 @@ use tenantry_core::{ApiKeyId, MintedToken, TenantId, TokenKind};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, check_name, list};
+use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, begin, check_name, list};
 use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
 use crate::registry::Actor;
@@ -70,9 +70,14 @@ impl Provisioner {
         check_name(name)?;
         check_scopes(scopes)?;
         let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
+        begin(&client).await?;
         let tenant = list::by_slug(&client, slug).await?;
-        let (key, token) = insert(&client, tenant.id, name, scopes, expires_at).await?;
+        let inserted = insert(&client, tenant.id, name, scopes, expires_at).await;
+        let (key, token) = inserted.map_err(|error| match error {
+            // purged since it was found
+            gone if gone.is_foreign_key_violation() => ProvisionError::NotFound(slug.to_owned()),
+            other => other.into(),
+        })?;
         audit(
             &client,
             Some(*tenant.id.as_uuid()),
@@ -124,7 +129,7 @@ impl Provisioner {
     /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownKey`], [`ProvisionError::Database`].
     pub async fn revoke_key(&self, slug: &str, key: ApiKeyId, actor: &Actor) -> Result<ApiKeyInfo, ProvisionError> {
         let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
+        begin(&client).await?;
         let tenant = list::by_slug(&client, slug).await?;
         let params = [typed(key.as_uuid(), Type::UUID), typed(tenant.id.as_uuid(), Type::UUID)];
         let sql = format!(

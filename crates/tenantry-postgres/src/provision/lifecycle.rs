@@ -3,7 +3,7 @@ use serde_json::json;
 use tenantry_core::TenantStatus;
 use tokio_postgres::types::Type;
 
-use super::{DeleteOutcome, Provisioner, TenantRow, audit, list};
+use super::{DeleteOutcome, Provisioner, TenantRow, audit, begin, list};
 use crate::clients::typed;
 use crate::error::ProvisionError;
 use crate::registry::Actor;
@@ -54,7 +54,7 @@ impl Provisioner {
         actor: &Actor,
     ) -> Result<TenantRow, ProvisionError> {
         let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
+        begin(&client).await?;
         client
             .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
             .await?;

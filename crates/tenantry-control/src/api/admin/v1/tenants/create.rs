@@ -44,6 +44,9 @@ fn free() -> String {
 
 /// Makes a tenant, complete or not at all: registry, schema, role, tables, grants, audit event and first API key. The key's
 /// token is shown in this answer only. Of two requests for one slug one wins and the other gets 409.
+///
+/// The slug is what makes a repetition harmless: whoever got no answer repeats the request, and on 409 finds the tenant by its slug
+/// and makes another key.
 #[utoipa::path(
     post,
     path = "/admin/v1/tenants",

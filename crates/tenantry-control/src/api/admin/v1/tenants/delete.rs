@@ -10,6 +10,8 @@ use crate::model::Deletion;
 
 /// Deletes a tenant: it is refused everywhere within a second, and its grace period starts. Nothing is removed until it is
 /// purged. Deleting again changes nothing and does not prolong the period.
+///
+/// It takes no version: the lifecycle itself refuses a step that does not follow from the present status.
 #[utoipa::path(
     delete,
     path = "/admin/v1/tenants/{slug}",

@@ -9,6 +9,8 @@ use crate::api::slug::PathSlug;
 use crate::model::Tenant;
 
 /// Serves a suspended tenant again. Resuming again changes nothing.
+///
+/// It takes no version: the lifecycle itself refuses a step that does not follow from the present status.
 #[utoipa::path(
     post,
     path = "/admin/v1/tenants/{slug}/resume",

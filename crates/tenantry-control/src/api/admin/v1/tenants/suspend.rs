@@ -9,6 +9,8 @@ use crate::api::slug::PathSlug;
 use crate::model::Tenant;
 
 /// Suspends a tenant: it is refused everywhere within a second, its data stays. Suspending again changes nothing.
+///
+/// It takes no version: the lifecycle itself refuses a step that does not follow from the present status.
 #[utoipa::path(
     post,
     path = "/admin/v1/tenants/{slug}/suspend",
