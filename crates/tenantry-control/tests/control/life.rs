@@ -1,6 +1,9 @@
+use std::time::{Duration, Instant};
+
 use axum::http::{Method, header};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use tenantry_postgres::Statement;
 
 use crate::plane::Plane;
 
@@ -131,6 +134,33 @@ async fn patches_set_clear_and_check_the_version() {
     assert_eq!((&tenant["stripe_subscription_id"], &tenant["max_tasks_per_month"]), (&json!("sub_1"), &json!(4)));
     let forged = plane.send(Method::PATCH, path, Some(&plane.token), &[("if-match", "*")], Some(json!({}))).await;
     assert_eq!(forged.face().1, "invalid_precondition");
+}
+
+/// A tenant's connections keep its scope between requests, and must not keep time limits that an operator has changed.
+#[tokio::test]
+async fn changed_time_limits_reach_connections_in_use() {
+    static LIMITS: Statement =
+        Statement::new("LIMITS", "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')", &[]);
+    let plane = Plane::start().await;
+    plane.tenant("acme").await;
+    let limits = async || {
+        let context = plane.world.context("acme").await;
+        let row = plane.world.db.single(&context).await.unwrap().query_one(&LIMITS, &[]).await.unwrap();
+        (row.get::<_, String>(0), row.get::<_, String>(1))
+    };
+    let defaults = limits().await;
+    assert_eq!(defaults, ("30s".to_owned(), "5s".to_owned()));
+    for (patch, expected) in [
+        (json!({ "statement_timeout_ms": 1500, "lock_timeout_ms": 250 }), ("1500ms".to_owned(), "250ms".to_owned())),
+        (json!({ "statement_timeout_ms": null, "lock_timeout_ms": null }), defaults),
+    ] {
+        plane.patch("/admin/v1/tenants/acme", patch).await.ok(200);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while limits().await != expected {
+            assert!(Instant::now() < deadline, "the limits are still not {expected:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 #[tokio::test]

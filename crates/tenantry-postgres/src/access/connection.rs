@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Statement as Prepared};
 
 use crate::CellId;
 use crate::config::{AccessConfig, AccessMode};
-use crate::registry::Tenant;
+use crate::registry::{Tenant, TimeLimits};
 use crate::statement::Statement;
 
 /// A connection of a cell's login, with what we know of its session.
@@ -17,6 +17,8 @@ pub(super) struct Connection {
     pub(super) cell: CellId,
     /// The tenant the session is scoped to. None: the session is the bare login, which sees nothing.
     pub(super) bound: Option<TenantId>,
+    /// The time limits the session was scoped with; an operator may have changed the tenant's since.
+    pub(super) limits: TimeLimits,
     /// A statement that was not vetted ran, so anything may be left in the session.
     pub(super) tainted: bool,
     /// Tenants served since it was opened: what its backend has in its caches.
@@ -43,7 +45,9 @@ pub(super) enum Way {
 impl Connection {
     pub(super) fn new(client: Client, cell: CellId, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
-        Self { client, cell, bound: None, tainted: false, touched: HashSet::new(), statements: LruCache::new(capacity) }
+        let statements = LruCache::new(capacity);
+        let limits = TimeLimits::default();
+        Self { client, cell, bound: None, limits, tainted: false, touched: HashSet::new(), statements }
     }
 
     /// How to send `statement` for `tenant`, remembering that it was asked for.

@@ -250,7 +250,8 @@ impl TenantTx {
         }
         let connection = self.connection.as_ref();
         let (bound, tainted) = connection.map_or((None, false), |c| (c.bound, c.tainted));
-        if bound != Some(tenant.id) || (tainted && self.phase == Phase::Fresh) {
+        let outdated = connection.is_some_and(|c| c.limits != tenant.time_limits());
+        if bound != Some(tenant.id) || (outdated && fresh) || (tainted && self.phase == Phase::Fresh) {
             messages.extend(bind_session(tenant, config).into_iter().filter(|message| !message.is_empty()));
         } else if tainted && !tenant.dedicated {
             messages.push(format!("SET ROLE {}", tenant.role().quoted()));
@@ -276,10 +277,12 @@ impl TenantTx {
 
     fn settle<T>(&mut self, result: Result<T, DbError>) -> Result<T, DbError> {
         let (id, single) = (self.tenant.id, self.extent == Extent::Single);
+        let limits = self.tenant.time_limits();
         match &result {
             Ok(_) => {
                 let connection = self.connection_mut();
                 connection.bound = Some(id);
+                connection.limits = limits;
                 connection.touched.insert(id);
                 self.phase = if single { Phase::Done } else { Phase::Open };
             }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tenantry_core::{Clock, PresentedToken, Slug, TenantId, TenantStatus};
 
+pub(crate) use context::TimeLimits;
 pub use context::{Actor, Identified, Limits, Operator, Principal, Tenant, TenantContext, VerifiedToken, Via};
 pub use listener::NotReady;
 
