@@ -60,7 +60,7 @@ impl Default for Settings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// Levels by target, as in `info,tenantry::access=warn`. Environment: `TENANTRY_LOG`. Default: `info`.
+    /// Levels by target, as in `info,tenantry::access=warn`. Environment: `TENANTRY_LOG`. Default: `info,tokio_postgres=warn`.
     pub filter: String,
     /// `text` or `json`. Environment: `TENANTRY_LOG_FORMAT`. Default: `text`.
     pub format: LogFormat,
@@ -68,7 +68,7 @@ pub struct LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self { filter: "info,tokio_postgres=warn".to_owned(), format: LogFormat::Text }
     }
 }
 
