@@ -16,7 +16,6 @@ use crate::AppState;
 pub use openapi::document as openapi;
 
 /// The complete router.
-#[must_use]
 pub fn router(state: &AppState) -> Router {
     let (tenants, _) = workforce::router::<AppState>().split_for_parts();
     let (operators, _) = tenantry_control::router::<AppState>().split_for_parts();
@@ -40,4 +39,10 @@ fn protect_operators(routes: Router<AppState>, state: &AppState) -> Router<AppSt
 /// What anybody may ask.
 fn public() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(ready::ready))
+}
+
+/// The reference of every error code, as Markdown.
+#[must_use]
+pub fn error_reference() -> String {
+    tenantry_http::codes::markdown(&[tenantry_http::codes::CODES, workforce::codes::CODES])
 }
