@@ -1,5 +1,7 @@
 //! What the database itself holds: the registry of the approved design, audit and analytics, and who may do what with them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use tenantry_postgres::{TenantSchema, initialise};
 use testkit::{TestDatabase, World, WorldConfig, url_for};
 use tokio_postgres::Client;

@@ -1,5 +1,7 @@
 //! Tenants made, changed and removed on a real server.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

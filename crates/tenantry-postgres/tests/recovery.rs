@@ -1,5 +1,7 @@
 //! What access does when connections die, requests are given up and tenants change while somebody waits.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The registry's cache: what it remembers, how it hears of changes, and what it refuses when it cannot know.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 

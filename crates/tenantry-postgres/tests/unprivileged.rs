@@ -1,6 +1,8 @@
 //! A database as a provider of managed PostgreSQL hands it out: its owner may create roles and is no superuser. A server
 //! of its own, because the roles belong to whoever makes them first.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
