@@ -19,6 +19,8 @@ pub(super) struct Connection {
     pub(super) bound: Option<TenantId>,
     /// A statement that was not vetted ran, so anything may be left in the session.
     pub(super) tainted: bool,
+    /// It lay idle before this use, so the server may have closed it without our knowing yet.
+    pub(super) recycled: bool,
     /// Tenants served since it was opened: what its backend has in its caches.
     pub(super) touched: HashSet<TenantId>,
     statements: LruCache<(TenantId, usize), Seen>,
@@ -43,7 +45,15 @@ pub(super) enum Way {
 impl Connection {
     pub(super) fn new(client: Client, cell: CellId, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
-        Self { client, cell, bound: None, tainted: false, touched: HashSet::new(), statements: LruCache::new(capacity) }
+        Self {
+            client,
+            cell,
+            bound: None,
+            tainted: false,
+            recycled: false,
+            touched: HashSet::new(),
+            statements: LruCache::new(capacity),
+        }
     }
 
     /// How to send `statement` for `tenant`, remembering that it was asked for.

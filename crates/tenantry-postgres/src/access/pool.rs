@@ -203,18 +203,14 @@ impl Pool {
         }
     }
 
-    /// A new connection in the place of one that was discarded; the caller still holds its permits.
-    pub(super) async fn replacement(&self, tenant: &Tenant) -> Result<Box<Connection>, DbError> {
-        let slot = {
-            let mut state = self.lock();
-            state.live += 1;
-            state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config)).live += 1;
-            Slot { pool: self, cell: tenant.cell, used: false }
-        };
-        self.open(tenant, slot).await
+    /// Drops a dead connection and keeps its place for the one that is opened instead: given up in between, the place could
+    /// be taken, and there would be more connections than the limits allow.
+    pub(super) fn bury(&self, dead: Box<Connection>) -> Slot<'_> {
+        self.counters.discarded.fetch_add(1, Ordering::Relaxed);
+        Slot { pool: self, cell: dead.cell, used: false }
     }
 
-    async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>) -> Result<Box<Connection>, DbError> {
+    pub(super) async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>) -> Result<Box<Connection>, DbError> {
         let client = if self.config.mode == AccessMode::Pooler {
             connect_cell(&self.database, &tenant.login_role).await?
         } else {
@@ -228,7 +224,8 @@ impl Pool {
     }
 
     /// Takes back a connection whose session is scoped or clean, and nothing in between.
-    pub(super) fn put_back(&self, connection: Box<Connection>) {
+    pub(super) fn put_back(&self, mut connection: Box<Connection>) {
+        connection.recycled = true;
         let worn = connection.touched.len() > self.config.tenants_per_connection;
         let mut state = self.lock();
         if state.closed || worn || connection.client.is_closed() {
@@ -350,7 +347,7 @@ enum Pick<'p> {
 mod tests;
 
 /// The place reserved for a connection being opened; given up when opening fails or is cancelled.
-struct Slot<'p> {
+pub(super) struct Slot<'p> {
     pool: &'p Pool,
     cell: CellId,
     used: bool,

@@ -88,7 +88,7 @@ impl TenantTx {
                 pool: Arc::clone(pool),
                 context: context.clone(),
                 tenant: Arc::clone(&tenant),
-                recycled: !connection.touched.is_empty(),
+                recycled: connection.recycled,
                 connection: Some(connection),
                 permits: Some(permits),
                 extent,
@@ -249,10 +249,9 @@ impl TenantTx {
     /// idle ones are after a restart of the database.
     async fn replace(&mut self) -> Result<(), DbError> {
         self.phase = Phase::Lost;
-        if let Some(dead) = self.connection.take() {
-            self.pool.discard(dead);
-        }
-        self.connection = Some(self.pool.replacement(&self.tenant).await?);
+        let Some(dead) = self.connection.take() else { return Err(DbError::Misuse("no connection to replace")) };
+        let place = self.pool.bury(dead);
+        self.connection = Some(self.pool.open(&self.tenant, place).await?);
         self.recycled = false;
         self.phase = Phase::Fresh;
         Ok(())
