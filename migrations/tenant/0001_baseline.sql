@@ -6,7 +6,6 @@
 -- There are no GRANTs here. The provisioning code grants each table by name (an `ON ALL TABLES IN SCHEMA` slows down
 -- with the whole catalog), and it grants `activity_logs` for SELECT and INSERT only: the log is append-only.
 --
--- No apostrophes or double quotes in comments: the code that replaces the placeholder skips quoted text and knows no comments.
 -- Values are text with a CHECK, never enum types: a type costs a catalog row per tenant and a round trip per connection.
 -- Every index costs a file per tenant, so an index is here only for a list, a lookup or a due-scan.
 -- `updated_at` and `version` are kept by the application, in the same statement as the change.

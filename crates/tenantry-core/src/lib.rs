@@ -7,6 +7,7 @@ mod clock;
 mod ids;
 mod names;
 mod secret;
+pub mod serde_seconds;
 mod tenant;
 
 pub use clock::{Clock, ManualClock, SystemClock};

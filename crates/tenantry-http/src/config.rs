@@ -19,14 +19,14 @@ pub struct HttpConfig {
     /// The largest request body in bytes. Default: 1 MiB.
     pub body_limit: usize,
     /// How long a request may take until its response begins. Default: 30 s.
-    #[serde(with = "seconds")]
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub request_timeout: Duration,
     /// How long a connection may stay open without a complete request head, idle or not. Longer than load balancers
     /// keep idle connections (60 s), so that they do not reuse one that is just being closed. Default: 75 s.
-    #[serde(with = "seconds")]
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub header_timeout: Duration,
     /// How long running requests may go on after a shutdown was asked for. Default: 30 s.
-    #[serde(with = "seconds")]
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub drain_timeout: Duration,
     /// Paths whose requests are logged at debug level only, such as probes. Default: `/health` and `/ready`.
     pub quiet_paths: Vec<String>,
@@ -46,23 +46,6 @@ impl Default for HttpConfig {
             quiet_paths: vec!["/health".to_owned(), "/ready".to_owned()],
             jwt: None,
         }
-    }
-}
-
-/// Durations in configuration files: a number of seconds, fractions allowed.
-pub(crate) mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(value.as_secs_f64())
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let value = f64::deserialize(from)?;
-        Duration::try_from_secs_f64(value)
-            .map_err(|_| serde::de::Error::custom(format_args!("`{value}` is not a number of seconds")))
     }
 }
 

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use tenantry_core::Clock;
 use tokio::sync::Mutex;
 
-use crate::config::seconds;
 use crate::jwt::TokenError;
 use crate::keys::{self, JwtAlgorithm, VerifyingKey};
 
@@ -35,16 +34,16 @@ pub struct JwksConfig {
     #[serde(default)]
     pub allow_plain_http: bool,
     /// After this time the keys are fetched again, in the background. Default: 5 min.
-    #[serde(default = "default_ttl", with = "seconds")]
+    #[serde(default = "default_ttl", with = "tenantry_core::serde_seconds")]
     pub ttl: Duration,
     /// Keys older than this are not used, whatever the reason. Default: 1 h.
-    #[serde(default = "default_max_age", with = "seconds")]
+    #[serde(default = "default_max_age", with = "tenantry_core::serde_seconds")]
     pub max_age: Duration,
     /// The least time between two fetches. Default: 10 s.
-    #[serde(default = "default_min_interval", with = "seconds")]
+    #[serde(default = "default_min_interval", with = "tenantry_core::serde_seconds")]
     pub min_interval: Duration,
     /// How long a fetch may take. Default: 5 s.
-    #[serde(default = "default_timeout", with = "seconds")]
+    #[serde(default = "default_timeout", with = "tenantry_core::serde_seconds")]
     pub timeout: Duration,
     /// The largest document read, in bytes. Default: 256 KiB.
     #[serde(default = "default_body_limit")]

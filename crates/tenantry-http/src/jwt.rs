@@ -10,7 +10,6 @@ use tenantry_core::Clock;
 use tenantry_postgres::VerifiedToken;
 
 use crate::claims;
-use crate::config::seconds;
 use crate::jwks::{JwksCache, JwksConfig, JwksError};
 use crate::keys::{self, JwtAlgorithm, JwtKeyFile, KeyError, VerifyingKey};
 
@@ -26,7 +25,7 @@ pub struct JwtConfig {
     /// The audiences of which `aud` must contain at least one.
     pub audiences: Vec<String>,
     /// How far the clocks of issuer and server may be apart for `exp` and `nbf`. Default: 30 s.
-    #[serde(default = "default_leeway", with = "seconds")]
+    #[serde(default = "default_leeway", with = "tenantry_core::serde_seconds")]
     pub leeway: Duration,
     /// The claim that holds the tenant's slug. Default: `tenant_slug`.
     #[serde(default = "default_tenant_claim")]

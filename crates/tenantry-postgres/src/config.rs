@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 /// The installation's secret. The passwords of all login roles are derived from it, so that no
@@ -88,7 +89,8 @@ fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), tokio_postgres::Er
 }
 
 /// How connections are scoped to a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AccessMode {
     /// Connections are ours: scope is kept for the session, tenants return to the connection that
     /// served them last, statements are prepared.
@@ -99,28 +101,33 @@ pub enum AccessMode {
 }
 
 /// Limits of the tenant connections of one process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct AccessConfig {
-    /// Direct or through a pooler.
+    /// `direct` or `pooler`. Default: `direct`, or `pooler` where a pooler is configured.
     pub mode: AccessMode,
-    /// Connections of this process to tenant cells, all together.
+    /// Connections of this process to tenant cells, all together. Default: 64.
     pub max_connections: usize,
-    /// Connections to one cell.
+    /// Connections to one cell. Default: 4.
     pub cell_connections: usize,
-    /// Connections one tenant may hold at a time; below `cell_connections`, so that no tenant takes its whole cell.
+    /// Connections one tenant may hold at a time; below `cell_connections`, so that no tenant takes its whole cell. Default: 3.
     pub tenant_connections: usize,
-    /// How long to wait for a connection before refusing.
+    /// How long to wait for a connection before refusing. Default: 5 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub acquire_timeout: Duration,
-    /// Time limit of a statement, kept by the server.
+    /// Time limit of a statement, kept by the server. Default: 30 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub statement_timeout: Duration,
-    /// Time limit of waiting for a lock, kept by the server.
+    /// Time limit of waiting for a lock, kept by the server. Default: 5 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub lock_timeout: Duration,
-    /// Prepared statements kept on one connection, over all its tenants.
+    /// Prepared statements kept on one connection, over all its tenants. Default: 1024.
     pub statement_cache: usize,
-    /// Tenants a connection may serve before it is replaced, which bounds the backend's memory.
+    /// Tenants a connection may serve before it is replaced, which bounds the backend's memory. Default: 400.
     pub tenants_per_connection: usize,
     /// What is switched off in a negative control; everything is on in a product build.
     #[cfg(feature = "negative-controls")]
+    #[serde(skip)]
     pub defences: Defences,
 }
 
@@ -165,18 +172,22 @@ impl Default for Defences {
 }
 
 /// How the registry's cache stays true.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RegistryConfig {
-    /// A cached entry older than this is not trusted while the listener is down.
+    /// A cached entry older than this is not trusted while the listener is down. Default: 0.8 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub stale_after: Duration,
-    /// How often the listener proves that it hears.
+    /// How often the listener proves that it hears. Default: 0.2 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
     pub heartbeat: Duration,
-    /// Connections for registry reads and audit.
+    /// Connections for registry reads and audit. Default: 4.
     pub connections: usize,
-    /// Most entries kept of each kind.
+    /// Most entries kept of each kind. Default: 100,000.
     pub capacity: usize,
     /// Whether changes are listened for; off only in a negative control.
     #[cfg(feature = "negative-controls")]
+    #[serde(skip)]
     pub invalidate: bool,
 }
 

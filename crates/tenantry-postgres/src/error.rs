@@ -89,6 +89,18 @@ impl DbError {
         self.sqlstate() == Some(SqlState::FOREIGN_KEY_VIOLATION.code())
     }
 
+    /// Whether the server does not let our role in: another password, or no such role or database.
+    #[must_use]
+    pub fn refuses_login(&self) -> bool {
+        matches!(self.sqlstate(), Some("28P01" | "28000" | "3D000"))
+    }
+
+    /// Whether the registry's tables are not there, or not for us.
+    #[must_use]
+    pub fn is_unprepared(&self) -> bool {
+        matches!(self.sqlstate(), Some("42P01" | "3F000" | "42501"))
+    }
+
     fn database(&self) -> Option<&tokio_postgres::Error> {
         match self {
             Self::Timeout(e) | Self::LockTimeout(e) | Self::Refused(e) | Self::Query(e) => Some(e),

@@ -121,8 +121,23 @@ pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<In
     for baseline in BASELINES {
         apply(&client, baseline, &mut report).await?;
     }
+    cell_passwords(&client, database).await?;
     client.batch_execute("SET ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); RESET ROLE").await?;
     Ok(report)
+}
+
+/// Creates a database unless it exists, on the server that `admin_url` names.
+///
+/// # Errors
+/// [`DbError`] when the server is away or the user may not.
+pub async fn create_database(admin_url: &str, name: &str) -> Result<(), DbError> {
+    let config: tokio_postgres::Config = admin_url.parse().map_err(DbError::from)?;
+    let client = open(&config).await?;
+    let found = client.query_typed("SELECT 1 FROM pg_database WHERE datname = $1", &[typed(&name, Type::TEXT)]).await?;
+    if found.is_empty() {
+        client.batch_execute(&format!("CREATE DATABASE {}", quote_identifier(name))).await?;
+    }
+    Ok(())
 }
 
 async fn open(config: &tokio_postgres::Config) -> Result<Client, DbError> {
@@ -183,6 +198,17 @@ async fn ensure_role(client: &Client, role: &str, options: &str, report: &mut In
     client.batch_execute(&format!("{verb} ROLE {} {options}", quote_identifier(role))).await?;
     if !exists {
         report.roles_created.push(role.to_owned());
+    }
+    Ok(())
+}
+
+/// Gives every cell's login the password of the present secret: after a restore, or when the secret was changed.
+async fn cell_passwords(client: &Client, database: &DatabaseConfig) -> Result<(), DbError> {
+    let sql = "SELECT login_role FROM public.cells JOIN pg_roles ON rolname = login_role";
+    for row in client.query_typed(sql, &[]).await? {
+        let role: String = row.get(0);
+        let password = quote_literal(database.secret.password_of(&role).expose_secret());
+        client.batch_execute(&format!("ALTER ROLE {} PASSWORD {password}", quote_identifier(&role))).await?;
     }
     Ok(())
 }

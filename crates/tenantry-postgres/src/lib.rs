@@ -38,7 +38,7 @@ pub use config::Defences;
 pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
-pub use init::{InitReport, initialise};
+pub use init::{InitReport, create_database, initialise};
 pub use provision::{
     ApiKeyInfo, CreatedKey, CreatedTenant, DeleteOutcome, NewTenant, Provisioner, TenantFilter, TenantPatch, TenantRow,
     TenantSchema,

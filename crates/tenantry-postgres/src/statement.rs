@@ -55,31 +55,36 @@ impl Statement {
     }
 }
 
-/// Replaces the pseudo schema `tenant.` outside of quotes by the quoted schema.
+/// Replaces the pseudo schema `tenant.` by the quoted schema, outside of quotes and comments. The bodies of
+/// functions between `$$` are code as well.
 pub(crate) fn qualify(sql: &str, schema: &SchemaName) -> String {
     const MARK: &str = "tenant.";
     let quoted = schema.quoted();
     let mut out = String::with_capacity(sql.len() + 32);
-    let mut quote: Option<char> = None;
     let mut before = ' ';
     let mut rest = sql;
     while let Some(c) = rest.chars().next() {
-        match quote {
-            Some(open) if c == open => quote = None,
-            None if c == '\'' || c == '"' => quote = Some(c),
-            None if rest.starts_with(MARK) && !(before.is_alphanumeric() || matches!(before, '_' | '.' | '$')) => {
-                let _ = write!(out, "{quoted}.");
-                rest = &rest[MARK.len()..];
-                before = '.';
-                continue;
-            }
-            _ => {}
+        if rest.starts_with(MARK) && !(before.is_alphanumeric() || matches!(before, '_' | '.' | '$')) {
+            let _ = write!(out, "{quoted}.");
+            rest = &rest[MARK.len()..];
+            before = '.';
+            continue;
         }
-        out.push(c);
-        before = c;
-        rest = &rest[c.len_utf8()..];
+        let end = opaque(rest).unwrap_or(c.len_utf8());
+        out.push_str(&rest[..end]);
+        before = rest[..end].chars().next_back().unwrap_or(c);
+        rest = &rest[end..];
     }
     out
+}
+
+/// The length of the quoted text or comment that `sql` begins with, if it does. A doubled quote ends one text and
+/// begins another, which comes to the same.
+fn opaque(sql: &str) -> Option<usize> {
+    let (open, close) =
+        [("'", "'"), ("\"", "\""), ("--", "\n"), ("/*", "*/")].into_iter().find(|(o, _)| sql.starts_with(o))?;
+    let inner = &sql[open.len()..];
+    Some(inner.find(close).map_or(sql.len(), |at| open.len() + at + close.len()))
 }
 
 /// Declares the statements of a store module, and `STATEMENTS`, the list of them that the test which
@@ -115,6 +120,14 @@ mod tests {
         assert_eq!(
             qualify("SELECT 'tenant.x', mytenant.y FROM tenant.agents, (tenant.tasks)", &schema),
             r#"SELECT 'tenant.x', mytenant.y FROM "tenant_acme".agents, ("tenant_acme".tasks)"#
+        );
+        assert_eq!(
+            qualify("-- the company's tenant.x\nTABLE tenant.a /* it's tenant.b */; TABLE tenant.c -- end", &schema),
+            "-- the company's tenant.x\nTABLE \"tenant_acme\".a /* it's tenant.b */; TABLE \"tenant_acme\".c -- end"
+        );
+        assert_eq!(
+            qualify("SELECT 'it''s tenant.x', tenant.y", &schema),
+            r#"SELECT 'it''s tenant.x', "tenant_acme".y"#
         );
     }
 }

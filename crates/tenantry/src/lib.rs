@@ -1,7 +1,11 @@
 //! The server: the tenancy crates and the agent domain put together behind one router.
 
 mod api;
+mod server;
+mod settings;
 mod state;
 
-pub use api::{openapi, router};
+pub use api::{error_reference, openapi, router};
+pub use server::{Server, StartError};
+pub use settings::{DEFAULT_FILE, LogFormat, LogSettings, Settings, SettingsError};
 pub use state::AppState;

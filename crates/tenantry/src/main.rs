@@ -1,3 +1,11 @@
 //! The command line of Tenantry.
 
-fn main() {}
+mod cli;
+mod dev;
+mod logging;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -22,6 +22,9 @@ pub enum NotReady {
     /// The database does not answer.
     #[error("the database does not answer: {0}")]
     Database(String),
+    /// The database refuses our login: another secret, or no such role or database.
+    #[error("the database refuses the login: {0}")]
+    Login(String),
     /// The database is behind this program.
     #[error("migrations are missing: {0}")]
     Migrations(String),

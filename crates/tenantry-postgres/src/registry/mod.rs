@@ -6,6 +6,7 @@ mod listener;
 mod load;
 mod refusals;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,10 @@ impl Registry {
         }
         match tokio::time::timeout(Duration::from_secs(2), load::schema_versions(&self.inner.clients)).await {
             Ok(Ok(versions)) => reasons.extend(crate::init::missing(&versions).map(NotReady::Migrations)),
+            Ok(Err(error)) if error.refuses_login() => reasons.push(NotReady::Login(error.to_string())),
+            Ok(Err(error)) if error.is_unprepared() => {
+                reasons.extend(crate::init::missing(&BTreeMap::new()).map(NotReady::Migrations))
+            }
             Ok(Err(error)) => reasons.push(NotReady::Database(error.to_string())),
             Err(_) => reasons.push(NotReady::Database("no answer within 2 s".into())),
         }

@@ -41,3 +41,9 @@ fn protect_operators(routes: Router<AppState>, state: &AppState) -> Router<AppSt
 fn public() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(ready::ready))
 }
+
+/// The reference of every error code, as Markdown.
+#[must_use]
+pub fn error_reference() -> String {
+    tenantry_http::codes::markdown(&[tenantry_http::codes::CODES, workforce::codes::CODES])
+}

@@ -51,6 +51,10 @@ fn reason(why: NotReady) -> Reason {
             tracing::warn!(target: "tenantry::ready", detail, "the database does not answer");
             return Reason { check: "database", message: "the database does not answer".to_owned() };
         }
+        NotReady::Login(detail) => {
+            tracing::error!(target: "tenantry::ready", detail, "the database refuses the login");
+            return Reason { check: "database", message: "the database refuses the login".to_owned() };
+        }
         NotReady::Migrations(_) => "migrations",
     };
     Reason { check, message: why.to_string() }

@@ -1,0 +1,177 @@
+//! Commands: parsed here, one file per group.
+
+mod confirm;
+mod error;
+mod init;
+mod key;
+mod open;
+mod operator;
+mod output;
+mod reference;
+mod secret;
+mod serve;
+mod tenant;
+mod tenant_args;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tenantry::{LogFormat, Settings};
+
+use crate::{dev, logging};
+
+pub(crate) use error::CliError;
+pub(crate) use open::LocalRun;
+pub(crate) use output::say;
+pub(crate) use secret::{read_or_create_secret, write_private};
+pub(crate) use serve::{Signals, bind};
+
+/// A multi-tenant backend on PostgreSQL
+///
+/// Each customer gets a schema, a database role, limits and keys of its own. Start with `tenantry dev`: it runs a private
+/// PostgreSQL with two demo tenants and prints a tour.
+#[derive(Debug, Parser)]
+#[command(name = "tenantry", version, after_help = error::EXIT_CODES, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Global {
+    /// Settings file; `tenantry.toml` in the working directory is read when it exists
+    #[arg(long, global = true, env = "TENANTRY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The database; without one, the database of a running `tenantry dev`
+    #[arg(long, global = true, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// File with the installation's secret
+    #[arg(long, global = true, env = "TENANTRY_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Directory of `tenantry dev`
+    #[arg(long, global = true, env = "TENANTRY_DATA_DIR", value_name = "DIR", default_value = ".tenantry")]
+    pub(crate) data_dir: PathBuf,
+    /// How to print results
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
+    output: Output,
+    /// What to log, such as `debug` or `info,tenantry::access=warn`
+    #[arg(long, global = true, env = "TENANTRY_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// The shape of log lines
+    #[arg(long, global = true, env = "TENANTRY_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogShape>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogShape {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on a private PostgreSQL, with two demo tenants and a tour
+    Dev(dev::DevArgs),
+    /// Prepare a database: roles, privileges, registry; repeatable
+    Init(init::InitArgs),
+    /// Serve HTTP
+    Serve(serve::ServeArgs),
+    /// Create, show and end tenants
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    /// Tenants' API keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Operators of the control plane and their tokens
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print the reference of error codes, as Markdown
+    Errors,
+}
+
+impl Global {
+    /// The settings file with what the command line and the environment put over it.
+    pub(crate) fn settings(&self) -> Result<Settings, CliError> {
+        let mut settings = Settings::read(self.config.as_deref())?;
+        let replace = |given: &Option<String>, setting: &mut Option<String>| {
+            if let Some(value) = given {
+                *setting = Some(value.clone());
+            }
+        };
+        replace(&self.database_url, &mut settings.database_url);
+        if self.secret_file.is_some() {
+            settings.secret_file.clone_from(&self.secret_file);
+        }
+        if let Some(filter) = &self.log {
+            settings.log.filter.clone_from(filter);
+        }
+        match self.log_format {
+            Some(LogShape::Json) => settings.log.format = LogFormat::Json,
+            Some(LogShape::Text) => settings.log.format = LogFormat::Text,
+            None => {}
+        }
+        Ok(settings)
+    }
+}
+
+/// Runs the command of the process's arguments.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = cli.global.output;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return CliError::failed(format!("cannot start the runtime: {error}")).report(output),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(output),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), CliError> {
+    let Cli { global, command } = cli;
+    let mut settings = global.settings()?;
+    let long_running = matches!(command, Command::Dev(_) | Command::Serve(_));
+    if !long_running && global.log.is_none() {
+        "warn".clone_into(&mut settings.log.filter);
+    }
+    logging::start(&settings.log)?;
+    match command {
+        Command::Dev(args) => dev::run(args, &global, settings).await,
+        Command::Init(args) => init::run(args, &global, &settings).await,
+        Command::Serve(args) => serve::run(args, &global, settings).await,
+        Command::Tenant(command) => tenant::run(command, &global, &settings).await,
+        Command::Key(command) => key::run(command, &global, &settings).await,
+        Command::Operator(command) => operator::run(command, &global, &settings).await,
+        Command::Openapi => reference::openapi(),
+        Command::Errors => reference::errors(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,67 @@
+//! What a new user pastes into another terminal.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::cli::LocalRun;
+
+/// Prints addresses and keys, and the tour unless it is not wanted.
+pub(super) fn print(local: &LocalRun, data_dir: &Path, with_tour: bool) {
+    let key = |slug: &str| local.keys.get(slug).map_or("", String::as_str);
+    let operator = local.operator.as_deref().unwrap_or_default();
+    let mut text = String::new();
+    // writing to a string does not fail
+    let _ = write!(
+        text,
+        "
+Tenantry is ready
+  base URL   {base}
+  OpenAPI    {base}/openapi.json
+  data       {data} (Ctrl-C stops everything; the next start continues with the same data)
+
+  key of acme      {acme}
+  key of globex    {globex}
+  operator token   {operator}
+",
+        base = local.base_url,
+        data = data_dir.display(),
+        acme = key("acme"),
+        globex = key("globex"),
+    );
+    if with_tour {
+        text.push_str(&tour(&local.base_url, key("acme"), key("globex"), operator));
+    }
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn tour(base: &str, acme: &str, globex: &str, operator: &str) -> String {
+    format!(
+        r#"
+A tour, to paste into another terminal:
+
+  BASE={base}
+  ACME={acme}
+  GLOBEX={globex}
+  OPERATOR={operator}
+
+  # acme creates an agent, gives it a task, and lists both
+  AGENT=$(curl -s $BASE/v1/agents -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' \
+    -d '{{"name":"Tour guide '$$-$RANDOM'","role":"guide"}}' | sed 's/.*"id":"\([^"]*\)".*/\1/'); echo "agent $AGENT"
+  TASK=$(curl -s $BASE/v1/tasks -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' \
+    -d '{{"agent_id":"'$AGENT'","title":"Show a visitor around"}}' | sed 's/.*{{"id":"\([^"]*\)".*/\1/'); echo "task $TASK"
+  curl -s "$BASE/v1/agents?limit=3" -H "X-Api-Key: $ACME"; echo
+  curl -s "$BASE/v1/tasks?limit=3" -H "X-Api-Key: $ACME"; echo
+
+  # globex does not find them, and acme's key does not open globex: 404, then 403
+  curl -s $BASE/v1/agents/$AGENT -H "X-Api-Key: $GLOBEX"; echo
+  curl -s $BASE/v1/agents -H "X-Api-Key: $ACME" -H 'X-Tenant-Slug: globex'; echo
+
+  # the operator suspends globex: refused at once, and served again after resume
+  curl -s -X POST $BASE/admin/v1/tenants/globex/suspend -H "Authorization: Bearer $OPERATOR"; echo
+  curl -s $BASE/v1/agents -H "X-Api-Key: $GLOBEX"; echo
+  curl -s -X POST $BASE/admin/v1/tenants/globex/resume -H "Authorization: Bearer $OPERATOR"; echo
+  curl -s "$BASE/v1/agents?limit=1" -H "X-Api-Key: $GLOBEX"; echo
+"#
+    )
+}

@@ -1,0 +1,73 @@
+//! A running server: registry, access and router on one database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenantry_core::SystemClock;
+use tenantry_http::{Drained, JwtConfigError, TenancyState};
+use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, TenantDb};
+use tokio::net::TcpListener;
+
+use crate::{AppState, Settings, router};
+
+/// How long a start waits for the database before it goes on without: it becomes ready when the database does.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings of tokens.
+    #[error("the settings of tokens cannot be used: {0}")]
+    Jwt(#[from] JwtConfigError),
+    /// The database was not prepared by this version's `init`.
+    #[error("the database is not prepared: {0}")]
+    NotPrepared(String),
+    /// The database refuses our roles.
+    #[error("the database refuses the login of `tenantry_control`: {0}")]
+    LoginRefused(String),
+}
+
+/// A server that is ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    state: AppState,
+    settings: Settings,
+}
+
+impl Server {
+    /// Connects everything. A database that does not answer yet is waited for only shortly, a wrong one is refused.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(database: &DatabaseConfig, settings: &Settings) -> Result<Self, StartError> {
+        let clock = Arc::new(SystemClock);
+        let registry = Registry::start(database, &settings.registry, clock.clone());
+        let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
+        let provisioner = Provisioner::new(database, workforce::tenant_schema(), settings.cell_capacity);
+        let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
+        registry.wait_until_listening(PATIENCE).await;
+        for reason in registry.readiness().await {
+            match reason {
+                NotReady::Migrations(missing) => return Err(StartError::NotPrepared(missing)),
+                NotReady::Login(why) => return Err(StartError::LoginRefused(why)),
+                other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
+            }
+        }
+        Ok(Self { state: AppState { tenancy, provisioner }, settings: settings.clone() })
+    }
+
+    /// What the endpoints share.
+    #[must_use]
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Serves until `shutdown` resolves, finishes running requests and closes all connections.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Drained {
+        let router = router(&self.state);
+        let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
+        self.state.tenancy.db().close();
+        self.state.tenancy.registry().stop();
+        drained
+    }
+}
