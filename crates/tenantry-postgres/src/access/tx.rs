@@ -233,6 +233,11 @@ impl TenantTx {
                 self.replace().await?;
                 self.attempt(statement, params, want).await
             }
+            // It did nothing, being refused before it began, or as a whole: in a transaction of its own it can be sent anew.
+            Err(error) if self.extent == Extent::Single && is_outdated(&error) => {
+                self.connection_mut().forget_statements();
+                self.attempt(statement, params, want).await
+            }
             result => result,
         };
         self.settle(result)
@@ -352,8 +357,7 @@ impl TenantTx {
                 // Whether the scope or the statement failed cannot always be told: bind again next time.
                 let connection = self.connection_mut();
                 connection.bound = None;
-                // A migration changed what a prepared statement gives, or something removed it: prepare anew.
-                if matches!(error.sqlstate(), Some("0A000" | "26000")) {
+                if is_outdated(error) {
                     connection.forget_statements();
                 }
                 if error.breaks_connection() {
@@ -452,6 +456,11 @@ impl Drop for TenantTx {
             }
         });
     }
+}
+
+/// Whether a prepared statement has to be prepared anew: a migration changed what it gives, or something removed it.
+fn is_outdated(error: &DbError) -> bool {
+    matches!(error.sqlstate(), Some("0A000" | "26000"))
 }
 
 /// Without a runtime nothing can be awaited: the future is dropped, and its connection with it.
