@@ -76,7 +76,7 @@ impl CliError {
 
 impl From<SettingsError> for CliError {
     fn from(error: SettingsError) -> Self {
-        Self::usage(error.to_string()).hint("docs/configuration.md describes every setting")
+        Self::usage(error.to_string()).hint("docs/tenantry.example.toml shows every setting")
     }
 }
 
