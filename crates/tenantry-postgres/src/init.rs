@@ -165,12 +165,14 @@ async fn roles(
 ) -> Result<(), DbError> {
     let groups = [Logins::OWNER, Logins::METER, Logins::AUDITOR, Logins::TENANT_GROUP];
     let logins = [(Logins::MIGRATOR, "CREATEROLE"), (Logins::CONTROL, "NOCREATEROLE")];
+    // From 16 on, who may not create databases may not even take that right away. A new role does not have it.
+    let no_databases = if superuser { " NOCREATEDB" } else { "" };
     for role in groups {
-        ensure_role(client, role, "NOLOGIN NOINHERIT NOCREATEROLE NOCREATEDB", report).await?;
+        ensure_role(client, role, &format!("NOLOGIN NOINHERIT NOCREATEROLE{no_databases}"), report).await?;
     }
     for (role, rights) in logins {
         let password = quote_literal(database.secret.password_of(role).expose_secret());
-        let options = format!("LOGIN INHERIT {rights} NOCREATEDB PASSWORD {password}");
+        let options = format!("LOGIN INHERIT {rights}{no_databases} PASSWORD {password}");
         ensure_role(client, role, &options, report).await?;
     }
     if version >= 160_000 {

@@ -1,5 +1,7 @@
 //! Tenant transactions on a real server.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::time::Duration;
 
 use tenantry_postgres::{AccessConfig, DbError, Exhausted, TenantSchema};

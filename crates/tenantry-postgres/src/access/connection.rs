@@ -21,6 +21,8 @@ pub(super) struct Connection {
     pub(super) limits: TimeLimits,
     /// A statement that was not vetted ran, so anything may be left in the session.
     pub(super) tainted: bool,
+    /// It lay idle before this use, so the server may have closed it without our knowing yet.
+    pub(super) recycled: bool,
     /// Tenants served since it was opened: what its backend has in its caches.
     pub(super) touched: HashSet<TenantId>,
     statements: LruCache<(TenantId, usize), Seen>,
@@ -45,9 +47,16 @@ pub(super) enum Way {
 impl Connection {
     pub(super) fn new(client: Client, cell: CellId, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
-        let statements = LruCache::new(capacity);
-        let limits = TimeLimits::default();
-        Self { client, cell, bound: None, limits, tainted: false, touched: HashSet::new(), statements }
+        Self {
+            client,
+            cell,
+            bound: None,
+            limits: TimeLimits::default(),
+            tainted: false,
+            recycled: false,
+            touched: HashSet::new(),
+            statements: LruCache::new(capacity),
+        }
     }
 
     /// How to send `statement` for `tenant`, remembering that it was asked for.
