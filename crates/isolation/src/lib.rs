@@ -3,7 +3,10 @@
 //! A check is a function that returns the [`Leak`]s it found. The tests assert that there are none; the negative
 //! controls call the same functions with a defence switched off, and assert that there are some.
 
+pub mod checks;
 mod leak;
+pub mod privileges;
+pub mod residue;
 mod scene;
 mod snapshot;
 

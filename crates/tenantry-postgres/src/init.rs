@@ -88,6 +88,7 @@ const FORBIDDEN_FUNCTIONS: &[&str] = &[
     "pg_lock_status",
     "pg_blocking_pids",
     "pg_prepared_xact",
+    "pg_read_file_old",
     "pg_relation_size",
     "pg_table_size",
     "pg_indexes_size",
@@ -141,6 +142,9 @@ pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<In
     }
     cell_passwords(&client, database).await?;
     client.batch_execute("SET ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); RESET ROLE").await?;
+    if superuser {
+        heal_logins(&client, database).await?;
+    }
     Ok(report)
 }
 
@@ -277,6 +281,34 @@ async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -
         ))
         .await?;
     Ok(())
+}
+
+/// A role may change its own password and defaults, and PostgreSQL has no way to forbid it. So whoever had a cell's login may
+/// have locked the product out, or sent each new session somewhere else: both are set again.
+async fn heal_logins(client: &Client, database: &DatabaseConfig) -> Result<(), DbError> {
+    client
+        .batch_execute(
+            "DO $$ DECLARE s record; BEGIN \
+               FOR s IN SELECT r.rolname, d.datname FROM pg_db_role_setting g JOIN pg_roles r ON r.oid = g.setrole \
+                        LEFT JOIN pg_database d ON d.oid = g.setdatabase \
+                        WHERE r.rolname IN (SELECT login_role FROM public.cells \
+                                            UNION SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants) LOOP \
+                 IF s.datname IS NULL THEN EXECUTE format('ALTER ROLE %I RESET ALL', s.rolname); \
+                 ELSE EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', s.rolname, s.datname); END IF; \
+               END LOOP; END $$",
+        )
+        .await?;
+    for row in client.query_typed("SELECT login_role FROM public.cells ORDER BY id", &[]).await? {
+        let role: String = row.get(0);
+        client.batch_execute(&login_settings(&role, database.secret.password_of(&role).expose_secret())).await?;
+    }
+    Ok(())
+}
+
+/// What the login of a cell starts with.
+pub(crate) fn login_settings(role: &str, password: &str) -> String {
+    let (name, password) = (quote_identifier(role), quote_literal(password));
+    format!("ALTER ROLE {name} PASSWORD {password}; ALTER ROLE {name} SET search_path = pg_catalog, pg_temp")
 }
 
 async fn apply(client: &Client, baseline: &Baseline, report: &mut InitReport) -> Result<(), DbError> {
