@@ -225,8 +225,8 @@ pub async fn escape(scene: &Scene) -> Vec<Leak> {
     let context = scene.context(&scene.me).await;
     for (what, sql) in [
         ("set_config", "SELECT set_config('role', '{mate_role}', false)"),
-        ("query_to_xml", "SELECT query_to_xml('SELECT 1', true, false, '')"),
-        ("both", "SELECT set_config('role', '{mate_role}', false), query_to_xml('SELECT * FROM {mate}.agents', true, false, '')::text"),
+        ("ts_stat", "SELECT word FROM ts_stat('SELECT name::tsvector FROM {me}.agents')"),
+        ("both", "SELECT set_config('role', '{mate_role}', false), (SELECT string_agg(word, ',') FROM ts_stat('SELECT name::tsvector FROM {mate}.agents'))"),
     ] {
         let mut tx = scene.world.db.single(&context).await.expect("the attacker is served");
         if let Ok(found) = foreign_markers(scene, &mut tx, sql).await {

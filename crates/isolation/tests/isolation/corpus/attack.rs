@@ -10,6 +10,8 @@ pub(super) enum Verdict {
     /// PostgreSQL cannot refuse it; this layer of the product makes it useless. Run as a tenant it still shows nothing
     /// foreign; a stolen login may get as far as the tenants of its own cell.
     DefendedBy(&'static str),
+    /// So, or the server was built without what it needs (`0A000`).
+    IfBuilt(&'static Verdict),
     /// Decided anew from a major version on.
     From(i32, &'static Verdict, &'static Verdict),
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Verdict {
             Self::Refused(state) => write!(f, "refused with {state}"),
             Self::Harmless => f.write_str("allowed, and harmless"),
             Self::DefendedBy(layer) => write!(f, "allowed, but {layer}"),
+            Self::IfBuilt(verdict) => write!(f, "{verdict}, where the server has the feature"),
             Self::From(since, older, newer) => write!(f, "{older}; from {since} on {newer}"),
         }
     }

@@ -103,6 +103,11 @@ impl Outcome {
 
 fn judge(scene: &Scene, who: Who, verdict: Verdict, outcome: &Outcome) -> Vec<String> {
     let mut wrong = Vec::new();
+    let verdict = match (verdict, &outcome.refused) {
+        (Verdict::IfBuilt(_), Some((_, state, _))) if state == "0A000" => Verdict::Refused("0A000"),
+        (Verdict::IfBuilt(built), _) => *built,
+        (verdict, _) => verdict,
+    };
     match (verdict, &outcome.refused) {
         (Verdict::Refused(expected), Some((_, state, _))) if expected == state => {}
         (Verdict::Harmless | Verdict::DefendedBy(_), None) => {}

@@ -1,6 +1,6 @@
 //! Making, changing and dropping objects.
 
-use super::attack::Verdict::{Harmless, Refused};
+use super::attack::Verdict::{Harmless, IfBuilt, Refused};
 use super::attack::{Attack, DENIED, attack};
 
 #[rustfmt::skip]
@@ -39,7 +39,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     attack("extensions", &["CREATE EXTENSION dblink"], DENIED, DENIED, "it would connect to elsewhere; no CREATE on the database"),
     attack("extensions", &["CREATE EXTENSION postgres_fdw"], DENIED, DENIED, "it would connect to elsewhere; no CREATE on the database"),
     attack("extensions", &["CREATE EXTENSION file_fdw"], DENIED, DENIED, "it would read the server's files"),
-    attack("extensions", &["CREATE EXTENSION pgcrypto"], DENIED, DENIED, "a trusted extension needs CREATE on the database"),
+    attack("extensions", &["CREATE EXTENSION pgcrypto"], IfBuilt(&DENIED), IfBuilt(&DENIED), "a trusted extension needs CREATE on the database"),
     attack("extensions", &["CREATE FOREIGN DATA WRAPPER w"], DENIED, DENIED, "it needs a superuser"),
     attack("extensions", &["CREATE LANGUAGE mallory HANDLER plpgsql_call_handler"], DENIED, DENIED, "it needs a superuser"),
     attack("extensions", &["DROP EXTENSION plpgsql"], DENIED, DENIED, "it needs its owner"),

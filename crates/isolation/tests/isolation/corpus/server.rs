@@ -1,6 +1,6 @@
 //! The server beneath: files, programs, other sessions, replication, large objects, functions that run a text.
 
-use super::attack::Verdict::{From, Harmless, Refused};
+use super::attack::Verdict::{Harmless, IfBuilt, Refused};
 use super::attack::{Attack, DENIED, attack, layer};
 
 #[rustfmt::skip]
@@ -32,7 +32,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     attack("text as query", &["SELECT * FROM ts_stat('SELECT to_tsvector(name) FROM {mate}.agents')"], DENIED, DENIED, "a function that runs a text"),
     attack("text as query", &["SELECT ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, name::tsquery FROM {mate}.agents')"], DENIED, DENIED, "a function that runs a text"),
     attack("text as query", &["SELECT xmlparse(document '<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><x>&e;</x>')"],
-        Harmless, Harmless, "PostgreSQL loads no external entities"),
+        IfBuilt(&Harmless), IfBuilt(&Harmless), "PostgreSQL loads no external entities"),
     attack("other sessions", &["SELECT pg_terminate_backend(1)"], DENIED, DENIED, "one login serves a whole cell, so its sessions could end each other"),
     attack("other sessions", &["SELECT pg_cancel_backend(1)"], DENIED, DENIED, "one login serves a whole cell, so its sessions could stop each other"),
     attack("other sessions", &["SELECT pg_log_backend_memory_contexts(1)"], DENIED, DENIED, "it would fill the log"),
@@ -51,6 +51,6 @@ pub(super) const ATTACKS: &[Attack] = &[
         "a long query is stopped by the statement timeout, and a tenant's share of connections is below its cell's"),
     attack("denial of service", &["SELECT repeat('x', 1100000000)"], Refused("54000"), Refused("54000"), "PostgreSQL bounds a value at 1 GB"),
     attack("version", &["SELECT version(), inet_server_addr()"], Harmless, Harmless, "the server's version and address are no tenant's"),
-    attack("version", &["SELECT pg_get_functiondef('tenantry.current_tenant'::regproc)"], Harmless, From(99, &DENIED, &DENIED),
+    attack("version", &["SELECT pg_get_functiondef('tenantry.current_tenant'::regproc)"], Harmless, DENIED,
         "the product's source is public; a bare login does not even resolve the name"),
 ];
