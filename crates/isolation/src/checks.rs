@@ -30,8 +30,7 @@ pub async fn foreign_markers(scene: &Scene, tx: &mut TenantTx, sql: &str) -> Res
         Err(error) => seen.extend(format!("{error:?}").into_bytes()),
     }
     result?;
-    let others = [&scene.mate, &scene.stranger].into_iter();
-    let found = others.filter(|p| seen.windows(p.marker.len()).any(|w| w == p.marker.as_bytes()));
+    let found = scene.others().into_iter().filter(|p| seen.windows(p.marker.len()).any(|w| w == p.marker.as_bytes()));
     Ok(found.map(|p| p.slug.to_owned()).collect())
 }
 
@@ -42,7 +41,7 @@ pub async fn foreign_markers(scene: &Scene, tx: &mut TenantTx, sql: &str) -> Res
 pub async fn scope(scene: &Scene) -> Vec<Leak> {
     const CHECK: &str = "scope";
     let mut leaks = Vec::new();
-    for party in [&scene.me, &scene.mate, &scene.me] {
+    for party in [&scene.me, &scene.mate, &scene.me, &scene.lone] {
         let context = scene.context(party).await;
         let mut tx = scene.world.db.begin(&context).await.expect("the tenant is served");
         let who: String = tx.query_one(&WHO, &[]).await.expect("anybody may ask").get(0);
@@ -69,7 +68,7 @@ pub async fn scope(scene: &Scene) -> Vec<Leak> {
 pub async fn foreign_tables(scene: &Scene) -> Vec<Leak> {
     let mut leaks = Vec::new();
     let context = scene.context(&scene.me).await;
-    for party in [&scene.mate, &scene.stranger] {
+    for party in scene.others() {
         for table in workforce::TENANT_TABLES {
             let name = format!("{}.{table}", party.schema);
             let mut tx = scene.world.db.single(&context).await.expect("the attacker is served");
@@ -123,32 +122,68 @@ pub async fn temporary(scene: &Scene) -> Vec<Leak> {
 /// Queries of the shared tables that forget the tenant, in many shapes. The own 20 calls have latencies 1 to 20.
 pub const ANALYTICS: &[(&str, &str)] = &[
     ("plain", "SELECT * FROM analytics.provider_api_calls"),
-    ("count", "SELECT CASE WHEN count(*) = 20 THEN '' ELSE 'foreign rows counted' END FROM analytics.provider_api_calls"),
-    ("sum", "SELECT CASE WHEN sum(latency_ms) = 210 THEN '' ELSE 'foreign rows summed' END FROM analytics.provider_api_calls"),
+    (
+        "count",
+        "SELECT CASE WHEN count(*) = 20 THEN '' ELSE 'foreign rows counted' END FROM analytics.provider_api_calls",
+    ),
+    (
+        "sum",
+        "SELECT CASE WHEN sum(latency_ms) = 210 THEN '' ELSE 'foreign rows summed' END FROM analytics.provider_api_calls",
+    ),
     ("distinct", "SELECT DISTINCT tenant_id::text, provider FROM analytics.daily_metrics"),
-    ("grouping", "SELECT provider, count(*) FROM analytics.provider_api_calls GROUP BY ROLLUP (provider) HAVING count(*) > 0"),
+    (
+        "grouping",
+        "SELECT provider, count(*) FROM analytics.provider_api_calls GROUP BY ROLLUP (provider) HAVING count(*) > 0",
+    ),
     ("string_agg", "SELECT string_agg(error_message, ',') FROM analytics.provider_api_calls"),
     ("json_agg", "SELECT json_agg(c) FROM analytics.provider_api_calls c"),
-    ("window", "SELECT first_value(provider) OVER (ORDER BY tenant_id), lag(provider) OVER (ORDER BY tenant_id DESC) FROM analytics.provider_api_calls"),
-    ("join", "SELECT a.provider, b.provider FROM analytics.provider_api_calls a JOIN analytics.daily_metrics b ON a.tenant_id <> b.tenant_id"),
+    (
+        "window",
+        "SELECT first_value(provider) OVER (ORDER BY tenant_id), lag(provider) OVER (ORDER BY tenant_id DESC) FROM analytics.provider_api_calls",
+    ),
+    (
+        "join",
+        "SELECT a.provider, b.provider FROM analytics.provider_api_calls a JOIN analytics.daily_metrics b ON a.tenant_id <> b.tenant_id",
+    ),
     ("outer join", "SELECT m.* FROM {me}.agents a FULL JOIN analytics.daily_metrics m ON false"),
     ("cross join", "SELECT b.* FROM {me}.agents a CROSS JOIN analytics.roi_calculations b"),
-    ("lateral", "SELECT l.* FROM {me}.agents a, LATERAL (SELECT provider FROM analytics.provider_api_calls ORDER BY tenant_id DESC) l"),
-    ("subquery", "SELECT (SELECT max(provider) FROM analytics.provider_api_calls), (SELECT min(provider) FROM analytics.provider_api_calls)"),
+    (
+        "lateral",
+        "SELECT l.* FROM {me}.agents a, LATERAL (SELECT provider FROM analytics.provider_api_calls ORDER BY tenant_id DESC) l",
+    ),
+    (
+        "subquery",
+        "SELECT (SELECT max(provider) FROM analytics.provider_api_calls), (SELECT min(provider) FROM analytics.provider_api_calls)",
+    ),
     ("in", "SELECT name FROM {me}.agents WHERE '{mate_id}' IN (SELECT tenant_id FROM analytics.roi_calculations)"),
-    ("exists", "SELECT 'a foreign row exists' WHERE EXISTS (SELECT 1 FROM analytics.provider_api_calls WHERE tenant_id <> '{me_id}')"),
+    (
+        "exists",
+        "SELECT 'a foreign row exists' WHERE EXISTS (SELECT 1 FROM analytics.provider_api_calls WHERE tenant_id <> '{me_id}')",
+    ),
     ("union", "SELECT name FROM {me}.agents UNION ALL SELECT provider FROM analytics.provider_api_calls"),
     ("except", "SELECT provider FROM analytics.provider_api_calls EXCEPT SELECT name FROM {me}.agents"),
-    ("recursive", "WITH RECURSIVE r AS (SELECT provider, 1 AS n FROM analytics.daily_metrics UNION ALL SELECT m.provider, n + 1 FROM r, analytics.daily_metrics m WHERE n < 3) SELECT * FROM r"),
+    (
+        "recursive",
+        "WITH RECURSIVE r AS (SELECT provider, 1 AS n FROM analytics.daily_metrics UNION ALL SELECT m.provider, n + 1 FROM r, analytics.daily_metrics m WHERE n < 3) SELECT * FROM r",
+    ),
     ("materialized", "WITH x AS MATERIALIZED (SELECT * FROM analytics.provider_api_calls) SELECT * FROM x"),
     ("by id", "SELECT * FROM analytics.provider_api_calls WHERE tenant_id = '{mate_id}'"),
     ("or", "SELECT * FROM analytics.provider_api_calls WHERE tenant_id = '{me_id}' OR true"),
     ("order by", "SELECT provider FROM analytics.provider_api_calls ORDER BY tenant_id = '{me_id}' LIMIT 1"),
     ("sample", "SELECT * FROM analytics.provider_api_calls TABLESAMPLE BERNOULLI (100)"),
-    ("explain analyze", "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT * FROM analytics.roi_calculations WHERE error_free(savings_usd)"),
+    (
+        "explain analyze",
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT * FROM analytics.roi_calculations WHERE error_free(savings_usd)",
+    ),
     ("cast error", "SELECT provider::int FROM analytics.provider_api_calls WHERE tenant_id <> '{me_id}'"),
-    ("leaky operator", "SELECT * FROM analytics.provider_api_calls WHERE tenant_id = '{mate_id}' AND provider::int = 1"),
-    ("division", "SELECT * FROM analytics.provider_api_calls WHERE tenant_id = '{mate_id}' AND 1 / (latency_ms - latency_ms) = 1"),
+    (
+        "leaky operator",
+        "SELECT * FROM analytics.provider_api_calls WHERE tenant_id = '{mate_id}' AND provider::int = 1",
+    ),
+    (
+        "division",
+        "SELECT * FROM analytics.provider_api_calls WHERE tenant_id = '{mate_id}' AND 1 / (latency_ms - latency_ms) = 1",
+    ),
     ("regexp", "SELECT regexp_replace(error_message, '.*', '\\\\&') FROM analytics.provider_api_calls"),
     ("copy", "COPY analytics.provider_api_calls TO STDOUT"),
     ("partition", "SELECT * FROM analytics.provider_api_calls_{month}"),
@@ -164,7 +199,12 @@ pub async fn analytics(scene: &Scene) -> Vec<Leak> {
     const CHECK: &str = "analytics";
     let mut leaks = Vec::new();
     let context = scene.context(&scene.me).await;
-    let month: String = scene.admin.query_one("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')", &[]).await.expect("a month").get(0);
+    let month: String = scene
+        .admin
+        .query_one("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')", &[])
+        .await
+        .expect("a month")
+        .get(0);
     for (shape, sql) in ANALYTICS {
         let sql = scene.fill(&sql.replace("{month}", &month).replace("error_free(savings_usd)", "savings_usd > 0"));
         let mut tx = scene.world.db.begin(&context).await.expect("the attacker is served");
@@ -178,7 +218,7 @@ pub async fn analytics(scene: &Scene) -> Vec<Leak> {
             }
             Err(error) => (format!("{error:?}"), error.sqlstate().map(str::to_owned)),
         };
-        for party in [&scene.mate, &scene.stranger] {
+        for party in scene.others() {
             if text.contains(&party.marker) {
                 leaks.push(Leak::new(CHECK, format!("`{shape}` shows a row of {}", party.slug)));
             }
@@ -203,7 +243,12 @@ pub async fn analytics(scene: &Scene) -> Vec<Leak> {
 /// When the superuser cannot become the owner.
 pub async fn owner_reads(scene: &Scene) -> Vec<Leak> {
     let mut leaks = Vec::new();
-    for table in ["analytics.provider_api_calls", "analytics.daily_metrics", "{me}.provider_accounts", "{mate}.credential_proxies"] {
+    for table in [
+        "analytics.provider_api_calls",
+        "analytics.daily_metrics",
+        "{me}.provider_accounts",
+        "{mate}.credential_proxies",
+    ] {
         let name = scene.fill(table);
         scene.as_admin("SET ROLE tenantry_owner").await;
         let rows = scene.admin.query(&format!("SELECT 1 FROM {name}"), &[]).await.expect("the owner may ask");
@@ -226,7 +271,10 @@ pub async fn escape(scene: &Scene) -> Vec<Leak> {
     for (what, sql) in [
         ("set_config", "SELECT set_config('role', '{mate_role}', false)"),
         ("ts_stat", "SELECT word FROM ts_stat('SELECT name::tsvector FROM {me}.agents')"),
-        ("both", "SELECT set_config('role', '{mate_role}', false), (SELECT string_agg(word, ',') FROM ts_stat('SELECT name::tsvector FROM {mate}.agents'))"),
+        (
+            "both",
+            "SELECT set_config('role', '{mate_role}', false), (SELECT string_agg(word, ',') FROM ts_stat('SELECT name::tsvector FROM {mate}.agents'))",
+        ),
     ] {
         let mut tx = scene.world.db.single(&context).await.expect("the attacker is served");
         if let Ok(found) = foreign_markers(scene, &mut tx, sql).await {
@@ -245,7 +293,7 @@ pub async fn bare_login(scene: &Scene) -> Vec<Leak> {
     let mut leaks = Vec::new();
     let (client, _) = scene.login(&scene.me.login).await;
     let mut tables: Vec<String> = Vec::new();
-    for party in [&scene.me, &scene.mate, &scene.stranger] {
+    for party in scene.parties() {
         tables.extend(workforce::TENANT_TABLES.iter().map(|table| format!("{}.{table}", party.schema)));
     }
     let shared = scene
@@ -253,7 +301,12 @@ pub async fn bare_login(scene: &Scene) -> Vec<Leak> {
         .query("SELECT c.oid::regclass::text FROM pg_class c WHERE relkind IN ('r', 'p', 'v') AND relnamespace IN ('public'::regnamespace, 'audit'::regnamespace, 'analytics'::regnamespace)", &[])
         .await
         .expect("the superuser reads the catalog");
-    tables.extend(shared.iter().map(|row| row.get::<_, String>(0)).map(|name| if name.contains('.') { name } else { format!("public.{name}") }));
+    tables.extend(
+        shared
+            .iter()
+            .map(|row| row.get::<_, String>(0))
+            .map(|name| if name.contains('.') { name } else { format!("public.{name}") }),
+    );
     for table in tables {
         if simple(&client, &format!("SELECT 1 FROM {table}")).await.is_ok() {
             leaks.push(Leak::new("bare login", format!("it may read {table}")));

@@ -96,7 +96,7 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 /// When the catalog cannot be read.
 pub async fn audit(scene: &Scene) -> Vec<Leak> {
     const CHECK: &str = "privileges";
-    let parties = [&scene.me, &scene.mate, &scene.stranger];
+    let parties = scene.parties();
     let mut names: Vec<String> = parties.iter().flat_map(|p| [p.role.clone(), p.login.clone()]).collect();
     names.push("tenantry_tenant".into());
     names.sort();
@@ -111,9 +111,12 @@ pub async fn audit(scene: &Scene) -> Vec<Leak> {
     let mut found = read(GRANTED, true).await;
     found.extend(read(&ROLES.replace("m.inherit_or_set", useful), true).await);
     let expected = expected(scene);
-    let mut leaks: Vec<Leak> = found.difference(&expected).map(|line| Leak::new(CHECK, format!("too much: {line}"))).collect();
+    let mut leaks: Vec<Leak> =
+        found.difference(&expected).map(|line| Leak::new(CHECK, format!("too much: {line}"))).collect();
     leaks.extend(expected.difference(&found).map(|line| Leak::new(CHECK, format!("missing: {line}"))));
-    for line in read(INHERITED, true).await.into_iter().chain(read(DANGEROUS, false).await).chain(read(WITHDRAWN, false).await) {
+    for line in
+        read(INHERITED, true).await.into_iter().chain(read(DANGEROUS, false).await).chain(read(WITHDRAWN, false).await)
+    {
         leaks.push(Leak::new(CHECK, line));
     }
     leaks
@@ -122,7 +125,7 @@ pub async fn audit(scene: &Scene) -> Vec<Leak> {
 fn expected(scene: &Scene) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     let database = &scene.world.database.name;
-    for party in [&scene.me, &scene.mate, &scene.stranger] {
+    for party in scene.parties() {
         let (role, login, schema) = (&party.role, &party.login, &party.schema);
         lines.insert(format!("{role}: USAGE on schema {schema}"));
         for table in workforce::TENANT_TABLES {
@@ -133,10 +136,12 @@ fn expected(scene: &Scene) -> BTreeSet<String> {
             };
             lines.extend(rights.iter().map(|right| format!("{role}: {right} on table {schema}.{table}")));
         }
-        lines.insert(format!("{role}:"));
+        if role != login {
+            lines.insert(format!("{role}:"));
+            lines.insert(format!("{login}: member of {role}"));
+        }
         lines.insert(format!("{role}: member of tenantry_tenant"));
         lines.insert(format!("{login}: login"));
-        lines.insert(format!("{login}: member of {role}"));
         lines.insert(format!("{login}: CONNECT on database {database}"));
         lines.insert(format!("{login}: setting search_path=pg_catalog, pg_temp"));
     }

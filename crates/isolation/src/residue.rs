@@ -106,7 +106,8 @@ async fn look(scene: &Scene, plant: &Plant, first: i32, planted: bool) -> Found 
         (Err(state), Clean::Error(expected)) => state.as_deref() == Some(expected),
         _ => false,
     };
-    let leak = (!clean).then(|| Leak::new("residue", format!("{}: expected {:?}, found {seen:?}", plant.name, plant.clean)));
+    let leak =
+        (!clean).then(|| Leak::new("residue", format!("{}: expected {:?}, found {seen:?}", plant.name, plant.clean)));
     Found { planted, same_backend: first == second, leak }
 }
 

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tenantry_core::{RoleName, TenantId};
-use tenantry_postgres::{ClusterSecret, TenantContext};
+use tenantry_postgres::{Actor, ClusterSecret, NewTenant, TenantContext};
 use testkit::{World, WorldConfig};
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
@@ -24,8 +24,8 @@ pub struct Party {
     pub marker: String,
 }
 
-/// Three tenants with marked rows in every place that has rows of tenants: one that attacks, its mate in the same
-/// cell, and a stranger in another cell.
+/// Four tenants with marked rows in every place that has rows of tenants: one that attacks, its mate in the same
+/// cell, a stranger in another cell, and one with a cell of its own.
 #[derive(Debug)]
 pub struct Scene {
     /// The server's inside.
@@ -40,6 +40,8 @@ pub struct Scene {
     pub mate: Party,
     /// In another cell.
     pub stranger: Party,
+    /// Alone in a dedicated cell: its role is its login.
+    pub lone: Party,
 }
 
 impl Scene {
@@ -61,13 +63,26 @@ impl Scene {
             .expect("the server has a version")
             .get(0);
         let mut parties = Vec::new();
-        for slug in ["acme", "globex", "initech"] {
-            parties.push(party(&world, &admin, slug).await);
+        for (slug, dedicated) in [("acme", false), ("globex", false), ("initech", false), ("umbrella", true)] {
+            parties.push(party(&world, &admin, slug, dedicated).await);
         }
-        let [me, mate, stranger] = <[Party; 3]>::try_from(parties).expect("three parties");
+        let [me, mate, stranger, lone] = <[Party; 4]>::try_from(parties).expect("four parties");
         assert_eq!(me.login, mate.login);
         assert_ne!(me.login, stranger.login);
-        Self { world, admin, major, me, mate, stranger }
+        assert_eq!(lone.login, lone.role);
+        Self { world, admin, major, me, mate, stranger, lone }
+    }
+
+    /// Everybody.
+    #[must_use]
+    pub const fn parties(&self) -> [&Party; 4] {
+        [&self.me, &self.mate, &self.stranger, &self.lone]
+    }
+
+    /// Everybody but the attacker.
+    #[must_use]
+    pub const fn others(&self) -> [&Party; 3] {
+        [&self.mate, &self.stranger, &self.lone]
     }
 
     /// A context of a party.
@@ -98,7 +113,7 @@ impl Scene {
         secret.password_of(login).expose_secret().to_owned()
     }
 
-    /// Puts names and markers in the place of `{me}`, `{mate}`, `{stranger}` (schemas), `{me_role}`, … (roles),
+    /// Puts names and markers in the place of `{me}`, `{mate}`, `{stranger}`, `{lone}` (schemas), `{me_role}`, … (roles),
     /// `{me_id}`, … (ids), `{login}` `{login_password}` and `{database}`.
     #[must_use]
     pub fn fill(&self, text: &str) -> String {
@@ -106,7 +121,9 @@ impl Scene {
             .replace("{login_password}", &Self::password(&self.me.login))
             .replace("{login}", &self.me.login)
             .replace("{database}", &self.world.database.name);
-        for (name, party) in [("me", &self.me), ("mate", &self.mate), ("stranger", &self.stranger)] {
+        for (name, party) in
+            [("me", &self.me), ("mate", &self.mate), ("stranger", &self.stranger), ("lone", &self.lone)]
+        {
             text = text
                 .replace(&format!("{{{name}}}"), &party.schema)
                 .replace(&format!("{{{name}_role}}"), &party.role)
@@ -126,8 +143,15 @@ impl Scene {
     }
 }
 
-async fn party(world: &World, admin: &Client, slug: &'static str) -> Party {
-    let created = world.tenant(slug).await;
+async fn party(world: &World, admin: &Client, slug: &'static str, dedicated: bool) -> Party {
+    let new = NewTenant {
+        slug: slug.parse().expect("a slug"),
+        admin_email: format!("admin@{slug}.example"),
+        plan_tier: "enterprise".into(),
+        allowed_domains: Vec::new(),
+        dedicated,
+    };
+    let created = world.provisioner.create(&new, &Actor::system("test")).await.expect("the tenant is created");
     let (id, schema) = (created.tenant.id, created.tenant.schema_name);
     let marker = format!("mark-of-{slug}-{}", uuid::Uuid::new_v4().simple());
     let m = &marker;

@@ -29,7 +29,11 @@ async fn a_partition_is_not_a_way_round() {
     for partition in partitions {
         let name: String = partition.get(0);
         let mut tx = scene.world.db.single(&context).await.unwrap();
-        assert_eq!(tx.raw(&format!("SELECT * FROM {name}"), &[]).await.unwrap_err().sqlstate(), Some("42501"), "{name}");
+        assert_eq!(
+            tx.raw(&format!("SELECT * FROM {name}"), &[]).await.unwrap_err().sqlstate(),
+            Some("42501"),
+            "{name}"
+        );
         drop(tx);
         // And were it granted, the partition's own row level security shows nothing: it has no policy.
         scene.as_admin(&format!("GRANT SELECT ON {name} TO {{me_role}}")).await;

@@ -72,10 +72,22 @@ async fn without_the_reset() {
     let scene = without(|d| d.reset = false).await;
     scene.as_admin("GRANT TEMPORARY ON DATABASE {database} TO PUBLIC; GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC").await;
     let leaks = residue(&scene).await;
-    for plant in ["temporary table", "temporary function", "advisory lock", "setting", "setting of one's own", "search_path",
-        "row_security", "statement_timeout", "read only", "session characteristics", "hold cursor", "prepared statement", "listening",
-        "last value"]
-    {
+    for plant in [
+        "temporary table",
+        "temporary function",
+        "advisory lock",
+        "setting",
+        "setting of one's own",
+        "search_path",
+        "row_security",
+        "statement_timeout",
+        "read only",
+        "session characteristics",
+        "hold cursor",
+        "prepared statement",
+        "listening",
+        "last value",
+    ] {
         assert_leak(&leaks, &format!("residue: {plant}"));
     }
 }
@@ -119,7 +131,10 @@ async fn without_the_withdrawal_of_functions() {
 #[tokio::test]
 async fn without_the_check_of_the_context() {
     let scene = without(|d| d.context_check = false).await;
-    assert_leak(&checks::suspension(&scene, Duration::from_secs(5)).await, "a context from before still opens transactions");
+    assert_leak(
+        &checks::suspension(&scene, Duration::from_secs(5)).await,
+        "a context from before still opens transactions",
+    );
 }
 
 #[tokio::test]

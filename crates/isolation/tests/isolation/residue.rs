@@ -55,7 +55,8 @@ async fn locks_and_failures_of_an_unfinished_transaction_go() {
     tx.raw("LOCK TABLE tenant.agents IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
     drop(tx);
     assert_eq!(mate_reads(&scene).await, first, "rolled back and kept");
-    let locks = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND locktype = 'relation' AND mode = 'AccessExclusiveLock'";
+    let locks =
+        "SELECT count(*) FROM pg_locks WHERE pid = $1 AND locktype = 'relation' AND mode = 'AccessExclusiveLock'";
     assert_eq!(scene.admin.query_one(locks, &[&first]).await.unwrap().get::<_, i64>(0), 0);
 
     let mut tx = scene.world.db.begin(&context).await.unwrap();
@@ -93,7 +94,9 @@ impl Pooled {
         let server: tokio_postgres::Config = testkit::server_url().parse().unwrap();
         let Some(tokio_postgres::config::Host::Tcp(host)) = server.get_hosts().first() else { panic!("a host") };
         let port = server.get_ports().first().copied().unwrap_or(5432);
-        let mut config = PgBouncerConfig::new(host, port).user(&scene.me.login, Scene::password(&scene.me.login));
+        let mut config = PgBouncerConfig::new(host, port);
+        config.users =
+            [&scene.me.login, &scene.lone.login].map(|login| (login.clone(), Scene::password(login))).to_vec();
         config.default_pool_size = 1;
         let pooler = PgBouncer::start(config).await.unwrap();
         let database = TestDatabase {
@@ -103,7 +106,12 @@ impl Pooled {
                 .database
                 .config
                 .clone()
-                .with_pooler(&format!("postgres://{}:{}/{}?sslmode=disable", pooler.host(), pooler.port(), scene.world.database.name))
+                .with_pooler(&format!(
+                    "postgres://{}:{}/{}?sslmode=disable",
+                    pooler.host(),
+                    pooler.port(),
+                    scene.world.database.name
+                ))
                 .unwrap(),
         };
         let mut config = WorldConfig::new(workforce::tenant_schema());
@@ -171,7 +179,11 @@ async fn through_a_pooler_nothing_planted_touches_a_transaction() {
         assert_eq!(state, expected, "after `{theft}`");
         if !theft.contains("{mate_role}") {
             let who = simple(&thief, "SELECT current_user").await.unwrap();
-            assert_ne!(who, [pooled.scene.mate.role.clone()], "the tenant's role is not left to the thief after `{theft}`");
+            assert_ne!(
+                who,
+                [pooled.scene.mate.role.clone()],
+                "the tenant's role is not left to the thief after `{theft}`"
+            );
         }
         simple(&thief, "DISCARD ALL").await.unwrap();
     }
@@ -183,7 +195,12 @@ async fn through_a_pooler_without_the_reset_plants_are_found() {
     let pooled = Pooled::set(|config| config.access.defences.reset = false).await;
     let (thief, _heard) = pooled.thief().await;
     let (first, clean) = pooled.mate().await;
-    for theft in ["SET row_security = off", "SET work_mem = '77MB'", "SET app.tenant = '{me_id}'", "SET transform_null_equals = on"] {
+    for theft in [
+        "SET row_security = off",
+        "SET work_mem = '77MB'",
+        "SET app.tenant = '{me_id}'",
+        "SET transform_null_equals = on",
+    ] {
         simple(&thief, &pooled.scene.fill(theft)).await.unwrap();
         let (backend, state) = pooled.mate().await;
         assert_eq!(backend, first);
@@ -197,7 +214,9 @@ async fn through_a_pooler_without_the_reset_plants_are_found() {
 async fn through_a_pooler_an_abandoned_transaction_takes_its_backend_along() {
     let pooled = Pooled::set(|_| {}).await;
     let (first, _) = pooled.mate().await;
-    for abandoned in ["BEGIN; SET LOCAL ROLE {me_role}; LOCK TABLE {me}.agents IN ACCESS EXCLUSIVE MODE", "BEGIN; SELECT 1 / 0"] {
+    for abandoned in
+        ["BEGIN; SET LOCAL ROLE {me_role}; LOCK TABLE {me}.agents IN ACCESS EXCLUSIVE MODE", "BEGIN; SELECT 1 / 0"]
+    {
         let (thief, _) = pooled.thief().await;
         let _ = simple(&thief, &pooled.scene.fill(abandoned)).await;
         drop(thief);
@@ -205,6 +224,28 @@ async fn through_a_pooler_an_abandoned_transaction_takes_its_backend_along() {
         assert_ne!(backend, first, "the pooler closed it");
         assert_eq!(state[0], pooled.scene.mate.role);
     }
+    pooled.pooler.stop().await;
+}
+
+/// A dedicated tenant is its own login; whoever stole that may still leave the session in another role.
+#[tokio::test]
+async fn through_a_pooler_a_dedicated_tenant_is_scoped_as_well() {
+    let pooled = Pooled::set(|_| {}).await;
+    let lone = &pooled.scene.lone;
+    let url = pooled.pooler.url_for(&lone.login, &pooled.scene.world.database.name).unwrap();
+    let (thief, _heard) = connect(&url.parse().unwrap()).await.unwrap();
+    // From 16 on the membership is for inheriting only.
+    let planted = simple(&thief, "SET ROLE tenantry_tenant").await.is_ok();
+    assert_eq!(planted, pooled.scene.major < 16);
+    let context = pooled.world.context(lone.slug).await;
+    let mut tx = pooled.world.db.begin(&context).await.unwrap();
+    let row = tx.query_one(&STATE, &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(1), lone.role);
+    let names = tx.query(&AGENTS, &[]).await.unwrap();
+    assert_eq!(names.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), [lone.marker.as_str()]);
+    tx.rollback().await.unwrap();
+    let pid = simple(&thief, "SELECT pg_backend_pid()").await.unwrap();
+    assert_eq!(pid, [row.get::<_, i32>(0).to_string()], "they share a backend");
     pooled.pooler.stop().await;
 }
 

@@ -56,10 +56,12 @@ pub(super) mod layer {
     pub(in super::super) const STATIC: Verdict =
         Verdict::DefendedBy("no text of a tenant is run: statements are static, values are parameters");
     /// What stands in the catalog is names, and no name is a secret: slugs are public, the rest is derived or random.
-    pub(in super::super) const NAMES: Verdict = Verdict::DefendedBy("the catalog holds names only, and no name is a secret");
+    pub(in super::super) const NAMES: Verdict =
+        Verdict::DefendedBy("the catalog holds names only, and no name is a secret");
     /// What a login changes about itself is set again by the product on each connection.
-    pub(in super::super) const PINNED: Verdict =
-        Verdict::DefendedBy("connections state their own settings and roles; the audit of privileges reports the change");
+    pub(in super::super) const PINNED: Verdict = Verdict::DefendedBy(
+        "connections state their own settings and roles; the audit of privileges reports the change",
+    );
 }
 
 /// A hostile statement, or several in order.

@@ -116,9 +116,9 @@ fn judge(scene: &Scene, who: Who, verdict: Verdict, outcome: &Outcome) -> Vec<St
     let beyond = who == Who::Login && matches!(verdict, Verdict::DefendedBy(_));
     // A bare login sees nobody's rows; one that took a role of its cell sees that cell's.
     let hidden: Vec<_> = match (who, beyond) {
-        (Who::Tenant, _) => vec![&scene.mate, &scene.stranger],
-        (Who::Login, false) => vec![&scene.me, &scene.mate, &scene.stranger],
-        (Who::Login, true) => vec![&scene.stranger],
+        (Who::Tenant, _) => scene.others().to_vec(),
+        (Who::Login, false) => scene.parties().to_vec(),
+        (Who::Login, true) => vec![&scene.stranger, &scene.lone],
     };
     wrong.extend(hidden.iter().filter(|p| outcome.holds(&p.marker)).map(|p| format!("shows the marker of {}", p.slug)));
     wrong

@@ -1,6 +1,6 @@
 //! Reading and writing what belongs to others.
 
-use super::attack::Verdict::{Harmless, Refused};
+use super::attack::Verdict::{From, Harmless, Refused};
 use super::attack::{Attack, DENIED, attack, layer};
 
 #[rustfmt::skip]
@@ -80,6 +80,12 @@ pub(super) const ATTACKS: &[Attack] = &[
     attack("catalogs", &["SELECT tablename, attname, most_common_vals::text, histogram_bounds::text FROM pg_stats"], Harmless, Harmless, "shows columns one may read, of own tables without row level security"),
     attack("catalogs", &["SELECT * FROM pg_statistic"], DENIED, DENIED, "superusers only: it holds values of rows"),
     attack("catalogs", &["SELECT * FROM pg_sequences"], Harmless, Harmless, "last values are shown to who may use the sequence"),
+    attack("catalogs", &["SELECT pg_sequence_last_value('audit.events_id_seq')"], From(17, &DENIED, &Harmless), DENIED,
+        "it would show how many events others have; from 17 on it shows nothing instead of failing"),
+    attack("catalogs", &["SELECT * FROM pg_stat_io"], From(16, &Refused("42P01"), &DENIED), From(16, &Refused("42P01"), &DENIED),
+        "the view exists from 16 on, and tells of the whole server's load"),
+    attack("catalogs", &["SELECT * FROM pg_aios"], From(18, &Refused("42P01"), &DENIED), From(18, &Refused("42P01"), &DENIED),
+        "the view exists from 18 on, and tells which blocks others read now"),
     attack("catalogs", &["SELECT * FROM information_schema.tables"], Harmless, Harmless, "shows what one has a right on"),
     attack("catalogs", &["SELECT * FROM pg_largeobject"], DENIED, DENIED, "superusers only"),
     attack("catalogs", &["SELECT * FROM pg_subscription"], DENIED, DENIED, "superusers only: it holds passwords"),

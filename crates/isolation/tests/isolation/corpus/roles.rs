@@ -1,6 +1,6 @@
 //! Becoming somebody else.
 
-use super::attack::Verdict::{Harmless, Refused};
+use super::attack::Verdict::{From, Harmless, Refused};
 use super::attack::{Attack, DENIED, attack, layer};
 
 #[rustfmt::skip]
@@ -10,6 +10,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     attack("set role", &["SET LOCAL ROLE {mate_role}", "UPDATE {mate}.agents SET name = 'owned'"], DENIED, DENIED,
         "the role is taken again for the next statement; outside of a transaction SET LOCAL does nothing and a bare login stays bare"),
     attack("set role", &["SET ROLE {stranger_role}"], DENIED, DENIED, "no login is a member of a role of another cell"),
+    attack("set role", &["SET ROLE {lone_role}"], DENIED, DENIED, "a dedicated tenant's role is granted to nobody"),
     attack("set role", &["SET ROLE tenantry_owner"], DENIED, DENIED, "nobody but the migrator may become the owner"),
     attack("set role", &["SET ROLE tenantry_auditor"], DENIED, DENIED, "the auditor reads across tenants"),
     attack("set role", &["SET ROLE tenantry_migrator"], DENIED, DENIED, "the migrator may become the owner"),
@@ -71,6 +72,10 @@ pub(super) const ATTACKS: &[Attack] = &[
     attack("grants", &["REASSIGN OWNED BY {mate_role} TO {me_role}"], DENIED, DENIED, "it needs both roles"),
     attack("grants", &["DROP OWNED BY {stranger_role}"], DENIED, DENIED, "it needs the role"),
     attack("grants", &["GRANT SET ON PARAMETER log_statement TO PUBLIC"], DENIED, DENIED, "parameters belong to the superuser"),
+    attack("grants", &["GRANT {mate_role} TO {login} WITH INHERIT TRUE"], From(16, &Refused("42601"), &DENIED), From(16, &Refused("42601"), &DENIED),
+        "the option exists from 16 on, and needs the admin option"),
+    attack("grants", &["GRANT MAINTAIN ON {me}.agents TO PUBLIC"], From(17, &Refused("42601"), &Harmless), DENIED,
+        "the right exists from 17 on; without the grant option PostgreSQL warns and grants nothing"),
     attack("alter role", &["ALTER ROLE {mate_role} SET search_path = {me}"], DENIED, DENIED,
         "a role changes itself only, without CREATEROLE"),
     attack("alter role", &["ALTER ROLE {me_role} LOGIN"], DENIED, DENIED, "it needs CREATEROLE"),

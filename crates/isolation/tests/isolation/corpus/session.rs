@@ -1,6 +1,6 @@
 //! What a session can hold, and pass on to whoever has the connection next. The module `residue` looks for it there.
 
-use super::attack::Verdict::{Harmless, Refused};
+use super::attack::Verdict::{From, Harmless, Refused};
 use super::attack::{Attack, DENIED, attack, layer};
 
 #[rustfmt::skip]
@@ -20,6 +20,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     attack("settings", &["SET session_replication_role = replica"], DENIED, DENIED, "it would switch triggers off"),
     attack("settings", &["SET statement_timeout = 0"], layer::DISCARD, Harmless,
         "a session may lift its own limit; the next tenant's checkout sets the product's again"),
+    attack("settings", &["SET transaction_timeout = 0"], From(17, &Refused("42704"), &layer::DISCARD), From(17, &Refused("42704"), &Harmless),
+        "the setting exists from 17 on, and is discarded with the others"),
     attack("settings", &["SET log_statement = 'none'"], DENIED, DENIED, "it needs a superuser"),
     attack("settings", &["SET local_preload_libraries = 'evil'"], layer::DISCARD, Harmless, "it is read when a session starts, and this one has started"),
     attack("settings", &["LOAD 'auto_explain'"], Refused("42501"), Refused("42501"), "a library outside of plugins needs a superuser"),
