@@ -143,7 +143,7 @@ pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<In
     cell_passwords(&client, database).await?;
     client.batch_execute("SET ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); RESET ROLE").await?;
     if superuser {
-        heal_logins(&client, database).await?;
+        heal_settings(&client).await?;
     }
     Ok(report)
 }
@@ -283,9 +283,9 @@ async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -
     Ok(())
 }
 
-/// A role may change its own password and defaults, and PostgreSQL has no way to forbid it. So whoever had a cell's login may
-/// have locked the product out, or sent each new session somewhere else: both are set again.
-async fn heal_logins(client: &Client, database: &DatabaseConfig) -> Result<(), DbError> {
+/// A role may change its own defaults, and PostgreSQL has no way to forbid it. So whoever had a cell's login may have sent
+/// each new session somewhere else: every role of tenants and cells starts with what it was made with again.
+async fn heal_settings(client: &Client) -> Result<(), DbError> {
     client
         .batch_execute(
             "DO $$ DECLARE s record; BEGIN \
@@ -295,20 +295,13 @@ async fn heal_logins(client: &Client, database: &DatabaseConfig) -> Result<(), D
                                             UNION SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants) LOOP \
                  IF s.datname IS NULL THEN EXECUTE format('ALTER ROLE %I RESET ALL', s.rolname); \
                  ELSE EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', s.rolname, s.datname); END IF; \
+               END LOOP; \
+               FOR s IN SELECT rolname FROM pg_roles JOIN public.cells ON login_role = rolname LOOP \
+                 EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog, pg_temp', s.rolname); \
                END LOOP; END $$",
         )
         .await?;
-    for row in client.query_typed("SELECT login_role FROM public.cells ORDER BY id", &[]).await? {
-        let role: String = row.get(0);
-        client.batch_execute(&login_settings(&role, database.secret.password_of(&role).expose_secret())).await?;
-    }
     Ok(())
-}
-
-/// What the login of a cell starts with.
-pub(crate) fn login_settings(role: &str, password: &str) -> String {
-    let (name, password) = (quote_identifier(role), quote_literal(password));
-    format!("ALTER ROLE {name} PASSWORD {password}; ALTER ROLE {name} SET search_path = pg_catalog, pg_temp")
 }
 
 async fn apply(client: &Client, baseline: &Baseline, report: &mut InitReport) -> Result<(), DbError> {

@@ -3,7 +3,7 @@
 use isolation::privileges::audit;
 use isolation::{Scene, assert_leak, assert_none, simple};
 use tenantry_postgres::initialise;
-use testkit::{TestDatabase, url_for};
+use testkit::{TestDatabase, alone, url_for};
 
 #[tokio::test]
 async fn roles_have_what_they_need_and_nothing_else() {
@@ -11,10 +11,15 @@ async fn roles_have_what_they_need_and_nothing_else() {
     assert_none(&audit(&scene).await);
 }
 
+async fn prepare_again(scene: &Scene) {
+    let _alone = alone().await;
+    initialise(&url_for(&scene.world.database.name), &scene.world.database.config).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_second_initialisation_takes_nothing_and_gives_nothing() {
     let scene = Scene::set(|_| {}).await;
-    initialise(&url_for(&scene.world.database.name), &scene.world.database.config).await.unwrap();
+    prepare_again(&scene).await;
     assert_none(&audit(&scene).await);
 }
 
@@ -32,7 +37,7 @@ async fn initialisation_heals_what_a_stolen_login_wrote_into_itself() {
     let leaks = audit(&scene).await;
     assert_leak(&leaks, "setting role=");
     assert_leak(&leaks, "setting search_path=tenant_globex");
-    initialise(&url_for(&scene.world.database.name), &scene.world.database.config).await.unwrap();
+    prepare_again(&scene).await;
     assert_none(&audit(&scene).await);
     scene.login(&scene.me.login).await;
 }

@@ -10,7 +10,6 @@ use super::{
 use crate::clients::typed;
 use crate::connect::Logins;
 use crate::error::{DbError, ProvisionError};
-use crate::init::login_settings;
 use crate::registry::Actor;
 use crate::statement::qualify;
 
@@ -106,11 +105,12 @@ impl Provisioner {
 
     /// A login that owns nothing, inherits nothing and sees nothing but what it becomes.
     fn login(&self, role: &str) -> String {
+        let password = tenantry_core::quote_literal(self.secret.password_of(role).expose_secret());
         let name = quote_identifier(role);
         format!(
-            "CREATE ROLE {name} LOGIN NOINHERIT NOCREATEROLE NOCREATEDB; \
-             SET LOCAL ROLE {owner}; GRANT CONNECT ON DATABASE {database} TO {name}; RESET ROLE; {settings}",
-            settings = login_settings(role, self.secret.password_of(role).expose_secret()),
+            "CREATE ROLE {name} LOGIN NOINHERIT NOCREATEROLE NOCREATEDB PASSWORD {password}; \
+             SET LOCAL ROLE {owner}; GRANT CONNECT ON DATABASE {database} TO {name}; RESET ROLE; \
+             ALTER ROLE {name} SET search_path = pg_catalog, pg_temp",
             owner = Logins::OWNER,
             database = quote_identifier(&self.database),
         )
