@@ -181,7 +181,7 @@ async fn through_a_pooler_nothing_planted_touches_a_transaction() {
             let who = simple(&thief, "SELECT current_user").await.unwrap();
             assert_ne!(
                 who,
-                [pooled.scene.mate.role.clone()],
+                std::slice::from_ref(&pooled.scene.mate.role),
                 "the tenant's role is not left to the thief after `{theft}`"
             );
         }
