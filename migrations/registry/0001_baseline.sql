@@ -6,13 +6,11 @@ CREATE SCHEMA audit;
 
 -- The tenant of the current role, or NULL. Row level security compares with it. It reads the role's
 -- name and not a setting, because injected SQL can change a setting. Roles named so are made by the
--- provisioning code only.
+-- provisioning code only. The body is bound to functions and operators here, so no search path of a caller matters.
 CREATE FUNCTION tenantry.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$
-        SELECT CASE WHEN current_user::text COLLATE "C" ~ '^tnt_[0-9a-f]{32}$'
-                    THEN substr(current_user::text, 5)::uuid END
-    $$;
+    RETURN CASE WHEN current_user::text COLLATE "C" ~ '^tnt_[0-9a-f]{32}$'
+                THEN substr(current_user::text, 5)::uuid END;
 
 CREATE FUNCTION tenantry.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -219,3 +217,7 @@ GRANT USAGE ON SCHEMA tenantry TO tenantry_control, tenantry_auditor, tenantry_m
 -- would make these objects' access lists as long as the fleet.
 GRANT USAGE ON SCHEMA tenantry, audit TO tenantry_tenant;
 GRANT INSERT ON audit.events TO tenantry_tenant;
+
+-- PUBLIC may call every new function. Of ours, row level security calls one as whoever asks; triggers need no such right.
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tenantry, audit FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenantry.current_tenant() TO tenantry_tenant, tenantry_control, tenantry_meter, tenantry_auditor;

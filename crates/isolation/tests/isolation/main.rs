@@ -1,3 +1,9 @@
 //! Tenants cannot see, change or disturb each other: one test binary, one module per kind of attack or fault.
+#![expect(clippy::unwrap_used, reason = "what helps a test fails as a test does")]
 
+mod analytics;
+mod controls;
+mod corpus;
+mod privileges;
+mod residue;
 mod scenarios;
