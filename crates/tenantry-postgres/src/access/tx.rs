@@ -363,6 +363,10 @@ impl Drop for TenantTx {
             pool.put_back(connection);
             return;
         }
+        if tokio::runtime::Handle::try_current().is_err() {
+            pool.discard(connection);
+            return;
+        }
         spawn(async move {
             let _permits = permits;
             let cleaned = clean(&mut connection, open, &pool).await;
@@ -375,7 +379,7 @@ impl Drop for TenantTx {
     }
 }
 
-/// Without a runtime nothing can be awaited: the future is dropped, and its connection with it.
+/// Without a runtime nothing can be awaited, and the future is dropped.
 fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(future);

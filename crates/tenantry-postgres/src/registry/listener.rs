@@ -104,7 +104,11 @@ async fn listen(
         }
     })
     .await?;
-    client.batch_execute(&format!("LISTEN {CHANGES}; LISTEN {beat_channel}")).await?;
+    let listen = format!("LISTEN {CHANGES}; LISTEN {beat_channel}");
+    match tokio::time::timeout(config.stale_after, client.batch_execute(&listen)).await {
+        Ok(result) => result?,
+        Err(_) => return Err(DbError::Unavailable("the listener got no answer in time".into())),
+    }
     // Whatever changed while nobody listened was missed.
     cache.clear();
     let mut number = 0_u64;

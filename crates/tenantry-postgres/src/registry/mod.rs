@@ -207,12 +207,13 @@ impl Registry {
 
     async fn by_id(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, AccessError> {
         let clients = &self.inner.clients;
-        self.inner.cache.tenants.get_or_load(id, || load::tenant_by_id(clients, id)).await
+        self.inner.cache.tenants.get_or_load(id, || clients.in_time(load::tenant_by_id(clients, id))).await
     }
 
     async fn by_slug(&self, slug: &Slug) -> Result<Option<Arc<Tenant>>, AccessError> {
         let clients = &self.inner.clients;
-        let id = self.inner.cache.slugs.get_or_load(slug.clone(), || load::id_by_slug(clients, slug)).await?;
+        let load = || clients.in_time(load::id_by_slug(clients, slug));
+        let id = self.inner.cache.slugs.get_or_load(slug.clone(), load).await?;
         match id {
             Some(id) => self.by_id(id).await,
             None => Ok(None),
@@ -221,16 +222,19 @@ impl Registry {
 
     async fn domain(&self, host: &str) -> Result<Option<TenantId>, AccessError> {
         let clients = &self.inner.clients;
-        self.inner.cache.domains.get_or_load(host.to_owned(), || load::id_by_domain(clients, host)).await
+        let load = || clients.in_time(load::id_by_domain(clients, host));
+        self.inner.cache.domains.get_or_load(host.to_owned(), load).await
     }
 
     async fn key(&self, lookup: &str) -> Result<Option<Arc<KeyRow>>, AccessError> {
         let clients = &self.inner.clients;
-        self.inner.cache.keys.get_or_load(lookup.to_owned(), || load::key(clients, lookup)).await
+        let load = || clients.in_time(load::key(clients, lookup));
+        self.inner.cache.keys.get_or_load(lookup.to_owned(), load).await
     }
 
     async fn operator(&self, lookup: &str) -> Result<Option<Arc<OperatorRow>>, AccessError> {
         let clients = &self.inner.clients;
-        self.inner.cache.operators.get_or_load(lookup.to_owned(), || load::operator(clients, lookup)).await
+        let load = || clients.in_time(load::operator(clients, lookup));
+        self.inner.cache.operators.get_or_load(lookup.to_owned(), load).await
     }
 }
