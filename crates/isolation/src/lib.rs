@@ -1,1 +1,7 @@
 //! The isolation suite. The proofs are in `tests/isolation`, one file per kind of attack or fault; here is what they share.
+
+pub mod backends;
+pub mod marks;
+pub mod polls;
+pub mod proxy;
+pub mod through;
