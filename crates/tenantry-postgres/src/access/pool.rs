@@ -222,15 +222,7 @@ impl Pool {
 
     /// Asks the server to stop what a discarded connection still runs.
     pub(super) async fn cancel(&self, token: tokio_postgres::CancelToken) {
-        // Best effort: the statement timeout bounds what a lost cancel leaves running.
-        let _ = if self.database.tls {
-            match crate::connect::rustls_connector() {
-                Ok(tls) => token.cancel_query(tls).await,
-                Err(_) => return,
-            }
-        } else {
-            token.cancel_query(tokio_postgres::NoTls).await
-        };
+        super::cancel::cancel(&self.database, self.config.mode, &token).await;
     }
 
     pub(super) fn stats(&self) -> AccessStats {

@@ -355,7 +355,11 @@ impl Drop for TenantTx {
         if self.in_flight {
             let token = connection.client.cancel_token();
             pool.discard(connection);
-            spawn(async move { pool.cancel(token).await });
+            // Until the server was told, its place counts as taken: cancelled requests must not pile up sessions.
+            spawn(async move {
+                let _permits = permits;
+                pool.cancel(token).await;
+            });
             return;
         }
         let open = self.extent != Extent::Single && matches!(self.phase, Phase::Open | Phase::Failed);
