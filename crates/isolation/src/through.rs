@@ -44,7 +44,8 @@ pub fn parts(url: &str) -> (String, u16, String, String) {
         other => panic!("the server's URL names no TCP host: {other:?}"),
     };
     let port = *config.get_ports().first().expect("the server's URL names a port");
-    let password = String::from_utf8_lossy(config.get_password().expect("the server's URL has a password")).into_owned();
+    let password =
+        String::from_utf8_lossy(config.get_password().expect("the server's URL has a password")).into_owned();
     (host, port, config.get_user().expect("the server's URL names a user").to_owned(), password)
 }
 
