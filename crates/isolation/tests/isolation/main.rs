@@ -1,4 +1,6 @@
 //! Tenants cannot see, change or disturb each other: one test binary, one module per kind of attack or fault.
 
 mod cancelled;
+mod faults;
+mod revocation;
 mod scenarios;
