@@ -1,6 +1,8 @@
 //! Tenants cannot see, change or disturb each other: one test binary, one module per kind of attack or fault.
 
 mod cancelled;
+mod child;
 mod faults;
+mod provisioning;
 mod revocation;
 mod scenarios;
