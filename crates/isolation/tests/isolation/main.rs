@@ -3,6 +3,7 @@
 mod cancelled;
 mod child;
 mod faults;
+mod interleavings;
 mod provisioning;
 mod revocation;
 mod scenarios;

@@ -120,7 +120,9 @@ struct Stage {
 impl Stage {
     /// A server of its own: roles belong to the whole of it, and a killed session takes all others along.
     async fn new() -> Self {
-        let server = Throwaway::start(ThrowawayConfig::default()).await.unwrap();
+        // A crash must not lose what was acknowledged; no machine crashes here, so the disk need not be waited for.
+        let settings = vec![("synchronous_commit".into(), "on".into())];
+        let server = Throwaway::start(ThrowawayConfig { settings, ..ThrowawayConfig::default() }).await.unwrap();
         let database = TestDatabase::create_on(&server.cluster().superuser_url("postgres")).await;
         let (host, port, ..) = parts(database.server());
         let proxy = Proxy::start(&host, port).await;
