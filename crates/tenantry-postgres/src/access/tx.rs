@@ -353,12 +353,16 @@ impl Drop for TenantTx {
         let pool = Arc::clone(&self.pool);
         let permits = self.permits.take();
         if self.in_flight {
-            let token = connection.client.cancel_token();
-            pool.discard(connection);
-            // Until the server was told, its place counts as taken: cancelled requests must not pile up sessions.
+            if tokio::runtime::Handle::try_current().is_err() {
+                pool.discard(connection);
+                return;
+            }
+            // Until the server was told, the connection stays and its place counts as taken: cancelled requests must not
+            // pile up sessions, and a pooler must not give the session to others while it is being cancelled.
             spawn(async move {
                 let _permits = permits;
-                pool.cancel(token).await;
+                pool.cancel(connection.client.cancel_token()).await;
+                pool.discard(connection);
             });
             return;
         }

@@ -246,15 +246,6 @@ async fn audit(
     Ok(())
 }
 
-/// A point where a test may kill the process; nothing in a product build.
-fn step(name: &'static str) {
-    #[cfg(feature = "negative-controls")]
-    if std::env::var("TENANTRY_ABORT_AT").is_ok_and(|at| at == name) {
-        std::process::abort();
-    }
-    let _ = name;
-}
-
 fn check_email(email: &str) -> Result<(), ProvisionError> {
     let fine = email.len() <= 255
         && email.split_once('@').is_some_and(|(user, host)| {
