@@ -32,7 +32,10 @@ fn interleave(world: &World, config: &DatabaseConfig, mode: AccessMode, runtime:
     };
     let number = std::cell::Cell::new(0);
     TestRunner::new(settings)
-        .run(&ops::case(), |case| {
+        .run(&ops::case(), |mut case| {
+            if mode == AccessMode::Pooler {
+                case.spare_the_pooler();
+            }
             number.set(number.get() + 1);
             let whole = async {
                 let run = Arc::new(Run::new(world, config, mode, &case, number.get()).await);
