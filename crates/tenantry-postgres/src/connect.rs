@@ -67,7 +67,8 @@ pub(crate) async fn connect_with(
             Ok(client)
         }
     };
-    match tokio::time::timeout(READY, connecting).await {
+    // Boxed: every future that may connect would be as large as a TLS handshake.
+    match tokio::time::timeout(READY, Box::pin(connecting)).await {
         Ok(connected) => connected,
         Err(_) => Err(DbError::Unavailable(format!("no connection within {READY:?}"))),
     }
