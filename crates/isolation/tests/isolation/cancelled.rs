@@ -3,6 +3,12 @@
 //! The request is a future; it is polled `k` times and dropped, for every `k` until it completes. A cold process opens its
 //! connection on the way, a warm one binds, prepares or only executes, so each is gone through.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test ends where it cannot go on, and tells its figures"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

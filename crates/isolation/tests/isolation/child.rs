@@ -1,5 +1,7 @@
 //! Another process that changes the fleet: this test binary again, told by its environment what to do.
 
+#![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
+
 use std::process::Stdio;
 
 use chrono::TimeDelta;

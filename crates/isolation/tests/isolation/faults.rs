@@ -1,5 +1,7 @@
 //! PostgreSQL is killed and started again under load.
 
+#![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -3,6 +3,8 @@
 //! The points are not marked in the code, where one could be forgotten: a proxy counts the requests of a change on the
 //! wire and stops after each of them in turn, so a request added later is a point as well.
 
+#![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
+
 use std::time::Duration;
 
 use isolation::backends::{PATIENCE, eventually, sessions_of};

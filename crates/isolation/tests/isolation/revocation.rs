@@ -1,5 +1,11 @@
 //! What was taken away is refused by every server within a second, also by one that cannot hear of it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test ends where it cannot go on, and tells its figures"
+)]
+
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;

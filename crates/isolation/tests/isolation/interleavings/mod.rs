@@ -3,6 +3,8 @@
 //!
 //! `PROPTEST_CASES` sets the number of runs.
 
+#![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
+
 mod model;
 mod ops;
 mod run;

@@ -93,7 +93,7 @@ impl Run {
         };
         let Some(result) = result else { return };
         let after = tenant.life();
-        let settled = before == after && before.version % 2 == 0;
+        let settled = before == after && before.version.is_multiple_of(2);
         match result {
             Ok(()) => assert!(!settled || before.status == Status::Active, "served while {:?}", before.status),
             Err(refused) => self.judge(request, settled, before, refused),
