@@ -13,3 +13,9 @@ mod snapshot;
 pub use leak::{Leak, assert_leak, assert_none};
 pub use scene::{Bytes, Heard, Party, Scene, connect, simple};
 pub use snapshot::{Snapshot, differences};
+
+pub mod backends;
+pub mod marks;
+pub mod polls;
+pub mod proxy;
+pub mod through;

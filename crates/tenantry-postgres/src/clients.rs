@@ -11,6 +11,8 @@ use crate::connect::connect;
 use crate::error::{DbError, Exhausted};
 
 const WAIT: Duration = Duration::from_secs(10);
+/// How long a read that a request waits for may take.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// A few connections of one of our own roles (not a tenant's), lent one at a time.
 #[derive(Debug, Clone)]
@@ -49,6 +51,16 @@ impl Clients {
             None => connect(&self.inner.config, self.inner.role).await?,
         };
         Ok(Lent { client: Some(client), pool: Arc::clone(&self.inner), _permit: permit })
+    }
+
+    /// A read that a request waits for: longer than this it is not kept waiting, it is refused. A server that is silently gone answers nothing at all, and then the idle
+    /// connections lead nowhere either.
+    pub(crate) async fn in_time<T>(&self, read: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+        if let Ok(answer) = tokio::time::timeout(ANSWER, read).await {
+            return answer;
+        }
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Err(DbError::Unavailable(format!("no answer within {ANSWER:?}")))
     }
 }
 

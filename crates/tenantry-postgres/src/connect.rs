@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
@@ -6,6 +7,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::DatabaseConfig;
 use crate::error::DbError;
+
+/// How long a connection may take to be ready for its first statement. The driver's own limit ends when the socket is
+/// open; a server (or something before it) that takes the socket and then keeps silent would hold us for ever.
+const READY: Duration = Duration::from_secs(5);
 
 /// The fixed login roles and groups. Cell logins are named by [`Logins::cell`].
 #[derive(Debug)]
@@ -51,14 +56,21 @@ pub(crate) async fn connect_with(
 ) -> Result<Client, DbError> {
     let mut base = base.clone();
     base.user(role).password(config.secret.password_of(role).expose_secret());
-    if config.tls {
-        let (client, connection) = base.connect(rustls_connector()?).await?;
-        drive(connection, on_message);
-        Ok(client)
-    } else {
-        let (client, connection) = base.connect(NoTls).await?;
-        drive(connection, on_message);
-        Ok(client)
+    let connecting = async {
+        if config.tls {
+            let (client, connection) = base.connect(rustls_connector()?).await?;
+            drive(connection, on_message);
+            Ok(client)
+        } else {
+            let (client, connection) = base.connect(NoTls).await?;
+            drive(connection, on_message);
+            Ok(client)
+        }
+    };
+    // Boxed: every future that may connect would be as large as a TLS handshake.
+    match tokio::time::timeout(READY, Box::pin(connecting)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(DbError::Unavailable(format!("no connection within {READY:?}"))),
     }
 }
 

@@ -66,6 +66,14 @@ fn describe(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{} ({})", db.message(), db.code().code()))
 }
 
+/// The driver's message names the step only; its source says why.
+fn with_cause(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
 impl DbError {
     /// The SQLSTATE, where the server gave one.
     #[must_use]
@@ -121,7 +129,7 @@ impl From<tokio_postgres::Error> for DbError {
         let Some(code) = error.code() else {
             let connection_lost =
                 error.is_closed() || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>());
-            return if connection_lost { Self::Unavailable(error.to_string()) } else { Self::Query(error) };
+            return if connection_lost { Self::Unavailable(with_cause(&error)) } else { Self::Query(error) };
         };
         match code.code() {
             "57014" => Self::Timeout(error),

@@ -18,8 +18,11 @@ pub fn server_url() -> String {
 /// The superuser's URL of a database on the test server.
 #[must_use]
 pub fn url_for(database: &str) -> String {
-    let url = server_url();
-    let (base, query) = url.split_once('?').unwrap_or((url.as_str(), "sslmode=disable"));
+    url_on(&server_url(), database)
+}
+
+fn url_on(server: &str, database: &str) -> String {
+    let (base, query) = server.split_once('?').unwrap_or((server, "sslmode=disable"));
     let root = base.rfind('/').filter(|at| !base[..*at].ends_with('/')).map_or(base, |at| &base[..at]);
     format!("{root}/{database}?{query}")
 }
@@ -29,8 +32,12 @@ pub fn url_for(database: &str) -> String {
 /// # Panics
 /// When the server cannot be reached.
 pub async fn admin_client(database: &str) -> Client {
+    admin_on(&server_url(), database).await
+}
+
+async fn admin_on(server: &str, database: &str) -> Client {
     let (client, connection) =
-        tokio_postgres::connect(&url_for(database), NoTls).await.expect("the test server answers");
+        tokio_postgres::connect(&url_on(server, database), NoTls).await.expect("the test server answers");
     tokio::spawn(connection);
     client
 }
@@ -41,7 +48,11 @@ pub async fn admin_client(database: &str) -> Client {
 /// # Panics
 /// When the server refuses.
 pub async fn alone() -> Client {
-    let admin = admin_client("postgres").await;
+    alone_on(&server_url()).await
+}
+
+async fn alone_on(server: &str) -> Client {
+    let admin = admin_on(server, "postgres").await;
     admin.batch_execute("SELECT pg_advisory_lock(7468657463)").await.expect("the lock is free in the end");
     admin
 }
@@ -53,6 +64,7 @@ pub struct TestDatabase {
     pub name: String,
     /// How the product's roles reach it.
     pub config: DatabaseConfig,
+    server: String,
 }
 
 impl TestDatabase {
@@ -61,7 +73,15 @@ impl TestDatabase {
     /// # Panics
     /// When the server refuses.
     pub async fn create() -> Self {
-        let admin = alone().await;
+        Self::create_on(&server_url()).await
+    }
+
+    /// The same on another server, given by its superuser's URL: for tests that kill it.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn create_on(server: &str) -> Self {
+        let admin = alone_on(server).await;
         let exists = admin
             .query("SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate", &[&TEMPLATE])
             .await
@@ -75,7 +95,7 @@ impl TestDatabase {
                 .batch_execute(&format!("CREATE DATABASE {TEMPLATE}"))
                 .await
                 .expect("the superuser may create databases");
-            initialise(&url_for(TEMPLATE), &config(TEMPLATE)).await.expect("the template initialises");
+            initialise(&url_on(server, TEMPLATE), &config(server, TEMPLATE)).await.expect("the template initialises");
             wait_unused(&admin, TEMPLATE).await;
             admin
                 .batch_execute(&format!("ALTER DATABASE {TEMPLATE} IS_TEMPLATE true"))
@@ -88,18 +108,41 @@ impl TestDatabase {
             .await
             .expect("a template can be cloned");
         // A clone has no database privileges, and roles are altered: both want to be alone.
-        initialise(&url_for(&name), &config(&name)).await.expect("the clone initialises");
-        let own = admin_client(&name).await;
+        initialise(&url_on(server, &name), &config(server, &name)).await.expect("the clone initialises");
+        let own = admin_on(server, &name).await;
         own.batch_execute("UPDATE public.installation SET id = substr(md5(gen_random_uuid()::text), 1, 8)")
             .await
             .expect("the installation has a row");
         drop(admin);
-        Self { config: config(&name), name }
+        Self { config: config(server, &name), name, server: server.to_owned() }
+    }
+
+    /// A database that exists already, as another process of the same test knows it.
+    #[must_use]
+    pub fn existing(server: &str, name: &str) -> Self {
+        Self { config: config(server, name), name: name.to_owned(), server: server.to_owned() }
+    }
+
+    /// The same database by way of another address, such as a proxy's.
+    ///
+    /// # Panics
+    /// When the server's URL has no port.
+    #[must_use]
+    pub fn by_way_of(&self, port: u16) -> Self {
+        let (credentials, rest) = self.server.rsplit_once('@').expect("the server's URL names a user");
+        let tail = rest.find('/').map_or("", |at| &rest[at..]);
+        Self::existing(&format!("{credentials}@127.0.0.1:{port}{tail}"), &self.name)
+    }
+
+    /// The superuser's URL of its server.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// A superuser's connection to it.
     pub async fn admin(&self) -> Client {
-        admin_client(&self.name).await
+        admin_on(&self.server, &self.name).await
     }
 
     /// Connects as any role, with its password where it is one of ours.
@@ -107,7 +150,7 @@ impl TestDatabase {
     /// # Errors
     /// As the server says.
     pub async fn login(&self, role: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
-        let mut config: tokio_postgres::Config = url_for(&self.name).parse()?;
+        let mut config: tokio_postgres::Config = url_on(&self.server, &self.name).parse()?;
         let (client, connection) = config.user(role).password(password).connect(NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
@@ -127,7 +170,7 @@ async fn wait_unused(admin: &Client, database: &str) {
     }
 }
 
-fn config(database: &str) -> DatabaseConfig {
+fn config(server: &str, database: &str) -> DatabaseConfig {
     let secret = ClusterSecret::new(SECRET.to_owned().into()).expect("the secret is long enough");
-    DatabaseConfig::new(&url_for(database), secret).expect("the test server's URL parses")
+    DatabaseConfig::new(&url_on(server, database), secret).expect("the test server's URL parses")
 }

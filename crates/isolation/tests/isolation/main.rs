@@ -2,8 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test fails as a test does")]
 
 mod analytics;
+mod cancelled;
+mod child;
 mod controls;
 mod corpus;
+mod faults;
+mod interleavings;
 mod privileges;
+mod provisioning;
 mod residue;
+mod revocation;
 mod scenarios;

@@ -1,10 +1,10 @@
 //! Whatever one tenant leaves in a session, the next tenant on the same backend does not find.
 
 use isolation::residue::{PLANTS, pass_on, residue};
-use isolation::{Heard, Scene, assert_none, connect, simple};
+use isolation::{Heard, Scene, assert_none, connect, simple, through};
 use tenantry_embedded::{PgBouncer, PgBouncerConfig};
 use tenantry_postgres::AccessMode;
-use testkit::{TestDatabase, World, WorldConfig};
+use testkit::{World, WorldConfig};
 use tokio_postgres::Client;
 
 tenantry_postgres::statements! {
@@ -91,29 +91,14 @@ struct Pooled {
 impl Pooled {
     async fn set(change: impl FnOnce(&mut WorldConfig)) -> Self {
         let scene = Scene::set(|_| {}).await;
-        let server: tokio_postgres::Config = testkit::server_url().parse().unwrap();
-        let Some(tokio_postgres::config::Host::Tcp(host)) = server.get_hosts().first() else { panic!("a host") };
-        let port = server.get_ports().first().copied().unwrap_or(5432);
+        let (host, port, _, _) = through::parts(scene.world.database.server());
         let mut config = PgBouncerConfig::new(host, port);
         config.users =
             [&scene.me.login, &scene.lone.login].map(|login| (login.clone(), Scene::password(login))).to_vec();
         config.default_pool_size = 1;
         let pooler = PgBouncer::start(config).await.unwrap();
-        let database = TestDatabase {
-            name: scene.world.database.name.clone(),
-            config: scene
-                .world
-                .database
-                .config
-                .clone()
-                .with_pooler(&format!(
-                    "postgres://{}:{}/{}?sslmode=disable",
-                    pooler.host(),
-                    pooler.port(),
-                    scene.world.database.name
-                ))
-                .unwrap(),
-        };
+        let mut database = scene.world.database.clone();
+        database.config = through::by_way_of(&database, &pooler);
         let mut config = WorldConfig::new(workforce::tenant_schema());
         config.access.mode = AccessMode::Pooler;
         change(&mut config);

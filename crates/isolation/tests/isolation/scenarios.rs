@@ -1,5 +1,7 @@
 //! The approved design's four scenarios, under their names.
 
+#![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
+
 use tenantry_core::Slug;
 use tenantry_postgres::{AccessError, Actor};
 use testkit::{World, WorldConfig};

@@ -248,18 +248,7 @@ impl Pool {
     /// Asks the server to stop what a discarded connection still runs. Best effort: the statement timeout bounds what a
     /// lost cancel leaves running.
     pub(super) async fn cancel(&self, token: tokio_postgres::CancelToken) {
-        let ask = async {
-            if !self.database.tls {
-                return token.cancel_query(tokio_postgres::NoTls).await.is_ok();
-            }
-            match crate::connect::rustls_connector() {
-                Ok(tls) => token.cancel_query(tls).await.is_ok(),
-                Err(_) => false,
-            }
-        };
-        if !tokio::time::timeout(CLEANING, ask).await.unwrap_or(false) {
-            tracing::debug!("an abandoned statement could not be cancelled");
-        }
+        super::cancel::cancel(&self.database, self.config.mode, &token).await;
     }
 
     pub(super) fn stats(&self) -> AccessStats {

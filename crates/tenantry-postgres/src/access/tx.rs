@@ -434,19 +434,26 @@ impl Drop for TenantTx {
         let pool = Arc::clone(&self.pool);
         let permits = self.permits.take();
         if self.in_flight {
-            let token = connection.client.cancel_token();
-            pool.discard(connection);
-            // The permits are kept until the server was told: requests cancelled one after the other must not leave more
-            // backends at work than the limits allow.
+            if tokio::runtime::Handle::try_current().is_err() {
+                pool.discard(connection);
+                return;
+            }
+            // Until the server was told, the connection stays and its place counts as taken: cancelled requests must not
+            // pile up sessions, and a pooler must not give the session to others while it is being cancelled.
             spawn(async move {
                 let _permits = permits;
-                pool.cancel(token).await;
+                pool.cancel(connection.client.cancel_token()).await;
+                pool.discard(connection);
             });
             return;
         }
         let open = self.extent != Extent::Single && matches!(self.phase, Phase::Open | Phase::Failed);
         if !open && !connection.tainted {
             pool.put_back(connection);
+            return;
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            pool.discard(connection);
             return;
         }
         spawn(async move {
@@ -466,7 +473,7 @@ fn is_outdated(error: &DbError) -> bool {
     matches!(error.sqlstate(), Some("0A000" | "26000"))
 }
 
-/// Without a runtime nothing can be awaited: the future is dropped, and its connection with it.
+/// Without a runtime nothing can be awaited, and the future is dropped.
 fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(future);

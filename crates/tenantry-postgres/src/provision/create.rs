@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, audit, check_email, check_limit,
-    check_plan, keys, list, normal_domains, step,
+    check_plan, keys, list, normal_domains,
 };
 use crate::clients::typed;
 use crate::connect::Logins;
@@ -53,13 +53,9 @@ impl Provisioner {
         let schema = SchemaName::for_slug(&new.slug);
         let client = self.migrator.get().await?;
         client.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'").await?;
-        step("begun");
         insert(&client, id, &schema, new, &domains, limits).await?;
-        step("registered");
         let cell = self.cell(&client, id, new.dedicated).await?;
-        step("placed");
         client.batch_execute(&self.ddl(id, &schema, &cell, new.dedicated, server_version(&client).await?)).await?;
-        step("built");
         client
             .execute_typed(
                 "INSERT INTO public.tenant_placements (tenant_id, cell_id, schema_version) VALUES ($1, $2, $3)",
@@ -74,9 +70,7 @@ impl Provisioner {
         let details = json!({ "slug": new.slug, "plan_tier": new.plan_tier, "cell": cell.id, "key": key.id });
         audit(&client, Some(*id.as_uuid()), actor, "tenant.create", &format!("tenant/{id}"), details).await?;
         let tenant = list::by_slug(&client, new.slug.as_str()).await?;
-        step("written");
         client.batch_execute("COMMIT").await?;
-        step("committed");
         client.give_back();
         Ok(CreatedTenant { tenant, key: CreatedKey { info: key, token } })
     }

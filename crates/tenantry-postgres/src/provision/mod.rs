@@ -298,15 +298,6 @@ async fn audit(
     Ok(())
 }
 
-/// A point where a test may kill the process; nothing in a product build.
-fn step(name: &'static str) {
-    #[cfg(feature = "negative-controls")]
-    if std::env::var("TENANTRY_ABORT_AT").is_ok_and(|at| at == name) {
-        std::process::abort();
-    }
-    let _ = name;
-}
-
 const MAX_DOMAINS: usize = 100;
 
 /// Begins a change of the registry. It waits for nobody longer than a caller does.

@@ -3,7 +3,7 @@ use serde_json::json;
 use tenantry_core::{RoleName, SchemaName, TenantStatus, quote_identifier};
 use tokio_postgres::types::Type;
 
-use super::{Provisioner, TenantRow, audit, list, step};
+use super::{Provisioner, TenantRow, audit, list};
 use crate::clients::typed;
 use crate::connect::Logins;
 use crate::error::ProvisionError;
@@ -33,7 +33,6 @@ impl Provisioner {
         }
         let schema = SchemaName::from_registry(&tenant.schema_name)?;
         let role = RoleName::for_tenant(tenant.id).quoted();
-        step("purge-begun");
         let dedicated: bool = client
             .query_typed("SELECT dedicated FROM public.cells WHERE id = $1", &[typed(&tenant.cell, Type::INT4)])
             .await?
@@ -46,7 +45,6 @@ impl Provisioner {
                 schema.quoted()
             ))
             .await?;
-        step("purge-dropped");
         client
             .batch_execute(&format!(
                 "SET LOCAL ROLE {owner}; \
@@ -78,7 +76,6 @@ impl Provisioner {
         client.batch_execute(&format!("DROP ROLE {role}")).await?;
         let target = format!("tenant/{}", tenant.id);
         audit(&client, Some(*tenant.id.as_uuid()), actor, "tenant.purge", &target, json!({ "slug": slug })).await?;
-        step("purge-written");
         client.batch_execute("COMMIT").await?;
         client.give_back();
         Ok(tenant)

@@ -69,19 +69,15 @@ impl OperatorRow {
     }
 }
 
-/// Longer than this a request is not kept waiting to learn who it is for: it is refused.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 async fn one(clients: &Clients, sql: &str, param: Typed<'_>) -> Result<Option<Row>, DbError> {
-    tokio::time::timeout(PATIENCE, async {
+    let read = async {
         match once(clients, sql, param.clone()).await {
             // The server may have closed a connection that lay idle, and a read can be repeated.
             Err(DbError::Unavailable(_)) => once(clients, sql, param).await,
             answer => answer,
         }
-    })
-    .await
-    .unwrap_or_else(|_| Err(DbError::Unavailable(format!("no answer within {PATIENCE:?}"))))
+    };
+    clients.in_time(read).await
 }
 
 async fn once(clients: &Clients, sql: &str, param: Typed<'_>) -> Result<Option<Row>, DbError> {

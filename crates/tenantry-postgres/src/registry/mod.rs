@@ -246,11 +246,13 @@ impl Registry {
 
     async fn key(&self, lookup: &str) -> Result<Option<Arc<KeyRow>>, AccessError> {
         let clients = &self.inner.clients;
-        self.inner.cache.keys.get_or_load(lookup.to_owned(), || load::key(clients, lookup)).await
+        let load = || load::key(clients, lookup);
+        self.inner.cache.keys.get_or_load(lookup.to_owned(), load).await
     }
 
     async fn operator(&self, lookup: &str) -> Result<Option<Arc<OperatorRow>>, AccessError> {
         let clients = &self.inner.clients;
-        self.inner.cache.operators.get_or_load(lookup.to_owned(), || load::operator(clients, lookup)).await
+        let load = || load::operator(clients, lookup);
+        self.inner.cache.operators.get_or_load(lookup.to_owned(), load).await
     }
 }
