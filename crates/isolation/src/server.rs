@@ -139,6 +139,19 @@ pub fn client() -> reqwest::Client {
         .expect("a client can be made")
 }
 
+/// Serves a router that is not the product's on a port of its own, until the test ends; gives its base URL.
+///
+/// # Panics
+/// When no port is free.
+pub async fn serve_aside(router: axum::Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        tenantry_http::serve(listener, router, &tenantry_http::HttpConfig::default(), std::future::pending()).await
+    });
+    format!("http://{address}")
+}
+
 /// Who the tests' changes of the fleet are by.
 #[must_use]
 pub fn actor() -> Actor {

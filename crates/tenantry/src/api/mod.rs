@@ -16,7 +16,6 @@ use crate::AppState;
 pub use openapi::document as openapi;
 
 /// The complete router.
-#[must_use]
 pub fn router(state: &AppState) -> Router {
     let (tenants, _) = workforce::router::<AppState>().split_for_parts();
     let (operators, _) = tenantry_control::router::<AppState>().split_for_parts();

@@ -4,21 +4,11 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Router, http};
-use isolation::server::{Answer, actor, client};
+use isolation::server::{Answer, actor, client, serve_aside};
 use tenantry::AppState;
 use tenantry_http::{HttpConfig, TenantScope, harden};
-use tokio::net::TcpListener;
 
 use super::*;
-
-/// Serves a router on a port of its own for the rest of the test; gives its address.
-async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = HttpConfig::default();
-    tokio::spawn(async move { tenantry_http::serve(listener, router, &config, std::future::pending()).await });
-    format!("http://{address}")
-}
 
 fn tenants_routes() -> Router<AppState> {
     workforce::router::<AppState>().split_for_parts().0
@@ -28,7 +18,7 @@ fn tenants_routes() -> Router<AppState> {
 async fn without_the_tenant_layer_no_operation_answers() {
     let server = TestServer::start().await;
     let acme = Company::found(&server, "acme").await;
-    let bare = serve(harden(tenants_routes().with_state(server.state.clone()), &HttpConfig::default())).await;
+    let bare = serve_aside(harden(tenants_routes().with_state(server.state.clone()), &HttpConfig::default())).await;
     for operation in of_plane(Plane::Tenant) {
         let case = case_of(&operation);
         let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(&acme).to_string()).unwrap_or_default());
@@ -57,7 +47,7 @@ async fn with_a_layer_that_believes_the_header_the_others_rows_are_found() {
     let acme = Company::found(&server, "acme").await;
     let globex = Company::found(&server, "globex").await;
     let believing = tenants_routes().route_layer(from_fn_with_state(server.state.clone(), believe_the_header));
-    let base = serve(harden(believing.with_state(server.state.clone()), &HttpConfig::default())).await;
+    let base = serve_aside(harden(believing.with_state(server.state.clone()), &HttpConfig::default())).await;
     let send = async |path: &str| {
         let request = client().get(format!("{base}{path}")).header("x-api-key", &acme.tenant.key);
         Answer::to(request.header("x-tenant-slug", "globex")).await
