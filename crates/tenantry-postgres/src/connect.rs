@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -52,14 +53,21 @@ pub(crate) async fn connect_with(
     let mut base = base.clone();
     base.user(role).password(config.secret.password_of(role).expose_secret());
     if config.tls {
-        let (client, connection) = base.connect(rustls_connector()?).await?;
+        let (client, connection) = base.connect(rustls_connector()?).await.map_err(not_connected)?;
         drive(connection, on_message);
         Ok(client)
     } else {
-        let (client, connection) = base.connect(NoTls).await?;
+        let (client, connection) = base.connect(NoTls).await.map_err(not_connected)?;
         drive(connection, on_message);
         Ok(client)
     }
+}
+
+/// A database that lets nobody in (`ALLOW_CONNECTIONS false`, SQLSTATE 55000) is away like one that does not answer;
+/// in a statement the same code means something else.
+fn not_connected(error: tokio_postgres::Error) -> DbError {
+    let closed = error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+    if closed { DbError::Unavailable(error.to_string()) } else { error.into() }
 }
 
 pub(crate) fn rustls_connector() -> Result<MakeRustlsConnect, DbError> {
