@@ -8,7 +8,7 @@ ARGS ?=
 WITH_POSTGRES := cargo run --quiet --package tenantry-embedded --bin with-postgres --
 
 .DEFAULT_GOAL := help
-.PHONY: help run test isolation bench lint
+.PHONY: help run test isolation bench lint docs
 
 help: ## print this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,3 +34,7 @@ lint: ## check format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+docs: ## write the generated pages of docs/ anew
+	@scripts/setup test
+	TENANTRY_UPDATE_DOCS=1 $(WITH_POSTGRES) cargo test --quiet --package tenantry --test command_line reference

@@ -71,6 +71,10 @@ CREATE POLICY tenant_isolation ON analytics.daily_metrics
     USING (tenant_id = (SELECT tenantry.current_tenant())) WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY tenant_isolation ON analytics.roi_calculations
     USING (tenant_id = (SELECT tenantry.current_tenant())) WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
+-- Rows are removed by the owner: of old months, and of a purged tenant. A DELETE with a condition must see what it removes.
+CREATE POLICY retention_sees ON analytics.provider_api_calls FOR SELECT TO tenantry_owner USING (true);
+CREATE POLICY retention_sees ON analytics.daily_metrics FOR SELECT TO tenantry_owner USING (true);
+CREATE POLICY retention_sees ON analytics.roi_calculations FOR SELECT TO tenantry_owner USING (true);
 CREATE POLICY retention ON analytics.provider_api_calls FOR DELETE TO tenantry_owner USING (true);
 CREATE POLICY retention ON analytics.daily_metrics FOR DELETE TO tenantry_owner USING (true);
 CREATE POLICY retention ON analytics.roi_calculations FOR DELETE TO tenantry_owner USING (true);

@@ -6,13 +6,11 @@ CREATE SCHEMA audit;
 
 -- The tenant of the current role, or NULL. Row level security compares with it. It reads the role's
 -- name and not a setting, because injected SQL can change a setting. Roles named so are made by the
--- provisioning code only.
+-- provisioning code only. The body is bound to functions and operators here, so no search path of a caller matters.
 CREATE FUNCTION tenantry.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$
-        SELECT CASE WHEN current_user::text COLLATE "C" ~ '^tnt_[0-9a-f]{32}$'
-                    THEN substr(current_user::text, 5)::uuid END
-    $$;
+    RETURN CASE WHEN current_user::text COLLATE "C" ~ '^tnt_[0-9a-f]{32}$'
+                THEN substr(current_user::text, 5)::uuid END;
 
 CREATE FUNCTION tenantry.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -184,7 +182,8 @@ CREATE TABLE audit.events (
     client_ip text,
     details jsonb NOT NULL DEFAULT '{}'
 );
-CREATE INDEX audit_events_tenant ON audit.events (tenant_id, at);
+-- Read newest first, which is by id: the order of insertion.
+CREATE INDEX audit_events_tenant ON audit.events (tenant_id, id);
 ALTER TABLE audit.events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit.events FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_rows ON audit.events FOR INSERT
@@ -205,6 +204,8 @@ GRANT SELECT ON public.installation, public.schema_migrations, public.plans, pub
     public.tenant_placements, public.tenant_domains TO tenantry_control, tenantry_auditor;
 GRANT SELECT ON public.tenants TO tenantry_auditor;
 GRANT SELECT, INSERT, UPDATE ON public.tenants, public.tenant_api_keys, public.operator_tokens TO tenantry_control;
+-- A placement's place is changed by a move only; its time limits are settings like those of the tenant.
+GRANT UPDATE (statement_timeout_ms, lock_timeout_ms) ON public.tenant_placements TO tenantry_control;
 -- The trigger that spreads domains runs with the rights of whoever changes the tenant.
 GRANT INSERT, DELETE ON public.tenant_domains TO tenantry_control;
 GRANT USAGE ON SCHEMA audit TO tenantry_control, tenantry_auditor;
@@ -216,3 +217,7 @@ GRANT USAGE ON SCHEMA tenantry TO tenantry_control, tenantry_auditor, tenantry_m
 -- would make these objects' access lists as long as the fleet.
 GRANT USAGE ON SCHEMA tenantry, audit TO tenantry_tenant;
 GRANT INSERT ON audit.events TO tenantry_tenant;
+
+-- PUBLIC may call every new function. Of ours, row level security calls one as whoever asks; triggers need no such right.
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tenantry, audit FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenantry.current_tenant() TO tenantry_tenant, tenantry_control, tenantry_meter, tenantry_auditor;

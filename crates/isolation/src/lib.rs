@@ -1,3 +1,16 @@
 //! The isolation suite. The proofs are in `tests/isolation`, one file per kind of attack or fault; here is what they share.
+//!
+//! A check is a function that returns the [`Leak`]s it found. The tests assert that there are none; the negative
+//! controls call the same functions with a defence switched off, and assert that there are some.
 
+pub mod checks;
+mod leak;
+pub mod privileges;
+pub mod residue;
+mod scene;
 pub mod server;
+mod snapshot;
+
+pub use leak::{Leak, assert_leak, assert_none};
+pub use scene::{Bytes, Heard, Party, Scene, connect, simple};
+pub use snapshot::{Snapshot, differences};

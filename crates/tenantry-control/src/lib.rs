@@ -1,15 +1,14 @@
 //! The control plane: what operators do with tenants over HTTP. No domain.
+//!
+//! Handlers parse, call the [`Provisioner`](tenantry_postgres::Provisioner) and map; one per file, and the file's path is the URL's.
+//!
+//! **Invariant.** Every change is one transaction of the provisioner that also writes its audit event, in the name of the
+//! operator whose token was proved. There is no SQL here and no way around the provisioner.
 
-use axum::extract::FromRef;
-use tenantry_postgres::Provisioner;
-use utoipa_axum::router::OpenApiRouter;
+mod api;
+mod model;
+mod page;
 
-/// All endpoints below `/admin/v1`, with their OpenAPI description. Mount them behind
-/// [`operator_auth`](tenantry_http::operator_auth), or each answers 401.
-pub fn router<S>() -> OpenApiRouter<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Provisioner: FromRef<S>,
-{
-    OpenApiRouter::new()
-}
+pub use api::router;
+pub use model::{AuditEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, Status, Tenant};
+pub use page::Page;

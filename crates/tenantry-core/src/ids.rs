@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A text that is not the id it was taken for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a {kind} (expected a UUID)")]
+#[error("`{given}` is not a valid {kind}: a UUID is expected")]
 pub struct IdError {
     kind: &'static str,
     given: String,

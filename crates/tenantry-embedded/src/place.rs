@@ -25,8 +25,19 @@ const LONGEST_SOCKET_DIR: usize = 90;
 #[derive(Debug)]
 pub(crate) struct Place {
     home: PathBuf,
-    /// The lock ends with the file, however this process ends.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock on a directory. It ends with this process, however that ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a child that another thread is just starting holds a copy of it until it
+    /// becomes another program, and the lock with it.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl Place {
@@ -164,7 +175,7 @@ pub(crate) fn secret_file(path: &Path, content: &str) -> Result<(), EmbeddedErro
     write().on("write", path)
 }
 
-fn lock(dir: &Path) -> Result<File, EmbeddedError> {
+fn lock(dir: &Path) -> Result<Lock, EmbeddedError> {
     let path = dir.join("postgres.lock");
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).on("open", &path)?;
@@ -184,7 +195,7 @@ fn lock(dir: &Path) -> Result<File, EmbeddedError> {
     }
     file.set_len(0).on("write", &path)?;
     writeln!(file, "{}", std::process::id()).on("write", &path)?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Where an earlier start put the cluster of `dir`, if it is not in `dir` itself.

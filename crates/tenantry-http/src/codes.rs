@@ -105,6 +105,15 @@ error_codes! {
     INVALID_PATH = 400 "invalid_path" "Invalid path parameter":
         "a part of the path has not the shape that the endpoint expects, such as an id that is not a UUID",
         "correct the part that `detail` names";
+    INVALID_CURSOR = 400 "invalid_cursor" "Invalid cursor":
+        "the cursor is damaged or comes from another list",
+        "pass `next_cursor` unchanged to the list it came from, or start again without one";
+    INVALID_PRECONDITION = 400 "invalid_precondition" "Invalid precondition":
+        "`If-Match` is not an `ETag` of this server, or names another version than `version` does",
+        "send the `ETag` as it was received, or only `version`";
+    VERSION_CONFLICT = 409 "version_conflict" "Record has changed":
+        "the record was changed since it was read; `current` holds it as it is now",
+        "decide again on what `current` holds and repeat the change with its version";
     CONFLICT = 409 "conflict" "Conflict":
         "the change collides with something that exists",
         "see `detail`, then read the current state and decide again";
@@ -120,12 +129,24 @@ error_codes! {
     KEY_NOT_FOUND = 404 "key_not_found" "API key not found":
         "the tenant has no key with this id (control plane only)",
         "list the tenant's keys and check the id";
+    OPERATOR_NOT_FOUND = 404 "operator_not_found" "Operator not found":
+        "no operator's token has this id (control plane only)",
+        "list the operators and check the id";
+    OPERATOR_EXISTS = 409 "operator_exists" "Operator exists":
+        "a token with this name exists, perhaps a revoked one; the audit trail names operators, so a name is given once",
+        "choose another name";
+    LAST_OPERATOR = 409 "last_operator" "Last operator":
+        "the token is the last valid one, and without it nobody could call the control plane",
+        "create another operator first, or revoke it at the command line";
     INVALID_TRANSITION = 409 "invalid_transition" "Invalid status change":
         "the tenant's lifecycle has no such step from its present status",
         "see `detail` for the present status";
     NOT_PURGEABLE = 409 "not_purgeable" "Tenant cannot be purged":
         "the tenant is not deleted, or its grace period has not passed",
         "delete the tenant first, or wait until the grace period ends";
+    CONFIRMATION_REQUIRED = 422 "confirmation_required" "Confirmation required":
+        "the request destroys data and does not say that this is meant",
+        "repeat the tenant's slug as `confirm` in the body";
     INVALID_VALUE = 422 "invalid_value" "Invalid value":
         "a value has the right type but is not acceptable",
         "see `detail` for what is expected";

@@ -79,17 +79,34 @@ impl From<ProvisionError> for Problem {
             ProvisionError::DomainTaken(_) => &codes::DOMAIN_TAKEN,
             ProvisionError::NotFound(_) => &codes::TENANT_NOT_FOUND,
             ProvisionError::UnknownKey(_) => &codes::KEY_NOT_FOUND,
+            ProvisionError::UnknownOperator(_) => &codes::OPERATOR_NOT_FOUND,
+            ProvisionError::OperatorTaken(_) => &codes::OPERATOR_EXISTS,
+            ProvisionError::LastOperator(_) => &codes::LAST_OPERATOR,
+            ProvisionError::Changed(_) => &codes::VERSION_CONFLICT,
             ProvisionError::Transition { .. } => &codes::INVALID_TRANSITION,
             ProvisionError::NotPurgeable { .. } => &codes::NOT_PURGEABLE,
-            ProvisionError::Name(_) | ProvisionError::UnknownPlan(_) | ProvisionError::Invalid(_) => {
+            ProvisionError::Name(_) | ProvisionError::UnknownPlan(_) | ProvisionError::Invalid { .. } => {
                 &codes::INVALID_VALUE
             }
             ProvisionError::Database(_) => &codes::INTERNAL_ERROR,
         };
-        match error {
-            ProvisionError::Database(inner) => inner.into(),
+        let member = match &error {
+            ProvisionError::Name(_) | ProvisionError::SlugTaken(_) => Some("/slug"),
+            ProvisionError::DomainTaken(_) => Some("/allowed_domains"),
+            ProvisionError::UnknownPlan(_) => Some("/plan_tier"),
+            ProvisionError::OperatorTaken(_) => Some("/name"),
+            _ => None,
+        };
+        let text = error.to_string();
+        match (error, member) {
+            (ProvisionError::Database(inner), _) => inner.into(),
+            (ProvisionError::Changed(current), _) => Self::of(code).detail(text).with("current", current),
+            (ProvisionError::Invalid { member, detail }, _) => {
+                Self::of(code).pointer(&format!("/{member}"), &detail).detail(detail)
+            }
             // the text of all others is made for people and names what they sent
-            told => Self::of(code).detail(told.to_string()),
+            (_, Some(pointer)) => Self::of(code).pointer(pointer, &text).detail(text),
+            (_, None) => Self::of(code).detail(text),
         }
     }
 }
@@ -125,6 +142,23 @@ mod tests {
         assert_eq!(body.error, "Invalid or inactive tenant");
         assert_eq!(body.extensions["tenantSlug"], "globex");
         assert!(!body.message.contains("exist"));
+    }
+
+    #[test]
+    fn a_refused_value_is_pointed_at() {
+        let invalid = ProvisionError::Invalid { member: "admin_email", detail: "`x` is not an e-mail address".into() };
+        let cases = [
+            (ProvisionError::SlugTaken("acme".into()), (409, "tenant_exists"), "/slug"),
+            (ProvisionError::UnknownPlan("gold".into()), (422, "invalid_value"), "/plan_tier"),
+            (ProvisionError::DomainTaken("a.b".into()), (409, "domain_taken"), "/allowed_domains"),
+            (invalid, (422, "invalid_value"), "/admin_email"),
+        ];
+        for (error, expected, pointer) in cases {
+            let problem = Problem::from(error);
+            assert_eq!(face(&problem), expected);
+            assert_eq!(problem.body(None, None).extensions["errors"][0]["pointer"], pointer);
+        }
+        assert_eq!(face(&ProvisionError::LastOperator("root".into()).into()), (409, "last_operator"));
     }
 
     #[test]

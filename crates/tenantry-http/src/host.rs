@@ -202,7 +202,7 @@ mod tests {
             "a,b",
             "a%2eb",
             &"a".repeat(64),
-            &"a.".repeat(127),
+            &"a.".repeat(128),
         ] {
             assert_eq!(Host::parse(bad), Err(HostError), "{bad:?}");
         }

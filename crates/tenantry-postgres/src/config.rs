@@ -27,8 +27,9 @@ impl ClusterSecret {
         Ok(Self(secret))
     }
 
-    /// The password of a login role: HMAC-SHA-256 of the role's name.
-    pub(crate) fn password_of(&self, role: &str) -> SecretString {
+    /// The password of a login role: HMAC-SHA-256 of the role's name. A pooler's list of users needs those of the cells.
+    #[must_use]
+    pub fn password_of(&self, role: &str) -> SecretString {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes())
             .expect("an HMAC takes a key of any length");
         mac.update(b"tenantry login password\0");

@@ -3,6 +3,8 @@ use std::time::Duration;
 use tenantry_core::{NameError, TenantStatus};
 use tokio_postgres::error::SqlState;
 
+use crate::provision::TenantRow;
+
 /// Which limit was reached when no connection could be had in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exhausted {
@@ -203,9 +205,26 @@ pub enum ProvisionError {
         /// What stands in the way.
         reason: String,
     },
+    /// No such operator.
+    #[error("operator `{0}` does not exist")]
+    UnknownOperator(String),
+    /// The operator's name is taken, perhaps by a revoked token: audit events name operators, so a name is never given twice.
+    #[error("operator `{0}` exists already")]
+    OperatorTaken(String),
+    /// Revoking this token would leave nobody who may call the control plane.
+    #[error("operator `{0}` holds the last valid token; create another one first")]
+    LastOperator(String),
+    /// The tenant was changed since the caller read it.
+    #[error("tenant `{}` was changed at {}, after it was read", .0.slug, .0.updated_at.to_rfc3339())]
+    Changed(Box<TenantRow>),
     /// A value that the registry refuses.
-    #[error("{0}")]
-    Invalid(String),
+    #[error("{detail}")]
+    Invalid {
+        /// What holds the value, as `NewTenant`, `TenantPatch` and the JSON bodies call it.
+        member: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),

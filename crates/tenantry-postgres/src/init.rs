@@ -63,6 +63,8 @@ const FORBIDDEN_FUNCTIONS: &[&str] = &[
     "lo_open",
     "lo_import",
     "lo_export",
+    "lo_truncate",
+    "lo_truncate64",
     "lo_unlink",
     "lowrite",
     "loread",
@@ -79,10 +81,27 @@ const FORBIDDEN_FUNCTIONS: &[&str] = &[
     "pg_terminate_backend",
     "pg_cancel_backend",
     "pg_log_backend_memory_contexts",
+    "pg_logical_emit_message",
     "pg_sleep",
     "pg_sleep_for",
     "pg_sleep_until",
+    "pg_lock_status",
+    "pg_blocking_pids",
+    "pg_prepared_xact",
+    "pg_read_file_old",
+    "pg_relation_size",
+    "pg_table_size",
+    "pg_indexes_size",
+    "pg_total_relation_size",
+    "pg_database_size",
+    "pg_tablespace_size",
 ];
+
+/// Functions named so count rows, scans and sessions, of every tenant alike. The statistics views stand on them.
+const STATISTICS_FUNCTIONS: &str = "pg\\_stat\\_get\\_%";
+
+/// What the planner knows of every table's size, which PUBLIC need not read.
+const SIZE_COLUMNS: &[&str] = &["reltuples", "relpages", "relallvisible", "relallfrozen"];
 
 /// What [`initialise`] did.
 #[derive(Debug, Clone, Default)]
@@ -123,6 +142,9 @@ pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<In
     }
     cell_passwords(&client, database).await?;
     client.batch_execute("SET ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); RESET ROLE").await?;
+    if superuser {
+        heal_settings(&client).await?;
+    }
     Ok(report)
 }
 
@@ -165,12 +187,14 @@ async fn roles(
 ) -> Result<(), DbError> {
     let groups = [Logins::OWNER, Logins::METER, Logins::AUDITOR, Logins::TENANT_GROUP];
     let logins = [(Logins::MIGRATOR, "CREATEROLE"), (Logins::CONTROL, "NOCREATEROLE")];
+    // From 16 on, who may not create databases may not even take that right away. A new role does not have it.
+    let no_databases = if superuser { " NOCREATEDB" } else { "" };
     for role in groups {
-        ensure_role(client, role, "NOLOGIN NOINHERIT NOCREATEROLE NOCREATEDB", report).await?;
+        ensure_role(client, role, &format!("NOLOGIN NOINHERIT NOCREATEROLE{no_databases}"), report).await?;
     }
     for (role, rights) in logins {
         let password = quote_literal(database.secret.password_of(role).expose_secret());
-        let options = format!("LOGIN INHERIT {rights} NOCREATEDB PASSWORD {password}");
+        let options = format!("LOGIN INHERIT {rights}{no_databases} PASSWORD {password}");
         ensure_role(client, role, &options, report).await?;
     }
     if version >= 160_000 {
@@ -231,19 +255,53 @@ async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -
         );
         return Ok(());
     }
-    let names: Vec<String> = FORBIDDEN_FUNCTIONS.iter().map(|f| quote_literal(f)).collect();
+    let list = |names: &[&str]| names.iter().map(|n| quote_literal(n)).collect::<Vec<_>>().join(", ");
+    // What PUBLIC has lost already is left alone: a second run writes nothing.
     client
         .batch_execute(&format!(
-            "DO $$ DECLARE f regprocedure; BEGIN \
-               FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname IN ({}) LOOP \
+            "DO $$ DECLARE f regprocedure; columns text; BEGIN \
+               FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
+                        AND (proname IN ({functions}) OR proname LIKE {statistics}) \
+                        AND has_function_privilege('public', oid, 'EXECUTE') LOOP \
                  EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f); \
-                 EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tenantry_owner, tenantry_migrator, tenantry_control', f); \
-               END LOOP; END $$; \
+                 EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tenantry_owner, tenantry_migrator, tenantry_control, pg_monitor', f); \
+               END LOOP; \
+               IF has_column_privilege('public', 'pg_catalog.pg_class', 'reltuples', 'SELECT') THEN \
+                 SELECT string_agg(quote_ident(attname), ', ') INTO columns FROM pg_attribute \
+                   WHERE attrelid = 'pg_catalog.pg_class'::regclass AND attname <> ALL (ARRAY[{sizes}]); \
+                 REVOKE SELECT ON pg_catalog.pg_class FROM PUBLIC; \
+                 EXECUTE format('GRANT SELECT (%s) ON pg_catalog.pg_class TO PUBLIC', columns); \
+                 GRANT SELECT ON pg_catalog.pg_class TO tenantry_owner, tenantry_migrator, tenantry_control, tenantry_auditor, pg_monitor; \
+               END IF; \
+             END $$; \
              REVOKE UPDATE ON pg_catalog.pg_settings FROM PUBLIC; \
              REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC; \
              GRANT USAGE ON LANGUAGE plpgsql TO tenantry_owner",
-            names.join(", ")
+            functions = list(FORBIDDEN_FUNCTIONS),
+            statistics = quote_literal(STATISTICS_FUNCTIONS),
+            sizes = list(SIZE_COLUMNS),
         ))
+        .await?;
+    Ok(())
+}
+
+/// A role may change its own defaults, and PostgreSQL has no way to forbid it. So whoever had a cell's login may have sent
+/// each new session somewhere else: every role of tenants and cells starts with what it was made with again.
+async fn heal_settings(client: &Client) -> Result<(), DbError> {
+    client
+        .batch_execute(
+            "DO $$ DECLARE s record; BEGIN \
+               FOR s IN SELECT r.rolname, d.datname FROM pg_db_role_setting g JOIN pg_roles r ON r.oid = g.setrole \
+                        LEFT JOIN pg_database d ON d.oid = g.setdatabase \
+                        WHERE r.rolname IN (SELECT login_role FROM public.cells \
+                                            UNION SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants) LOOP \
+                 IF s.datname IS NULL THEN EXECUTE format('ALTER ROLE %I RESET ALL', s.rolname); \
+                 ELSE EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', s.rolname, s.datname); END IF; \
+               END LOOP; \
+               FOR s IN SELECT rolname FROM pg_roles JOIN public.cells ON login_role = rolname LOOP \
+                 EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog, pg_temp', s.rolname); \
+               END LOOP; END $$",
+        )
         .await?;
     Ok(())
 }

@@ -131,8 +131,8 @@ pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, create_database, initialise};
 pub use provision::{
-    ApiKeyInfo, CreatedKey, CreatedTenant, DeleteOutcome, NewTenant, Provisioner, TenantFilter, TenantPatch, TenantRow,
-    TenantSchema,
+    ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
+    OperatorInfo, OwnLimits, Plan, Provisioner, TenantFilter, TenantPatch, TenantRow, TenantSchema,
 };
 pub use registry::{
     Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,

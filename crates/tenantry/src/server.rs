@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, TenantDb};
@@ -43,7 +44,8 @@ impl Server {
         let clock = Arc::new(SystemClock);
         let registry = Registry::start(database, &settings.registry, clock.clone());
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
-        let provisioner = Provisioner::new(database, workforce::tenant_schema(), settings.cell_capacity);
+        let provisioner = Provisioner::new(database, workforce::tenant_schema(), settings.cell_capacity)
+            .with_grace(TimeDelta::days(settings.grace_days.into()));
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
         for reason in registry.readiness().await {

@@ -2,7 +2,8 @@ use tenantry_postgres::{ClusterSecret, DatabaseConfig, initialise};
 use tokio_postgres::{Client, NoTls};
 
 const TEMPLATE: &str = "tenantry_template";
-const SECRET: &str = "a secret of the test kit, for throwaway clusters only";
+/// The secret of every installation on the test server: the roles are the server's, not a database's.
+pub const SECRET: &str = "a secret of the test kit, for throwaway clusters only";
 
 /// The superuser's URL of the test server.
 ///
@@ -34,6 +35,17 @@ pub async fn admin_client(database: &str) -> Client {
     client
 }
 
+/// A superuser's connection that is alone in preparing databases, as long as it is open: roles belong to the server,
+/// and two preparations at once would disturb each other.
+///
+/// # Panics
+/// When the server refuses.
+pub async fn alone() -> Client {
+    let admin = admin_client("postgres").await;
+    admin.batch_execute("SELECT pg_advisory_lock(7468657463)").await.expect("the lock is free in the end");
+    admin
+}
+
 /// A database of one test's own, initialised and empty of tenants.
 #[derive(Debug, Clone)]
 pub struct TestDatabase {
@@ -49,8 +61,7 @@ impl TestDatabase {
     /// # Panics
     /// When the server refuses.
     pub async fn create() -> Self {
-        let admin = admin_client("postgres").await;
-        admin.batch_execute("SELECT pg_advisory_lock(7468657463)").await.expect("the lock is free in the end");
+        let admin = alone().await;
         let exists = admin
             .query("SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate", &[&TEMPLATE])
             .await
@@ -82,7 +93,7 @@ impl TestDatabase {
         own.batch_execute("UPDATE public.installation SET id = substr(md5(gen_random_uuid()::text), 1, 8)")
             .await
             .expect("the installation has a row");
-        admin.batch_execute("SELECT pg_advisory_unlock(7468657463)").await.expect("the lock is held");
+        drop(admin);
         Self { config: config(&name), name }
     }
 

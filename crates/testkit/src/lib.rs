@@ -6,5 +6,5 @@
 mod database;
 mod world;
 
-pub use database::{TestDatabase, admin_client, server_url, url_for};
+pub use database::{SECRET, TestDatabase, admin_client, alone, server_url, url_for};
 pub use world::{World, WorldConfig};

@@ -10,12 +10,6 @@ tenantry_http::error_codes! {
     VERSION_REQUIRED = 428 "version_required" "Version required":
         "a change does not say which version of the record it is based on",
         "send the `version` that was read, as a member of the body or as `If-Match` with the `ETag`";
-    VERSION_CONFLICT = 409 "version_conflict" "Record has changed":
-        "the record was changed since it was read; `current` holds it as it is now",
-        "decide again on what `current` holds and repeat the change with its version";
-    INVALID_PRECONDITION = 400 "invalid_precondition" "Invalid precondition":
-        "`If-Match` is not an `ETag` of this server, or names another version than `version` does",
-        "send the `ETag` as it was received, or only `version`";
     AGENT_NAME_TAKEN = 409 "agent_name_taken" "Agent name taken":
         "another live agent of the company has this name",
         "choose another name, or rename or delete the other agent";
@@ -34,9 +28,6 @@ tenantry_http::error_codes! {
     VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
         "members of the body break their rules",
         "correct the members that `errors` points to";
-    INVALID_CURSOR = 400 "invalid_cursor" "Invalid cursor":
-        "the cursor is damaged or comes from another list",
-        "pass `next_cursor` unchanged to the list it came from, or start again without one";
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@ use std::fmt;
 
 use serde_json::Value;
 use tenantry_http::Problem;
-use tenantry_http::codes::{ErrorCode, INTERNAL_ERROR, INVALID_QUERY};
+use tenantry_http::codes::{
+    ErrorCode, INTERNAL_ERROR, INVALID_CURSOR, INVALID_PRECONDITION, INVALID_QUERY, VERSION_CONFLICT,
+};
 use tenantry_postgres::DbError;
 use uuid::Uuid;
 
@@ -130,9 +132,9 @@ impl From<Error> for Problem {
         let problem = |code: &ErrorCode| Self::of(code).detail(text.clone());
         match error {
             Error::NotFound { kind, .. } => problem(kind.not_found()),
-            Error::VersionConflict { current, .. } => problem(&codes::VERSION_CONFLICT).with("current", current),
+            Error::VersionConflict { current, .. } => problem(&VERSION_CONFLICT).with("current", current),
             Error::VersionRequired => problem(&codes::VERSION_REQUIRED),
-            Error::InvalidPrecondition(_) => problem(&codes::INVALID_PRECONDITION),
+            Error::InvalidPrecondition(_) => problem(&INVALID_PRECONDITION),
             Error::AgentNameTaken(_) => problem(&codes::AGENT_NAME_TAKEN).pointer("/name", &text),
             Error::UnknownAgent { pointer, .. } => problem(&codes::UNKNOWN_AGENT).pointer(pointer, &text),
             Error::UnknownTask(_) => problem(&codes::UNKNOWN_TASK).pointer("/current_task_id", &text),
@@ -148,7 +150,7 @@ impl From<Error> for Problem {
                 .iter()
                 .fold(problem(&codes::VALIDATION_FAILED), |problem, e| problem.pointer(&e.pointer, &e.detail)),
             Error::InvalidQuery { parameter, .. } => problem(&INVALID_QUERY).parameter(parameter, &text),
-            Error::InvalidCursor => problem(&codes::INVALID_CURSOR).parameter("cursor", &text),
+            Error::InvalidCursor => problem(&INVALID_CURSOR).parameter("cursor", &text),
             Error::Corrupt { .. } => {
                 tracing::error!(error = %text, "a stored row cannot be read");
                 Self::of(&INTERNAL_ERROR)

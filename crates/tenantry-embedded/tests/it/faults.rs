@@ -108,7 +108,7 @@ async fn a_server_that_survived_its_owner_is_taken_over() {
     let client = connect(&first.superuser_url("postgres")).await.unwrap();
     client.batch_execute("CREATE TABLE kept AS SELECT 'yes'::text AS it").await.unwrap();
     // The server of an owner that was killed together with its leash: nobody's child, nobody's lock.
-    let survivor = start_detached(&first).await;
+    let survivor = detach(first).await;
     assert!(is_alive(survivor));
 
     let mut config = small(dir.path());
@@ -120,17 +120,23 @@ async fn a_server_that_survived_its_owner_is_taken_over() {
     assert_eq!(text(&client, "SELECT it FROM kept").await, "yes");
 }
 
-/// Stops the cluster and starts its server again by hand, as a child of nobody.
-async fn start_detached(cluster: &Cluster) -> i32 {
+/// Gives the cluster up and starts its server again by hand, as a child of nobody.
+async fn detach(mut cluster: Cluster) -> i32 {
     let command = std::fs::read(format!("/proc/{}/cmdline", cluster.pid().unwrap())).unwrap();
     let args: Vec<String> = command
         .split(|byte| *byte == 0)
         .filter(|arg| !arg.is_empty())
         .map(|arg| String::from_utf8(arg.to_vec()).unwrap())
         .collect();
+    let title = args.iter().find_map(|arg| arg.strip_prefix("cluster_name=")).unwrap().to_owned();
     let pgdata = cluster.pgdata();
     kill(cluster.pid().unwrap());
-    sleep(Duration::from_millis(500)).await;
+    // Until it was collected it is a zombie, which PostgreSQL takes for a running server.
+    cluster.exited().await;
+    drop(cluster);
+    while sessions_of(&title) > 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
     use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::process::CommandExt as _;
     let mut shell = std::process::Command::new("/bin/sh");
@@ -149,4 +155,14 @@ async fn start_detached(cluster: &Cluster) -> i32 {
         sleep(Duration::from_millis(20)).await;
     }
     panic!("the server did not come up");
+}
+
+/// How many processes carry the cluster's name in their titles.
+fn sessions_of(title: &str) -> usize {
+    let prefix = format!("postgres: {title}:");
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| std::fs::read(entry.path().join("cmdline")).is_ok_and(|c| c.starts_with(prefix.as_bytes())))
+        .count()
 }

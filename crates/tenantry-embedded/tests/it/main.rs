@@ -1,5 +1,7 @@
 //! Real servers, started, killed and started again.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod cluster;
 mod faults;
 mod pgbouncer;

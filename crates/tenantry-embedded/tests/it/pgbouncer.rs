@@ -37,7 +37,8 @@ async fn users_are_replaced_while_it_runs() {
         return;
     }
     let dir = open_dir();
-    let cluster = Cluster::start(small(dir.path())).await.unwrap();
+    // The pooler keeps a server connection for each user.
+    let cluster = Cluster::start(small(dir.path()).setting("max_connections", "40")).await.unwrap();
     let admin = connect(&cluster.superuser_url("postgres")).await.unwrap();
     let mut pooler = PgBouncer::start(PgBouncerConfig::in_front_of(&cluster)).await.unwrap();
     let mut users: Vec<(String, String)> = Vec::new();

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Statement as Prepared};
 
 use crate::CellId;
 use crate::config::{AccessConfig, AccessMode};
-use crate::registry::Tenant;
+use crate::registry::{Tenant, TimeLimits};
 use crate::statement::Statement;
 
 /// A connection of a cell's login, with what we know of its session.
@@ -17,8 +17,12 @@ pub(super) struct Connection {
     pub(super) cell: CellId,
     /// The tenant the session is scoped to. None: the session is the bare login, which sees nothing.
     pub(super) bound: Option<TenantId>,
+    /// The time limits the session was scoped with; an operator may have changed the tenant's since.
+    pub(super) limits: TimeLimits,
     /// A statement that was not vetted ran, so anything may be left in the session.
     pub(super) tainted: bool,
+    /// It lay idle before this use, so the server may have closed it without our knowing yet.
+    pub(super) recycled: bool,
     /// Tenants served since it was opened: what its backend has in its caches.
     pub(super) touched: HashSet<TenantId>,
     statements: LruCache<(TenantId, usize), Seen>,
@@ -43,7 +47,16 @@ pub(super) enum Way {
 impl Connection {
     pub(super) fn new(client: Client, cell: CellId, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
-        Self { client, cell, bound: None, tainted: false, touched: HashSet::new(), statements: LruCache::new(capacity) }
+        Self {
+            client,
+            cell,
+            bound: None,
+            limits: TimeLimits::default(),
+            tainted: false,
+            recycled: false,
+            touched: HashSet::new(),
+            statements: LruCache::new(capacity),
+        }
     }
 
     /// How to send `statement` for `tenant`, remembering that it was asked for.
@@ -81,7 +94,8 @@ impl Connection {
 /// The messages that scope a session of our own to a tenant (direct mode).
 ///
 /// The first returns to the bare login, which sees nothing, so that whatever follows a scope that cannot be taken (the
-/// tenant's role was just dropped) runs as nobody and never as the tenant before.
+/// tenant's role was just dropped) runs as nobody and never as the tenant before. `SET ROLE NONE` and not `RESET ROLE`:
+/// the latter goes to the role that a stolen login may have written into its own `ALTER ROLE … SET role`.
 ///
 /// Vetted statements leave nothing but the role and, at most, settings; whatever else could be left taints
 /// the connection and is discarded when it is released.
@@ -91,7 +105,7 @@ pub(super) fn bind_session(tenant: &Tenant, config: &AccessConfig) -> [String; 2
     #[cfg(not(feature = "negative-controls"))]
     let (reset, role) = (true, true);
     let _ = config;
-    let unbind = if reset { "RESET ROLE;RESET ALL" } else { "RESET ROLE" };
+    let unbind = if reset { "SET ROLE NONE;RESET ALL" } else { "SET ROLE NONE" };
     let mut bind = String::with_capacity(96);
     for (name, value) in [("statement_timeout", tenant.statement_timeout), ("lock_timeout", tenant.lock_timeout)] {
         if let Some(limit) = value {
@@ -106,14 +120,23 @@ pub(super) fn bind_session(tenant: &Tenant, config: &AccessConfig) -> [String; 2
 }
 
 /// The message that opens a transaction scoped to a tenant on a server connection that is not ours (pooler mode).
+///
+/// Whoever had the connection before may have left anything in its session. So nothing is taken from there: the
+/// transaction's own properties are spelled out, as they are fixed before a reset can help; `RESET ALL` takes settings
+/// back to those of the login; what a login can change about itself for good is set once more. The role is taken in a
+/// dedicated cell as well, where it is the login's own, since the session may stand in another.
 pub(super) fn begin_scoped(tenant: &Tenant, config: &AccessConfig, read_only: bool) -> String {
-    let mut sql = String::with_capacity(192);
-    sql.push_str(if read_only { "BEGIN READ ONLY;" } else { "BEGIN;" });
     #[cfg(feature = "negative-controls")]
-    let (path, role) = (config.defences.path, config.defences.role);
+    let (path, role, reset) = (config.defences.path, config.defences.role, config.defences.reset);
     #[cfg(not(feature = "negative-controls"))]
-    let (path, role) = (true, true);
-    if role && !tenant.dedicated {
+    let (path, role, reset) = (true, true, true);
+    let mut sql = String::with_capacity(384);
+    sql.push_str("BEGIN ISOLATION LEVEL READ COMMITTED ");
+    sql.push_str(if read_only { "READ ONLY;" } else { "READ WRITE;" });
+    if reset {
+        sql.push_str("RESET ALL;SET LOCAL row_security = on;");
+    }
+    if role {
         sql.push_str("SET LOCAL ROLE ");
         sql.push_str(&tenant.role().quoted());
         sql.push(';');
@@ -131,7 +154,8 @@ pub(super) fn begin_scoped(tenant: &Tenant, config: &AccessConfig, read_only: bo
 /// so that a temporary table never shadows a real one.
 pub(super) fn startup_options(config: &AccessConfig) -> String {
     let mut options = format!(
-        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=60000 -c jit=off",
+        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=60000 -c jit=off \
+         -c row_security=on -c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed",
         config.statement_timeout.as_millis(),
         config.lock_timeout.as_millis(),
     );

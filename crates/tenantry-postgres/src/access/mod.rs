@@ -31,6 +31,9 @@ impl TenantDb {
 
     /// One statement, in one round trip, committed by itself. A second statement is refused.
     ///
+    /// When its connection turns out to be dead, one that begins with `SELECT` is run again on another, so it must only
+    /// read; of any other it is then not known whether it took effect.
+    ///
     /// # Errors
     /// [`DbError::ContextExpired`] when the tenant is not served any more, [`DbError::Exhausted`] when no
     /// connection became free in time, [`DbError::Unavailable`] when the database is away.

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tenantry_core::TenantId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,11 +15,20 @@ use crate::registry::{Registry, Tenant};
 
 use super::connection::{Connection, startup_options};
 
+/// What is done after a request, for the next one, may take so long; then the connection is given up.
+pub(super) const CLEANING: Duration = Duration::from_secs(5);
+/// Below so many queues of tenants nobody looks for unused ones.
+const SWEEP_FROM: usize = 256;
+
 /// Connections to cells, bounded per tenant, per cell and per process.
 ///
 /// Three permits are taken in this order: the tenant's, the cell's, the process's. Each queue is first
 /// come, first served. A tenant's share is smaller than its cell's, so a flood waits in its own queue
 /// while neighbours pass; a cell's is smaller than the process's, so a cell cannot take it all.
+///
+/// Invariants, kept under one lock: `live` counts the connections open, being opened or in use; each in use or being
+/// opened is covered by permits, so whoever holds permits either finds room or an idle connection to close. A place in
+/// `live` is given up before the permits that cover it.
 #[derive(Debug)]
 pub(super) struct Pool {
     database: DatabaseConfig,
@@ -35,6 +45,9 @@ struct State {
     live: usize,
     clock: u64,
     closed: bool,
+    /// How many tenants have a queue, and at how many the unused ones are removed next.
+    queues: usize,
+    sweep_at: usize,
 }
 
 #[derive(Debug)]
@@ -116,11 +129,15 @@ impl Pool {
     async fn permits(&self, tenant: &Tenant) -> Result<Permits, DbError> {
         let (of_tenant, of_cell) = {
             let mut state = self.lock();
-            let cell = state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
-            let share = cell
-                .tenants
-                .entry(tenant.id)
-                .or_insert_with(|| Arc::new(Semaphore::new(self.config.tenant_connections.max(1))));
+            if state.queues > state.sweep_at.max(SWEEP_FROM) {
+                state.sweep();
+            }
+            let State { cells, queues, .. } = &mut *state;
+            let cell = cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
+            let share = cell.tenants.entry(tenant.id).or_insert_with(|| {
+                *queues += 1;
+                Arc::new(Semaphore::new(self.config.tenant_connections.max(1)))
+            });
             (Arc::clone(share), Arc::clone(&cell.permits))
         };
         let deadline = Instant::now() + self.config.acquire_timeout;
@@ -186,7 +203,14 @@ impl Pool {
         }
     }
 
-    async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>) -> Result<Box<Connection>, DbError> {
+    /// Drops a dead connection and keeps its place for the one that is opened instead: given up in between, the place could
+    /// be taken, and there would be more connections than the limits allow.
+    pub(super) fn bury(&self, dead: Box<Connection>) -> Slot<'_> {
+        self.counters.discarded.fetch_add(1, Ordering::Relaxed);
+        Slot { pool: self, cell: dead.cell, used: false }
+    }
+
+    pub(super) async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>) -> Result<Box<Connection>, DbError> {
         let client = if self.config.mode == AccessMode::Pooler {
             connect_cell(&self.database, &tenant.login_role).await?
         } else {
@@ -200,7 +224,8 @@ impl Pool {
     }
 
     /// Takes back a connection whose session is scoped or clean, and nothing in between.
-    pub(super) fn put_back(&self, connection: Box<Connection>) {
+    pub(super) fn put_back(&self, mut connection: Box<Connection>) {
+        connection.recycled = true;
         let worn = connection.touched.len() > self.config.tenants_per_connection;
         let mut state = self.lock();
         if state.closed || worn || connection.client.is_closed() {
@@ -220,17 +245,21 @@ impl Pool {
         self.lock().forget(connection.cell);
     }
 
-    /// Asks the server to stop what a discarded connection still runs.
+    /// Asks the server to stop what a discarded connection still runs. Best effort: the statement timeout bounds what a
+    /// lost cancel leaves running.
     pub(super) async fn cancel(&self, token: tokio_postgres::CancelToken) {
-        // Best effort: the statement timeout bounds what a lost cancel leaves running.
-        let _ = if self.database.tls {
-            match crate::connect::rustls_connector() {
-                Ok(tls) => token.cancel_query(tls).await,
-                Err(_) => return,
+        let ask = async {
+            if !self.database.tls {
+                return token.cancel_query(tokio_postgres::NoTls).await.is_ok();
             }
-        } else {
-            token.cancel_query(tokio_postgres::NoTls).await
+            match crate::connect::rustls_connector() {
+                Ok(tls) => token.cancel_query(tls).await.is_ok(),
+                Err(_) => false,
+            }
         };
+        if !tokio::time::timeout(CLEANING, ask).await.unwrap_or(false) {
+            tracing::debug!("an abandoned statement could not be cancelled");
+        }
     }
 
     pub(super) fn stats(&self) -> AccessStats {
@@ -280,6 +309,19 @@ impl State {
         }
     }
 
+    /// Removes the queues nobody stands in and the cells nobody uses: a process would otherwise remember every tenant it ever
+    /// served. Whoever holds or awaits a permit holds its queue too, so a queue held by the map alone is unused.
+    fn sweep(&mut self) {
+        let unused = |queue: &Arc<Semaphore>| Arc::strong_count(queue) == 1;
+        self.cells.retain(|_, cell| {
+            cell.tenants.retain(|_, queue| !unused(queue));
+            cell.live > 0 || !cell.tenants.is_empty() || !unused(&cell.permits)
+        });
+        self.queues = self.cells.values().map(|cell| cell.tenants.len()).sum();
+        // Twice what is in use, so that the cost of looking at all is spread over as many newcomers.
+        self.sweep_at = self.queues * 2;
+    }
+
     /// Closes the connection that has been idle for longest, in whichever cell.
     fn evict(&mut self) -> Option<Box<Connection>> {
         let (id, _) = self
@@ -300,8 +342,12 @@ enum Pick<'p> {
     Open(Slot<'p>),
 }
 
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
+
 /// The place reserved for a connection being opened; given up when opening fails or is cancelled.
-struct Slot<'p> {
+pub(super) struct Slot<'p> {
     pool: &'p Pool,
     cell: CellId,
     used: bool,

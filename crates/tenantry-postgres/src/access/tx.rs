@@ -10,7 +10,7 @@ use crate::registry::{Tenant, TenantContext};
 use crate::statement::{Statement, qualify};
 
 use super::connection::{Connection, Way, begin_scoped, bind_session};
-use super::pool::{Permits, Pool};
+use super::pool::{CLEANING, Permits, Pool};
 
 /// Appends an audit event of the current tenant; the tenant is the role's, not a parameter.
 static AUDIT: Statement = Statement::new(
@@ -55,6 +55,8 @@ pub struct TenantTx {
     permits: Option<Permits>,
     extent: Extent,
     phase: Phase,
+    /// The connection served before, so the server may have closed it since.
+    recycled: bool,
     in_flight: bool,
 }
 
@@ -62,6 +64,9 @@ enum Answer {
     Rows(Vec<Row>),
     Count(u64),
 }
+
+/// The future of a statement was dropped before its end. What it did is not known, so nothing may build on it.
+const ABANDONED: DbError = DbError::Misuse("a statement was abandoned while it ran; only a rollback is left");
 
 #[derive(Clone, Copy)]
 enum Want {
@@ -75,18 +80,32 @@ impl TenantTx {
         let check = pool.config.defences.context_check;
         #[cfg(not(feature = "negative-controls"))]
         let check = true;
-        let tenant = if check { pool.registry.still_served(context).await? } else { Arc::clone(context.tenant_arc()) };
-        let (connection, permits) = pool.checkout(&tenant).await?;
-        Ok(Self {
-            pool: Arc::clone(pool),
-            context: context.clone(),
-            tenant,
-            connection: Some(connection),
-            permits: Some(permits),
-            extent,
-            phase: Phase::Fresh,
-            in_flight: false,
-        })
+        let mut tenant =
+            if check { pool.registry.still_served(context).await? } else { Arc::clone(context.tenant_arc()) };
+        loop {
+            let (connection, permits) = pool.checkout(&tenant).await?;
+            let tx = Self {
+                pool: Arc::clone(pool),
+                context: context.clone(),
+                tenant: Arc::clone(&tenant),
+                recycled: connection.recycled,
+                connection: Some(connection),
+                permits: Some(permits),
+                extent,
+                phase: Phase::Fresh,
+                in_flight: false,
+            };
+            if !check {
+                return Ok(tx);
+            }
+            // The wait for a connection may have been long, and the tenant suspended or moved meanwhile.
+            let now = pool.registry.still_served(context).await?;
+            if now.generation == tenant.generation && now.cell == tenant.cell {
+                return Ok(tx);
+            }
+            drop(tx);
+            tenant = now;
+        }
     }
 
     /// The context this was opened with.
@@ -180,6 +199,9 @@ impl TenantTx {
             return Err(DbError::Misuse("unvetted SQL needs a connection of our own"));
         }
         self.ready()?;
+        if self.recycled && self.phase == Phase::Fresh && self.connection_ref().client.is_closed() {
+            self.replace().await?;
+        }
         let text = qualify(sql, &self.tenant.schema);
         self.connection_mut().tainted = true;
         let prelude = self.prelude();
@@ -201,6 +223,51 @@ impl TenantTx {
         if params.len() != statement.params().len() {
             return Err(DbError::Misuse("a statement got another number of parameters than it declares"));
         }
+        let first = self.recycled && self.phase == Phase::Fresh;
+        if first && self.connection_ref().client.is_closed() {
+            self.replace().await?;
+        }
+        let result = self.attempt(statement, params, want).await;
+        let result = match result {
+            Err(DbError::Unavailable(_)) if first && self.recycled && self.is_repeatable(statement) => {
+                self.replace().await?;
+                self.attempt(statement, params, want).await
+            }
+            // It did nothing, being refused before it began, or as a whole: in a transaction of its own it can be sent anew.
+            Err(error) if self.extent == Extent::Single && is_outdated(&error) => {
+                self.connection_mut().forget_statements();
+                self.attempt(statement, params, want).await
+            }
+            result => result,
+        };
+        self.settle(result)
+    }
+
+    /// Whether running the first statement again on another connection cannot do anything twice, although it is not known how
+    /// far it came on the one that was lost: in a transaction nothing lasts before COMMIT, which was not sent. A statement
+    /// committed by itself may have lasted, unless it reads only.
+    fn is_repeatable(&self, statement: &Statement) -> bool {
+        self.extent != Extent::Single || statement.sql().trim_start().starts_with("SELECT")
+    }
+
+    /// Takes a new connection for one that turned out to be dead before this transaction got anything from it, as all
+    /// idle ones are after a restart of the database.
+    async fn replace(&mut self) -> Result<(), DbError> {
+        self.phase = Phase::Lost;
+        let Some(dead) = self.connection.take() else { return Err(DbError::Misuse("no connection to replace")) };
+        let place = self.pool.bury(dead);
+        self.connection = Some(self.pool.open(&self.tenant, place).await?);
+        self.recycled = false;
+        self.phase = Phase::Fresh;
+        Ok(())
+    }
+
+    async fn attempt(
+        &mut self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+        want: Want,
+    ) -> Result<Answer, DbError> {
         let (pool, tenant) = (Arc::clone(&self.pool), Arc::clone(&self.tenant));
         let way = self.connection_mut().way(statement, &tenant, &pool.config);
         let prelude = self.prelude();
@@ -234,7 +301,7 @@ impl TenantTx {
             }
         };
         self.in_flight = false;
-        self.settle(result)
+        result
     }
 
     /// The messages that must go ahead of the next statement.
@@ -250,7 +317,8 @@ impl TenantTx {
         }
         let connection = self.connection.as_ref();
         let (bound, tainted) = connection.map_or((None, false), |c| (c.bound, c.tainted));
-        if bound != Some(tenant.id) || (tainted && self.phase == Phase::Fresh) {
+        let outdated = connection.is_some_and(|c| c.limits != tenant.time_limits());
+        if bound != Some(tenant.id) || (outdated && fresh) || (tainted && self.phase == Phase::Fresh) {
             messages.extend(bind_session(tenant, config).into_iter().filter(|message| !message.is_empty()));
         } else if tainted && !tenant.dedicated {
             messages.push(format!("SET ROLE {}", tenant.role().quoted()));
@@ -266,6 +334,9 @@ impl TenantTx {
     }
 
     fn ready(&self) -> Result<(), DbError> {
+        if self.in_flight {
+            return Err(ABANDONED);
+        }
         match self.phase {
             Phase::Fresh | Phase::Open => Ok(()),
             Phase::Failed => Err(DbError::Misuse("a statement failed before; roll back")),
@@ -276,10 +347,12 @@ impl TenantTx {
 
     fn settle<T>(&mut self, result: Result<T, DbError>) -> Result<T, DbError> {
         let (id, single) = (self.tenant.id, self.extent == Extent::Single);
+        let limits = self.tenant.time_limits();
         match &result {
             Ok(_) => {
                 let connection = self.connection_mut();
                 connection.bound = Some(id);
+                connection.limits = limits;
                 connection.touched.insert(id);
                 self.phase = if single { Phase::Done } else { Phase::Open };
             }
@@ -287,6 +360,9 @@ impl TenantTx {
                 // Whether the scope or the statement failed cannot always be told: bind again next time.
                 let connection = self.connection_mut();
                 connection.bound = None;
+                if is_outdated(error) {
+                    connection.forget_statements();
+                }
                 if error.breaks_connection() {
                     if let Some(connection) = self.connection.take() {
                         self.pool.discard(connection);
@@ -305,6 +381,9 @@ impl TenantTx {
     /// # Errors
     /// [`DbError`]. When the connection is lost here, whether the changes lasted is not known.
     pub async fn commit(mut self) -> Result<(), DbError> {
+        if self.in_flight {
+            return Err(ABANDONED);
+        }
         match self.phase {
             Phase::Open => self.finish("COMMIT").await,
             Phase::Failed => Err(DbError::Misuse("a statement failed before; the transaction was rolled back")),
@@ -319,6 +398,8 @@ impl TenantTx {
     /// [`DbError`] when the connection is lost; the changes are undone all the same.
     pub async fn rollback(mut self) -> Result<(), DbError> {
         match self.phase {
+            // Dropping cancels the statement; the server rolls back.
+            _ if self.in_flight => Ok(()),
             Phase::Open | Phase::Failed if self.extent != Extent::Single => self.finish("ROLLBACK").await,
             _ => Ok(()),
         }
@@ -355,7 +436,12 @@ impl Drop for TenantTx {
         if self.in_flight {
             let token = connection.client.cancel_token();
             pool.discard(connection);
-            spawn(async move { pool.cancel(token).await });
+            // The permits are kept until the server was told: requests cancelled one after the other must not leave more
+            // backends at work than the limits allow.
+            spawn(async move {
+                let _permits = permits;
+                pool.cancel(token).await;
+            });
             return;
         }
         let open = self.extent != Extent::Single && matches!(self.phase, Phase::Open | Phase::Failed);
@@ -365,14 +451,19 @@ impl Drop for TenantTx {
         }
         spawn(async move {
             let _permits = permits;
-            let cleaned = clean(&mut connection, open, &pool).await;
-            if cleaned.is_ok() {
+            let cleaned = tokio::time::timeout(CLEANING, clean(&mut connection, open, &pool)).await;
+            if matches!(cleaned, Ok(Ok(()))) {
                 pool.put_back(connection);
             } else {
                 pool.discard(connection);
             }
         });
     }
+}
+
+/// Whether a prepared statement has to be prepared anew: a migration changed what it gives, or something removed it.
+fn is_outdated(error: &DbError) -> bool {
+    matches!(error.sqlstate(), Some("0A000" | "26000"))
 }
 
 /// Without a runtime nothing can be awaited: the future is dropped, and its connection with it.

@@ -5,7 +5,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::{
-    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, Provisioner, audit, check_email, keys, list, normal_domains, step,
+    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, audit, check_email, check_limit,
+    check_plan, keys, list, normal_domains, step,
 };
 use crate::clients::typed;
 use crate::connect::Logins;
@@ -22,21 +23,38 @@ struct Cell {
 }
 
 impl Provisioner {
+    /// Creates a tenant with its plan's limits: see [`create_with`](Self::create_with).
+    ///
+    /// # Errors
+    /// As [`create_with`](Self::create_with).
+    pub async fn create(&self, new: &NewTenant, actor: &Actor) -> Result<CreatedTenant, ProvisionError> {
+        self.create_with(new, OwnLimits::default(), actor).await
+    }
+
     /// Creates a tenant: registry row, placement, role, schema, tables, grants, first key and audit event, in one transaction.
     /// Killed at any point it leaves nothing; after that it is complete.
     ///
     /// # Errors
     /// [`ProvisionError::SlugTaken`] when the slug exists or is being created, [`ProvisionError::UnknownPlan`],
     /// [`ProvisionError::DomainTaken`], [`ProvisionError::Invalid`], [`ProvisionError::Database`].
-    pub async fn create(&self, new: &NewTenant, actor: &Actor) -> Result<CreatedTenant, ProvisionError> {
+    pub async fn create_with(
+        &self,
+        new: &NewTenant,
+        limits: OwnLimits,
+        actor: &Actor,
+    ) -> Result<CreatedTenant, ProvisionError> {
         check_email(&new.admin_email)?;
+        check_plan(&new.plan_tier)?;
+        check_limit("max_agents", limits.max_agents, 0)?;
+        check_limit("max_tasks_per_month", limits.max_tasks_per_month, 0)?;
+        check_limit("storage_limit_gb", limits.storage_limit_gb, 0)?;
         let domains = normal_domains(&new.allowed_domains)?;
         let id = TenantId::generate();
         let schema = SchemaName::for_slug(&new.slug);
         let client = self.migrator.get().await?;
         client.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'").await?;
         step("begun");
-        insert(&client, id, &schema, new, &domains).await?;
+        insert(&client, id, &schema, new, &domains, limits).await?;
         step("registered");
         let cell = self.cell(&client, id, new.dedicated).await?;
         step("placed");
@@ -160,10 +178,12 @@ async fn insert(
     schema: &SchemaName,
     new: &NewTenant,
     domains: &[String],
+    limits: OwnLimits,
 ) -> Result<(), ProvisionError> {
     let result = client
         .execute_typed(
-            "INSERT INTO public.tenants (id, slug, schema_name, plan_tier, admin_email, allowed_domains) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO public.tenants (id, slug, schema_name, plan_tier, admin_email, allowed_domains, \
+                max_agents, max_tasks_per_month, storage_limit_gb) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             &[
                 typed(id.as_uuid(), Type::UUID),
                 typed(&new.slug.as_str(), Type::TEXT),
@@ -171,6 +191,9 @@ async fn insert(
                 typed(&new.plan_tier, Type::TEXT),
                 typed(&new.admin_email, Type::TEXT),
                 typed(&domains, Type::TEXT_ARRAY),
+                typed(&limits.max_agents, Type::INT4),
+                typed(&limits.max_tasks_per_month, Type::INT4),
+                typed(&limits.storage_limit_gb, Type::INT4),
             ],
         )
         .await;

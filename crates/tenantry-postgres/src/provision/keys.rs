@@ -4,9 +4,8 @@ use serde_json::json;
 use tenantry_core::{ApiKeyId, MintedToken, TenantId, TokenKind};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
-use uuid::Uuid;
 
-use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, list};
+use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, begin, check_name, list};
 use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
 use crate::registry::Actor;
@@ -68,13 +67,17 @@ impl Provisioner {
         expires_at: Option<DateTime<Utc>>,
         actor: &Actor,
     ) -> Result<CreatedKey, ProvisionError> {
-        if name.is_empty() || name.chars().count() > 100 {
-            return Err(ProvisionError::Invalid("a key's name has 1 to 100 characters".into()));
-        }
+        check_name(name)?;
+        check_scopes(scopes)?;
         let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
+        begin(&client).await?;
         let tenant = list::by_slug(&client, slug).await?;
-        let (key, token) = insert(&client, tenant.id, name, scopes, expires_at).await?;
+        let inserted = insert(&client, tenant.id, name, scopes, expires_at).await;
+        let (key, token) = inserted.map_err(|error| match error {
+            // purged since it was found
+            gone if gone.is_foreign_key_violation() => ProvisionError::NotFound(slug.to_owned()),
+            other => other.into(),
+        })?;
         audit(
             &client,
             Some(*tenant.id.as_uuid()),
@@ -89,17 +92,33 @@ impl Provisioner {
         Ok(CreatedKey { info: key, token })
     }
 
-    /// A tenant's keys, revoked ones too, newest first.
+    /// All keys of a tenant, revoked ones too, newest first.
     ///
     /// # Errors
     /// [`ProvisionError::NotFound`], [`ProvisionError::Database`].
     pub async fn keys(&self, slug: &str) -> Result<Vec<ApiKeyInfo>, ProvisionError> {
+        self.keys_after(slug, None, i64::MAX).await
+    }
+
+    /// At most `limit` keys of a tenant, those made before the key `after`, newest first: ids are ordered by time.
+    ///
+    /// # Errors
+    /// As [`keys`](Self::keys).
+    pub async fn keys_after(
+        &self,
+        slug: &str,
+        after: Option<ApiKeyId>,
+        limit: i64,
+    ) -> Result<Vec<ApiKeyInfo>, ProvisionError> {
         let client = self.control.get().await?;
         let tenant = list::by_slug(&client, slug).await?;
         let sql = format!(
-            "SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC"
+            "SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) \
+             ORDER BY id DESC LIMIT $3"
         );
-        let rows = client.query_typed(&sql, &[typed(tenant.id.as_uuid(), Type::UUID)]).await?;
+        let after = after.map(|id| *id.as_uuid());
+        let params = [typed(tenant.id.as_uuid(), Type::UUID), typed(&after, Type::UUID), typed(&limit, Type::INT8)];
+        let rows = client.query_typed(&sql, &params).await?;
         client.give_back();
         Ok(rows.iter().map(info).collect())
     }
@@ -110,69 +129,36 @@ impl Provisioner {
     /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownKey`], [`ProvisionError::Database`].
     pub async fn revoke_key(&self, slug: &str, key: ApiKeyId, actor: &Actor) -> Result<ApiKeyInfo, ProvisionError> {
         let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
+        begin(&client).await?;
         let tenant = list::by_slug(&client, slug).await?;
+        let params = [typed(key.as_uuid(), Type::UUID), typed(tenant.id.as_uuid(), Type::UUID)];
         let sql = format!(
-            "UPDATE public.tenant_api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND tenant_id = $2 RETURNING {COLUMNS}"
+            "UPDATE public.tenant_api_keys SET revoked_at = clock_timestamp() \
+             WHERE id = $1 AND tenant_id = $2 AND revoked_at IS NULL RETURNING {COLUMNS}"
         );
-        let rows = client
-            .query_typed(&sql, &[typed(key.as_uuid(), Type::UUID), typed(tenant.id.as_uuid(), Type::UUID)])
-            .await?;
+        let mut rows = client.query_typed(&sql, &params).await?;
+        if rows.is_empty() {
+            let sql = format!("SELECT {COLUMNS} FROM public.tenant_api_keys WHERE id = $1 AND tenant_id = $2");
+            rows = client.query_typed(&sql, &params).await?;
+        } else {
+            audit(&client, Some(*tenant.id.as_uuid()), actor, "key.revoke", &format!("key/{key}"), json!({})).await?;
+        }
         let Some(row) = rows.first() else { return Err(ProvisionError::UnknownKey(key.to_string())) };
-        audit(&client, Some(*tenant.id.as_uuid()), actor, "key.revoke", &format!("key/{key}"), json!({})).await?;
         client.batch_execute("COMMIT").await?;
         client.give_back();
         Ok(info(row))
     }
+}
 
-    /// Creates an operator's token for the control plane.
-    ///
-    /// # Errors
-    /// [`ProvisionError::Invalid`] when the name is taken, [`ProvisionError::Database`].
-    pub async fn create_operator(&self, name: &str, actor: &Actor) -> Result<SecretString, ProvisionError> {
-        let minted = MintedToken::mint(TokenKind::Operator);
-        let id = Uuid::now_v7();
-        let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
-        let stored = client
-            .execute_typed(
-                "INSERT INTO public.operator_tokens (id, name, lookup, hash) VALUES ($1, $2, $3, $4)",
-                &[
-                    typed(&id, Type::UUID),
-                    typed(&name, Type::TEXT),
-                    typed(&minted.lookup, Type::TEXT),
-                    typed(&minted.hash.as_bytes(), Type::BYTEA),
-                ],
-            )
-            .await
-            .map_err(DbError::from);
-        if let Err(error) = stored {
-            return Err(if error.is_unique_violation() {
-                ProvisionError::Invalid(format!("operator `{name}` exists already"))
-            } else {
-                error.into()
-            });
-        }
-        audit(&client, None, actor, "operator.create", &format!("operator/{id}"), json!({ "name": name })).await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
-        Ok(minted.text)
+/// Scopes are words that a domain gives a meaning; here they are only kept in shape.
+fn check_scopes(scopes: &[String]) -> Result<(), ProvisionError> {
+    let word = |s: &String| {
+        (1..=64).contains(&s.len())
+            && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'/' | b'*' | b'-'))
+    };
+    if scopes.len() <= 32 && scopes.iter().all(word) {
+        return Ok(());
     }
-
-    /// Revokes an operator's token by its name.
-    ///
-    /// # Errors
-    /// [`ProvisionError::UnknownKey`], [`ProvisionError::Database`].
-    pub async fn revoke_operator(&self, name: &str, actor: &Actor) -> Result<(), ProvisionError> {
-        let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
-        let sql = "UPDATE public.operator_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE name = $1";
-        if client.execute_typed(sql, &[typed(&name, Type::TEXT)]).await? == 0 {
-            return Err(ProvisionError::UnknownKey(name.to_owned()));
-        }
-        audit(&client, None, actor, "operator.revoke", &format!("operator/{name}"), json!({})).await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
-        Ok(())
-    }
+    let detail = "at most 32 scopes, each 1 to 64 of A-Z, a-z, 0-9, `_`, `.`, `:`, `/`, `*` and `-`".to_owned();
+    Err(ProvisionError::Invalid { member: "scopes", detail })
 }

@@ -3,10 +3,9 @@ use serde_json::json;
 use tenantry_core::TenantStatus;
 use tokio_postgres::types::Type;
 
-use super::create::refused;
-use super::{DeleteOutcome, Provisioner, TenantPatch, TenantRow, audit, check_email, list, normal_domains};
+use super::{DeleteOutcome, Provisioner, TenantRow, audit, begin, list};
 use crate::clients::typed;
-use crate::error::{DbError, ProvisionError};
+use crate::error::ProvisionError;
 use crate::registry::Actor;
 
 impl Provisioner {
@@ -55,7 +54,7 @@ impl Provisioner {
         actor: &Actor,
     ) -> Result<TenantRow, ProvisionError> {
         let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
+        begin(&client).await?;
         client
             .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
             .await?;
@@ -75,60 +74,6 @@ impl Provisioner {
                 .await?;
         }
         let after = list::by_slug(&client, slug).await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
-        Ok(after)
-    }
-
-    /// Changes plan, limits, contact or hosts.
-    ///
-    /// # Errors
-    /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownPlan`], [`ProvisionError::DomainTaken`],
-    /// [`ProvisionError::Invalid`], [`ProvisionError::Database`].
-    pub async fn update(&self, slug: &str, patch: &TenantPatch, actor: &Actor) -> Result<TenantRow, ProvisionError> {
-        if let Some(email) = &patch.admin_email {
-            check_email(email)?;
-        }
-        let domains = patch.allowed_domains.as_deref().map(normal_domains).transpose()?;
-        for limit in [patch.max_agents, patch.max_tasks_per_month, patch.storage_limit_gb] {
-            if limit.flatten().is_some_and(|l| l < 0) {
-                return Err(ProvisionError::Invalid("a limit is not negative".into()));
-            }
-        }
-        let client = self.control.get().await?;
-        client.batch_execute("BEGIN").await?;
-        let before = list::by_slug(&client, slug).await?;
-        let result = client
-            .execute_typed(
-                "UPDATE public.tenants SET plan_tier = coalesce($2, plan_tier), admin_email = coalesce($3, admin_email), \
-                    allowed_domains = coalesce($4, allowed_domains), \
-                    max_agents = CASE WHEN $5 THEN $6 ELSE max_agents END, \
-                    max_tasks_per_month = CASE WHEN $7 THEN $8 ELSE max_tasks_per_month END, \
-                    storage_limit_gb = CASE WHEN $9 THEN $10 ELSE storage_limit_gb END \
-                 WHERE slug = $1",
-                &[
-                    typed(&slug, Type::TEXT),
-                    typed(&patch.plan_tier, Type::TEXT),
-                    typed(&patch.admin_email, Type::TEXT),
-                    typed(&domains, Type::TEXT_ARRAY),
-                    typed(&patch.max_agents.is_some(), Type::BOOL),
-                    typed(&patch.max_agents.flatten(), Type::INT4),
-                    typed(&patch.max_tasks_per_month.is_some(), Type::BOOL),
-                    typed(&patch.max_tasks_per_month.flatten(), Type::INT4),
-                    typed(&patch.storage_limit_gb.is_some(), Type::BOOL),
-                    typed(&patch.storage_limit_gb.flatten(), Type::INT4),
-                ],
-            )
-            .await
-            .map_err(DbError::from);
-        if let Err(error) = result {
-            let plan = patch.plan_tier.as_deref().unwrap_or_default();
-            return Err(refused(error, slug, plan, domains.as_deref().unwrap_or_default()));
-        }
-        let after = list::by_slug(&client, slug).await?;
-        let details = json!({ "before": before, "after": after });
-        audit(&client, Some(*before.id.as_uuid()), actor, "tenant.update", &format!("tenant/{}", before.id), details)
-            .await?;
         client.batch_execute("COMMIT").await?;
         client.give_back();
         Ok(after)

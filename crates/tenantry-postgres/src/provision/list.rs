@@ -7,8 +7,8 @@ use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
 
 const SELECT: &str = "SELECT t.id, t.slug, t.schema_name, t.status, t.plan_tier, t.admin_email, t.allowed_domains, t.max_agents, \
-        t.max_tasks_per_month, t.storage_limit_gb, t.created_at, t.updated_at, t.deleted_at, \
-        p.cell_id, p.generation, p.schema_version, c.shard \
+        t.max_tasks_per_month, t.storage_limit_gb, t.stripe_customer_id, t.stripe_subscription_id, t.created_at, t.updated_at, t.deleted_at, \
+        p.cell_id, p.generation, p.schema_version, p.statement_timeout_ms, p.lock_timeout_ms, c.shard \
     FROM public.tenants t JOIN public.tenant_placements p ON p.tenant_id = t.id JOIN public.cells c ON c.id = p.cell_id";
 
 pub(super) async fn by_slug(client: &Client, slug: &str) -> Result<TenantRow, ProvisionError> {
@@ -35,6 +35,10 @@ fn tenant(row: &Row) -> Result<TenantRow, DbError> {
         max_agents: row.get("max_agents"),
         max_tasks_per_month: row.get("max_tasks_per_month"),
         storage_limit_gb: row.get("storage_limit_gb"),
+        stripe_customer_id: row.get("stripe_customer_id"),
+        stripe_subscription_id: row.get("stripe_subscription_id"),
+        statement_timeout_ms: row.get("statement_timeout_ms"),
+        lock_timeout_ms: row.get("lock_timeout_ms"),
         cell: row.get("cell_id"),
         shard: row.get("shard"),
         generation: row.get("generation"),
@@ -52,9 +56,12 @@ impl Provisioner {
     /// [`ProvisionError::NotFound`], [`ProvisionError::Database`].
     pub async fn show(&self, slug: &str) -> Result<TenantRow, ProvisionError> {
         let client = self.control.get().await?;
-        let tenant = by_slug(&client, slug).await?;
-        client.give_back();
-        Ok(tenant)
+        let tenant = by_slug(&client, slug).await;
+        // A name that nobody has costs no connection.
+        if !matches!(tenant, Err(ProvisionError::Database(_))) {
+            client.give_back();
+        }
+        tenant
     }
 
     /// Tenants in the order of their slugs.

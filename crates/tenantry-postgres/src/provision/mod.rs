@@ -1,14 +1,22 @@
 //! The life of tenants: created whole or not at all, suspended, deleted with grace, purged; and their keys.
 
 mod create;
+mod events;
 mod keys;
 mod lifecycle;
 mod list;
+mod operators;
+mod plans;
 mod purge;
+mod update;
+
+pub use events::{AuditEvent, AuditFilter};
+pub use operators::{CreatedOperator, OperatorInfo};
+pub use plans::Plan;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
@@ -46,6 +54,7 @@ pub struct Provisioner {
     secret: ClusterSecret,
     database: String,
     cell_capacity: i32,
+    grace: TimeDelta,
 }
 
 /// What a new tenant is to be.
@@ -61,6 +70,17 @@ pub struct NewTenant {
     pub allowed_domains: Vec<String>,
     /// A cell and a login of its own.
     pub dedicated: bool,
+}
+
+/// Limits of a new tenant's own; `None` is the plan's value.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OwnLimits {
+    /// Overrides the plan where set.
+    pub max_agents: Option<i32>,
+    /// Overrides the plan where set.
+    pub max_tasks_per_month: Option<i32>,
+    /// Overrides the plan where set.
+    pub storage_limit_gb: Option<i32>,
 }
 
 /// A key's secret; it is shown once and stored nowhere.
@@ -104,6 +124,14 @@ pub struct TenantRow {
     pub max_tasks_per_month: Option<i32>,
     /// Overrides the plan where set.
     pub storage_limit_gb: Option<i32>,
+    /// Its customer at the payment provider.
+    pub stripe_customer_id: Option<String>,
+    /// Its subscription there.
+    pub stripe_subscription_id: Option<String>,
+    /// Time limit of a statement; the server's default unless set.
+    pub statement_timeout_ms: Option<i32>,
+    /// Time limit of waiting for a lock; the server's default unless set.
+    pub lock_timeout_ms: Option<i32>,
     /// The cell it is placed in.
     pub cell: i32,
     /// The cell's shard.
@@ -169,6 +197,16 @@ pub struct TenantPatch {
     pub max_tasks_per_month: Option<Option<i32>>,
     /// As above.
     pub storage_limit_gb: Option<Option<i32>>,
+    /// `Some(None)` forgets it.
+    pub stripe_customer_id: Option<Option<String>>,
+    /// `Some(None)` forgets it.
+    pub stripe_subscription_id: Option<Option<String>>,
+    /// `Some(None)` goes back to the server's default.
+    pub statement_timeout_ms: Option<Option<i32>>,
+    /// `Some(None)` goes back to the server's default.
+    pub lock_timeout_ms: Option<Option<i32>>,
+    /// Change only the tenant whose `updated_at` this is: what the caller has read.
+    pub if_updated_at: Option<DateTime<Utc>>,
 }
 
 /// What a deletion did.
@@ -191,7 +229,21 @@ impl Provisioner {
             secret: database.secret.clone(),
             database: database.database().to_owned(),
             cell_capacity: i32::from(cell_capacity.max(1)),
+            grace: TimeDelta::days(30),
         }
+    }
+
+    /// Sets how long a deleted tenant's data is kept before it may be purged; 30 days unless set.
+    #[must_use]
+    pub const fn with_grace(mut self, grace: TimeDelta) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long a deleted tenant's data is kept before it may be purged.
+    #[must_use]
+    pub const fn grace(&self) -> TimeDelta {
+        self.grace
     }
 }
 
@@ -255,6 +307,13 @@ fn step(name: &'static str) {
     let _ = name;
 }
 
+const MAX_DOMAINS: usize = 100;
+
+/// Begins a change of the registry. It waits for nobody longer than a caller does.
+async fn begin(client: &Client) -> Result<(), DbError> {
+    Ok(client.batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '15s'").await?)
+}
+
 fn check_email(email: &str) -> Result<(), ProvisionError> {
     let fine = email.len() <= 255
         && email.split_once('@').is_some_and(|(user, host)| {
@@ -264,14 +323,45 @@ fn check_email(email: &str) -> Result<(), ProvisionError> {
     if fine {
         Ok(())
     } else {
-        Err(ProvisionError::Invalid(format!(
-            "`{}` is not an e-mail address",
-            email.chars().take(80).collect::<String>()
-        )))
+        let detail = format!("`{}` is not an e-mail address", start_of(email));
+        Err(ProvisionError::Invalid { member: "admin_email", detail })
+    }
+}
+
+/// Enough of a refused value to recognise it by.
+fn start_of(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// The name of a key or an operator: a line of 1 to 100 characters.
+fn check_name(name: &str) -> Result<(), ProvisionError> {
+    if (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control) && name.trim() == name {
+        return Ok(());
+    }
+    let detail = "a name has 1 to 100 characters, no control characters, and no white space at its ends".to_owned();
+    Err(ProvisionError::Invalid { member: "name", detail })
+}
+
+/// Whatever cannot be in the table of plans is no plan; PostgreSQL would refuse some of it with other errors.
+fn check_plan(tier: &str) -> Result<(), ProvisionError> {
+    let fine = (1..=20).contains(&tier.chars().count()) && !tier.chars().any(char::is_control);
+    if fine { Ok(()) } else { Err(ProvisionError::UnknownPlan(start_of(tier))) }
+}
+
+fn check_limit(member: &'static str, limit: Option<i32>, least: i32) -> Result<(), ProvisionError> {
+    match limit {
+        Some(value) if value < least => {
+            Err(ProvisionError::Invalid { member, detail: format!("`{member}` is at least {least}, not `{value}`") })
+        }
+        _ => Ok(()),
     }
 }
 
 fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
+    if domains.len() > MAX_DOMAINS {
+        let detail = format!("at most {MAX_DOMAINS} domains, not {}", domains.len());
+        return Err(ProvisionError::Invalid { member: "allowed_domains", detail });
+    }
     domains
         .iter()
         .map(|domain| {
@@ -286,10 +376,8 @@ fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
             if fine {
                 Ok(host)
             } else {
-                Err(ProvisionError::Invalid(format!(
-                    "`{}` is not a host name",
-                    domain.chars().take(80).collect::<String>()
-                )))
+                let detail = format!("`{}` is not a host name", start_of(domain));
+                Err(ProvisionError::Invalid { member: "allowed_domains", detail })
             }
         })
         .collect()

@@ -49,9 +49,13 @@ impl Provisioner {
         step("purge-dropped");
         client
             .batch_execute(&format!(
-                "SET LOCAL ROLE {}; DELETE FROM public.tenants WHERE slug = {}; RESET ROLE",
-                Logins::OWNER,
-                tenantry_core::quote_literal(slug)
+                "SET LOCAL ROLE {owner}; \
+                 DELETE FROM analytics.provider_api_calls WHERE tenant_id = '{id}'; \
+                 DELETE FROM analytics.daily_metrics WHERE tenant_id = '{id}'; \
+                 DELETE FROM analytics.roi_calculations WHERE tenant_id = '{id}'; \
+                 DELETE FROM public.tenants WHERE id = '{id}'; RESET ROLE",
+                owner = Logins::OWNER,
+                id = tenant.id,
             ))
             .await?;
         if dedicated {

@@ -1,12 +1,14 @@
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use tenantry_core::{Slug, TenantId};
+use tokio::sync::OnceCell;
 
 use super::context::Tenant;
 use super::load::{KeyRow, OperatorRow};
@@ -16,6 +18,8 @@ use crate::error::{AccessError, DbError};
 /// Everything one process remembers of the registry.
 pub(super) struct Cache {
     pub(super) tenants: Map<TenantId, Arc<Tenant>>,
+    /// Where a name led when it was looked up. A hint: whoever follows it compares with the tenant's row, so that a change
+    /// of one tenant need not search all names.
     pub(super) slugs: Map<Slug, TenantId>,
     pub(super) domains: Map<String, TenantId>,
     pub(super) keys: Map<String, Arc<KeyRow>>,
@@ -57,9 +61,9 @@ impl Cache {
         match (kind, name.parse::<TenantId>()) {
             ("tenant", Ok(id)) => {
                 self.tenants.forget(&id);
-                // Names may have moved with the row, and a missing name may have appeared.
-                self.slugs.forget_where(|found| found.is_none_or(|f| *f == id));
-                self.domains.forget_where(|found| found.is_none_or(|f| *f == id));
+                // A name that was missing may have appeared with the row.
+                self.slugs.forget_missing();
+                self.domains.forget_missing();
             }
             ("key", _) => self.keys.forget(name),
             ("operator", _) => self.operators.forget(name),
@@ -68,11 +72,11 @@ impl Cache {
     }
 
     pub(super) fn clear(&self) {
-        self.tenants.forget_where(|_| true);
-        self.slugs.forget_where(|_| true);
-        self.domains.forget_where(|_| true);
-        self.keys.forget_where(|_| true);
-        self.operators.forget_where(|_| true);
+        self.tenants.clear();
+        self.slugs.clear();
+        self.domains.clear();
+        self.keys.clear();
+        self.operators.clear();
     }
 }
 
@@ -110,70 +114,131 @@ impl Hearing {
 
 /// One kind of entry. What is not there is remembered too, for a short time only, so that guessing
 /// costs the database little and a new name is seen soon.
-pub(super) struct Map<K, V> {
-    entries: Mutex<LruCache<K, Entry<V>>>,
-    /// Counts invalidations: what was read before one must not be stored after it.
-    epoch: AtomicU64,
+///
+/// Readers of a key that is not remembered wait for one reading of it, and get its answer or its error. A reading that
+/// an invalidation overtook is not remembered, and whoever comes after the invalidation starts a new one.
+pub(super) struct Map<K: Hash + Eq, V> {
+    state: Mutex<State<K, V>>,
     hearing: Arc<Hearing>,
+}
+
+struct State<K: Hash + Eq, V> {
+    entries: LruCache<K, Entry<V>>,
+    readings: HashMap<K, Arc<Reading<V>>>,
+    /// Counts the moments after which a name that was missing may be there.
+    appeared: u64,
 }
 
 struct Entry<V> {
     value: Option<V>,
     loaded: Instant,
+    appeared: u64,
+}
+
+/// A look into the database that is under way.
+struct Reading<V> {
+    answer: OnceCell<Result<Option<V>, String>>,
+    started: Instant,
+    appeared: u64,
+}
+
+/// Somebody waiting for a reading. The last to give up takes the reading along: nobody would finish it.
+struct Waiter<'m, K: Hash + Eq, V> {
+    map: &'m Map<K, V>,
+    key: &'m K,
+    reading: Arc<Reading<V>>,
+}
+
+impl<K: Hash + Eq, V> Drop for Waiter<'_, K, V> {
+    fn drop(&mut self) {
+        let mut state = self.map.lock();
+        let listed = state.readings.get(self.key).is_some_and(|r| Arc::ptr_eq(r, &self.reading));
+        if listed && Arc::strong_count(&self.reading) == 2 {
+            state.readings.remove(self.key);
+        }
+    }
 }
 
 const REMEMBER_MISSING: Duration = Duration::from_secs(2);
 
-impl<K: Hash + Eq, V: Clone> Map<K, V> {
+impl<K: Hash + Eq, V> Map<K, V> {
     fn new(capacity: usize, hearing: &Arc<Hearing>) -> Self {
         let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
-        Self { entries: Mutex::new(LruCache::new(capacity)), epoch: AtomicU64::new(0), hearing: Arc::clone(hearing) }
+        let state = State { entries: LruCache::new(capacity), readings: HashMap::new(), appeared: 0 };
+        Self { state: Mutex::new(state), hearing: Arc::clone(hearing) }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<K, Entry<V>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State<K, V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn get_or_load<F>(&self, key: K, load: impl FnOnce() -> F) -> Result<Option<V>, AccessError>
-    where
-        F: Future<Output = Result<Option<V>, DbError>>,
-    {
-        let hears = self.hearing.hears();
-        if let Some(entry) = self.lock().get(&key) {
-            let age = entry.loaded.elapsed();
-            let trusted = hears || age < self.hearing.stale_after;
-            if trusted && (entry.value.is_some() || age < REMEMBER_MISSING) {
-                return Ok(entry.value.clone());
-            }
-        }
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let loaded = Instant::now();
-        let value = load().await.map_err(|e| AccessError::Stale(e.to_string()))?;
-        let mut entries = self.lock();
-        if self.epoch.load(Ordering::Acquire) == epoch {
-            entries.put(key, Entry { value: value.clone(), loaded });
-        }
-        Ok(value)
-    }
-
-    fn forget<Q>(&self, key: &Q)
+    pub(super) fn forget<Q>(&self, key: &Q)
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let mut entries = self.lock();
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        entries.pop(key);
+        let mut state = self.lock();
+        state.readings.remove(key);
+        state.entries.pop(key);
+    }
+
+    fn forget_missing(&self) {
+        self.lock().appeared += 1;
+    }
+
+    fn clear(&self) {
+        let mut state = self.lock();
+        state.readings.clear();
+        state.entries.clear();
     }
 }
 
-impl<K: Hash + Eq + Clone, V> Map<K, V> {
-    fn forget_where(&self, gone: impl Fn(Option<&V>) -> bool) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        let keys: Vec<K> = entries.iter().filter(|(_, e)| gone(e.value.as_ref())).map(|(k, _)| k.clone()).collect();
-        for key in keys {
-            entries.pop(&key);
+impl<K: Hash + Eq + Clone, V: Clone> Map<K, V> {
+    pub(super) async fn get_or_load<F>(&self, key: K, load: impl FnOnce() -> F) -> Result<Option<V>, AccessError>
+    where
+        F: Future<Output = Result<Option<V>, DbError>>,
+    {
+        let reading = match self.remembered(&key) {
+            Ok(value) => return Ok(value),
+            Err(reading) => reading,
+        };
+        let waiter = Waiter { map: self, key: &key, reading };
+        let answer =
+            waiter.reading.answer.get_or_init(|| async { load().await.map_err(|e| e.to_string()) }).await.clone();
+        let mut state = self.lock();
+        if state.readings.get(&key).is_some_and(|r| Arc::ptr_eq(r, &waiter.reading)) {
+            state.readings.remove(&key);
+            if let Ok(value) = &answer {
+                let Reading { started, appeared, .. } = *waiter.reading;
+                state.entries.put(key.clone(), Entry { value: value.clone(), loaded: started, appeared });
+            }
         }
+        drop(state);
+        answer.map_err(AccessError::Stale)
+    }
+
+    /// What is known and trusted, or the reading to wait for.
+    fn remembered(&self, key: &K) -> Result<Option<V>, Arc<Reading<V>>> {
+        let hears = self.hearing.hears();
+        let mut state = self.lock();
+        let appeared = state.appeared;
+        if let Some(entry) = state.entries.get(key) {
+            let age = entry.loaded.elapsed();
+            let trusted = hears || age < self.hearing.stale_after;
+            if trusted && (entry.value.is_some() || (age < REMEMBER_MISSING && entry.appeared == appeared)) {
+                return Ok(entry.value.clone());
+            }
+        }
+        let fresh = |r: &Reading<V>| r.appeared == appeared && r.started.elapsed() < self.hearing.stale_after;
+        if let Some(reading) = state.readings.get(key).filter(|r| fresh(r)) {
+            return Err(Arc::clone(reading));
+        }
+        let reading = Arc::new(Reading { answer: OnceCell::new(), started: Instant::now(), appeared });
+        state.readings.insert(key.clone(), Arc::clone(&reading));
+        Err(reading)
     }
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -55,7 +55,18 @@ pub struct Tenant {
     pub(crate) lock_timeout: Option<Duration>,
 }
 
+/// A tenant's own time limits; `None` is the server's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct TimeLimits {
+    statement: Option<Duration>,
+    lock: Option<Duration>,
+}
+
 impl Tenant {
+    pub(crate) const fn time_limits(&self) -> TimeLimits {
+        TimeLimits { statement: self.statement_timeout, lock: self.lock_timeout }
+    }
+
     /// The tenant's database role.
     #[must_use]
     pub fn role(&self) -> RoleName {

@@ -10,6 +10,8 @@ use crate::connect::{Logins, connect_with};
 use crate::error::DbError;
 
 const CHANGES: &str = "tenantry_registry";
+/// A server that accepts a connection and then says nothing is given up after this.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Why a process is not ready.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +109,11 @@ async fn listen(
         }
     })
     .await?;
-    client.batch_execute(&format!("LISTEN {CHANGES}; LISTEN {beat_channel}")).await?;
+    let listen = format!("LISTEN {CHANGES}; LISTEN {beat_channel}");
+    match tokio::time::timeout(ANSWER, client.batch_execute(&listen)).await {
+        Ok(listening) => listening?,
+        Err(_) => return Err(DbError::Unavailable(format!("no answer to LISTEN within {ANSWER:?}"))),
+    }
     // Whatever changed while nobody listened was missed.
     cache.clear();
     let mut number = 0_u64;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::context::{Limits, Tenant};
 use crate::CellId;
-use crate::clients::{Clients, typed};
+use crate::clients::{Clients, Typed, typed};
 use crate::error::DbError;
 
 const TENANT: &str = "SELECT t.id, t.slug, t.schema_name, t.status, t.plan_tier, t.allowed_domains, t.created_at, \
@@ -69,11 +69,22 @@ impl OperatorRow {
     }
 }
 
-async fn one(
-    clients: &Clients,
-    sql: &str,
-    param: (&(dyn tokio_postgres::types::ToSql + Sync), Type),
-) -> Result<Option<Row>, DbError> {
+/// Longer than this a request is not kept waiting to learn who it is for: it is refused.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+async fn one(clients: &Clients, sql: &str, param: Typed<'_>) -> Result<Option<Row>, DbError> {
+    tokio::time::timeout(PATIENCE, async {
+        match once(clients, sql, param.clone()).await {
+            // The server may have closed a connection that lay idle, and a read can be repeated.
+            Err(DbError::Unavailable(_)) => once(clients, sql, param).await,
+            answer => answer,
+        }
+    })
+    .await
+    .unwrap_or_else(|_| Err(DbError::Unavailable(format!("no answer within {PATIENCE:?}"))))
+}
+
+async fn once(clients: &Clients, sql: &str, param: Typed<'_>) -> Result<Option<Row>, DbError> {
     let client = clients.get().await?;
     let mut rows = client.query_typed(sql, &[param]).await?;
     client.give_back();

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tenantry_core::{Clock, PresentedToken, Slug, TenantId, TenantStatus};
 
+pub(crate) use context::TimeLimits;
 pub use context::{Actor, Identified, Limits, Operator, Principal, Tenant, TenantContext, VerifiedToken, Via};
 pub use listener::NotReady;
 
@@ -215,18 +216,32 @@ impl Registry {
         self.inner.cache.tenants.get_or_load(id, || load::tenant_by_id(clients, id)).await
     }
 
+    /// Follows a remembered slug to its tenant. Where the tenant does not bear it any more, the slug is looked up anew.
     async fn by_slug(&self, slug: &Slug) -> Result<Option<Arc<Tenant>>, AccessError> {
-        let clients = &self.inner.clients;
-        let id = self.inner.cache.slugs.get_or_load(slug.clone(), || load::id_by_slug(clients, slug)).await?;
-        match id {
-            Some(id) => self.by_id(id).await,
-            None => Ok(None),
+        let Inner { clients, cache, .. } = &*self.inner;
+        for _ in 0..2 {
+            let found = cache.slugs.get_or_load(slug.clone(), || load::id_by_slug(clients, slug)).await?;
+            let Some(id) = found else { return Ok(None) };
+            match self.by_id(id).await? {
+                Some(tenant) if tenant.slug == *slug => return Ok(Some(tenant)),
+                _ => cache.slugs.forget(slug),
+            }
         }
+        Ok(None)
     }
 
+    /// The tenant of a custom host, as [`by_slug`](Self::by_slug).
     async fn domain(&self, host: &str) -> Result<Option<TenantId>, AccessError> {
-        let clients = &self.inner.clients;
-        self.inner.cache.domains.get_or_load(host.to_owned(), || load::id_by_domain(clients, host)).await
+        let Inner { clients, cache, .. } = &*self.inner;
+        for _ in 0..2 {
+            let found = cache.domains.get_or_load(host.to_owned(), || load::id_by_domain(clients, host)).await?;
+            let Some(id) = found else { return Ok(None) };
+            match self.by_id(id).await? {
+                Some(tenant) if tenant.allowed_domains.iter().any(|domain| domain == host) => return Ok(Some(id)),
+                _ => cache.domains.forget(host),
+            }
+        }
+        Ok(None)
     }
 
     async fn key(&self, lookup: &str) -> Result<Option<Arc<KeyRow>>, AccessError> {

@@ -11,6 +11,7 @@ use crate::clients::{Clients, typed};
 use crate::error::DbError;
 
 const QUEUE: usize = 256;
+const MAX_PRESENTED: usize = 256;
 
 /// Writes refused attempts to the audit table in the background. The queue is bounded, so that a flood of
 /// refused requests costs the database little; what does not fit is counted and written as one row.
@@ -28,6 +29,12 @@ impl Recorder {
             while let Some(refusal) = waiting.recv().await {
                 let missed = counted.swap(0, Ordering::Relaxed);
                 while let Err(error) = write(&clients, &refusal, missed).await {
+                    // One that the database will never take must not keep the others out.
+                    if !matches!(error, DbError::Unavailable(_) | DbError::Exhausted { .. }) {
+                        tracing::error!(%error, action = refusal.action, "a refused attempt cannot be audited");
+                        counted.fetch_add(missed + 1, Ordering::Relaxed);
+                        break;
+                    }
                     tracing::warn!(%error, "a refused attempt is not in the audit table yet");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
@@ -48,10 +55,12 @@ async fn write(clients: &Clients, refusal: &Refusal, missed: u64) -> Result<(), 
     let tenant = refusal.tenant.map(|t| *t.as_uuid());
     let ip = refusal.client_ip.map(|ip| ip.to_string());
     let details = json!({ "not_recorded_before": missed });
+    // What a stranger sent is cut, and loses the one character that PostgreSQL cannot store.
+    let presented: String = refusal.presented.chars().filter(|c| *c != '\0').take(MAX_PRESENTED).collect();
     let params: [(&(dyn ToSql + Sync), Type); 6] = [
         typed(&tenant, Type::UUID),
         typed(&refusal.action, Type::TEXT),
-        typed(&refusal.presented, Type::TEXT),
+        typed(&presented, Type::TEXT),
         typed(&refusal.request_id, Type::TEXT),
         typed(&ip, Type::TEXT),
         typed(&details, Type::JSONB),

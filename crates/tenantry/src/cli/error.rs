@@ -76,7 +76,7 @@ impl CliError {
 
 impl From<SettingsError> for CliError {
     fn from(error: SettingsError) -> Self {
-        Self::usage(error.to_string()).hint("docs/configuration.md describes every setting")
+        Self::usage(error.to_string()).hint("docs/tenantry.example.toml shows every setting")
     }
 }
 
@@ -139,11 +139,16 @@ impl From<ProvisionError> for CliError {
     fn from(error: ProvisionError) -> Self {
         let message = error.to_string();
         match error {
-            ProvisionError::Name(_) | ProvisionError::Invalid(_) => Self::usage(message),
+            ProvisionError::Name(_) | ProvisionError::Invalid { .. } => Self::usage(message),
             ProvisionError::UnknownPlan(_) => Self::usage(message)
                 .hint("the plans are `free`, `starter`, `growth` and `enterprise` unless you added some"),
             ProvisionError::NotFound(_) => Self::new(NOT_FOUND, message).hint("`tenantry tenant list` shows all"),
             ProvisionError::UnknownKey(_) => Self::new(NOT_FOUND, message).hint("`tenantry key list SLUG` shows all"),
+            ProvisionError::UnknownOperator(_) => Self::new(NOT_FOUND, message),
+            ProvisionError::OperatorTaken(_) => {
+                Self::new(CONFLICT, message).hint("a name is given once, also when its token is revoked")
+            }
+            ProvisionError::LastOperator(_) | ProvisionError::Changed(_) => Self::new(CONFLICT, message),
             ProvisionError::SlugTaken(_) => {
                 Self::new(CONFLICT, message).hint("choose another slug; a deleted tenant can be restored or purged")
             }

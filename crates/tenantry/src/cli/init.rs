@@ -39,7 +39,7 @@ pub(super) async fn run(args: InitArgs, global: &Global, settings: &Settings) ->
         match provisioner.create_operator(FIRST_OPERATOR, &Actor::cli()).await {
             Ok(token) => Some(token.expose_secret().to_owned()),
             // it was made by an earlier run
-            Err(ProvisionError::Invalid(_)) => None,
+            Err(ProvisionError::OperatorTaken(_)) => None,
             Err(error) => return Err(error.into()),
         }
     };

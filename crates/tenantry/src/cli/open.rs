@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tenantry::Settings;
 use tenantry_postgres::{DatabaseConfig, Provisioner};
@@ -59,7 +60,8 @@ impl Global {
     /// What changes the fleet, on the database of this command.
     pub(super) fn provisioner(&self, settings: &Settings) -> Result<Provisioner, CliError> {
         let database = self.database(settings)?;
-        Ok(Provisioner::new(&database, workforce::tenant_schema(), settings.cell_capacity))
+        Ok(Provisioner::new(&database, workforce::tenant_schema(), settings.cell_capacity)
+            .with_grace(TimeDelta::days(settings.grace_days.into())))
     }
 }
 

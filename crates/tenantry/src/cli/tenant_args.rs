@@ -160,6 +160,7 @@ impl UpdateArgs {
             max_agents: self.max_agents.map(|l| l.0),
             max_tasks_per_month: self.max_tasks_per_month.map(|l| l.0),
             storage_limit_gb: self.storage_limit_gb.map(|l| l.0),
+            ..TenantPatch::default()
         };
         let unchanged = patch.plan_tier.is_none()
             && patch.admin_email.is_none()

@@ -1,0 +1,18 @@
+mod create;
+mod list;
+mod revoke;
+
+use axum::extract::FromRef;
+use tenantry_postgres::Provisioner;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Provisioner: FromRef<S>,
+{
+    OpenApiRouter::new()
+        .routes(routes!(list::list_operators, create::create_operator))
+        .routes(routes!(revoke::revoke_operator))
+}

@@ -1,0 +1,57 @@
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use tenantry_http::{ApiJson, ApiPath, Problem};
+use tenantry_postgres::Provisioner;
+use utoipa::ToSchema;
+
+use crate::api::caller::Caller;
+use crate::api::respond::{Common, OfTenant, WithBody, check_expiry, created};
+use crate::api::slug::PathSlug;
+use crate::model::NewKey;
+
+/// A key to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateKey {
+    /// What it is for, 1 to 100 characters.
+    name: String,
+    /// What it is limited to; nothing in particular unless given.
+    #[serde(default)]
+    #[schema(required = false)]
+    scopes: Vec<String>,
+    /// Not valid from then on; valid until it is revoked unless given.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Makes an API key of a tenant. Its token is shown in this answer only. A key of a tenant that is not active is made, and
+/// refused as long as the tenant is.
+#[utoipa::path(
+    post,
+    path = "/admin/v1/tenants/{slug}/keys",
+    operation_id = "create_key",
+    tag = "keys",
+    params(("slug" = String, Path, description = "the tenant's slug")),
+    request_body = CreateKey,
+    responses(
+        Common,
+        WithBody,
+        OfTenant,
+        (status = 201, description = "the new key with its token", body = NewKey, headers(
+            ("Location" = String, description = "the key's address, to revoke it"),
+        )),
+    ),
+)]
+pub(super) async fn create_key(
+    Caller(actor): Caller,
+    State(provisioner): State<Provisioner>,
+    ApiPath(slug): ApiPath<PathSlug>,
+    ApiJson(body): ApiJson<CreateKey>,
+) -> Result<Response, Problem> {
+    check_expiry(body.expires_at)?;
+    let slug = slug.as_str();
+    let made = provisioner.create_key(slug, &body.name, &body.scopes, body.expires_at, &actor).await?;
+    let location = format!("/admin/v1/tenants/{slug}/keys/{}", made.info.id);
+    Ok(created(location, &NewKey::from(made)))
+}

@@ -1,0 +1,16 @@
+mod create;
+mod list;
+mod revoke;
+
+use axum::extract::FromRef;
+use tenantry_postgres::Provisioner;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Provisioner: FromRef<S>,
+{
+    OpenApiRouter::new().routes(routes!(list::list_keys, create::create_key)).routes(routes!(revoke::revoke_key))
+}

@@ -1,0 +1,119 @@
+use serde_json::json;
+use tokio_postgres::types::Type;
+
+use super::create::refused;
+use super::{
+    Provisioner, TenantPatch, TenantRow, audit, begin, check_email, check_limit, check_plan, list, normal_domains,
+};
+use crate::clients::typed;
+use crate::error::{DbError, ProvisionError};
+use crate::registry::Actor;
+
+const UPDATE: &str = "UPDATE public.tenants SET plan_tier = coalesce($2, plan_tier), admin_email = coalesce($3, admin_email), \
+        allowed_domains = coalesce($4, allowed_domains), \
+        max_agents = CASE WHEN $5 THEN $6 ELSE max_agents END, \
+        max_tasks_per_month = CASE WHEN $7 THEN $8 ELSE max_tasks_per_month END, \
+        storage_limit_gb = CASE WHEN $9 THEN $10 ELSE storage_limit_gb END, \
+        stripe_customer_id = CASE WHEN $11 THEN $12 ELSE stripe_customer_id END, \
+        stripe_subscription_id = CASE WHEN $13 THEN $14 ELSE stripe_subscription_id END \
+    WHERE slug = $1 AND ($15::timestamptz IS NULL OR updated_at = $15)";
+
+const UPDATE_PLACEMENT: &str = "UPDATE public.tenant_placements SET \
+        statement_timeout_ms = CASE WHEN $2 THEN $3 ELSE statement_timeout_ms END, \
+        lock_timeout_ms = CASE WHEN $4 THEN $5 ELSE lock_timeout_ms END \
+    WHERE tenant_id = $1";
+
+impl Provisioner {
+    /// Changes plan, limits, contact, hosts, billing ids or time limits. Every change moves `updated_at`.
+    ///
+    /// # Errors
+    /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownPlan`], [`ProvisionError::DomainTaken`], [`ProvisionError::Invalid`],
+    /// [`ProvisionError::Changed`] when the patch names another `updated_at` than the tenant's, [`ProvisionError::Database`].
+    pub async fn update(&self, slug: &str, patch: &TenantPatch, actor: &Actor) -> Result<TenantRow, ProvisionError> {
+        check(patch)?;
+        let domains = patch.allowed_domains.as_deref().map(normal_domains).transpose()?;
+        let client = self.control.get().await?;
+        begin(&client).await?;
+        // The lock makes what the audit event calls `before` the row that is changed.
+        client
+            .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
+            .await?;
+        let before = list::by_slug(&client, slug).await?;
+        let result = client
+            .execute_typed(
+                UPDATE,
+                &[
+                    typed(&slug, Type::TEXT),
+                    typed(&patch.plan_tier, Type::TEXT),
+                    typed(&patch.admin_email, Type::TEXT),
+                    typed(&domains, Type::TEXT_ARRAY),
+                    typed(&patch.max_agents.is_some(), Type::BOOL),
+                    typed(&patch.max_agents.flatten(), Type::INT4),
+                    typed(&patch.max_tasks_per_month.is_some(), Type::BOOL),
+                    typed(&patch.max_tasks_per_month.flatten(), Type::INT4),
+                    typed(&patch.storage_limit_gb.is_some(), Type::BOOL),
+                    typed(&patch.storage_limit_gb.flatten(), Type::INT4),
+                    typed(&patch.stripe_customer_id.is_some(), Type::BOOL),
+                    typed(&patch.stripe_customer_id.as_ref().and_then(Option::as_deref), Type::TEXT),
+                    typed(&patch.stripe_subscription_id.is_some(), Type::BOOL),
+                    typed(&patch.stripe_subscription_id.as_ref().and_then(Option::as_deref), Type::TEXT),
+                    typed(&patch.if_updated_at, Type::TIMESTAMPTZ),
+                ],
+            )
+            .await
+            .map_err(DbError::from);
+        match result {
+            Ok(0) => return Err(ProvisionError::Changed(Box::new(before))),
+            Ok(_) => {}
+            Err(error) => {
+                let plan = patch.plan_tier.as_deref().unwrap_or_default();
+                return Err(refused(error, slug, plan, domains.as_deref().unwrap_or_default()));
+            }
+        }
+        if patch.statement_timeout_ms.is_some() || patch.lock_timeout_ms.is_some() {
+            client
+                .execute_typed(
+                    UPDATE_PLACEMENT,
+                    &[
+                        typed(before.id.as_uuid(), Type::UUID),
+                        typed(&patch.statement_timeout_ms.is_some(), Type::BOOL),
+                        typed(&patch.statement_timeout_ms.flatten(), Type::INT4),
+                        typed(&patch.lock_timeout_ms.is_some(), Type::BOOL),
+                        typed(&patch.lock_timeout_ms.flatten(), Type::INT4),
+                    ],
+                )
+                .await?;
+        }
+        let after = list::by_slug(&client, slug).await?;
+        let details = json!({ "before": before, "after": after });
+        audit(&client, Some(*before.id.as_uuid()), actor, "tenant.update", &format!("tenant/{}", before.id), details)
+            .await?;
+        client.batch_execute("COMMIT").await?;
+        client.give_back();
+        Ok(after)
+    }
+}
+
+fn check(patch: &TenantPatch) -> Result<(), ProvisionError> {
+    patch.admin_email.as_deref().map_or(Ok(()), check_email)?;
+    patch.plan_tier.as_deref().map_or(Ok(()), check_plan)?;
+    check_limit("max_agents", patch.max_agents.flatten(), 0)?;
+    check_limit("max_tasks_per_month", patch.max_tasks_per_month.flatten(), 0)?;
+    check_limit("storage_limit_gb", patch.storage_limit_gb.flatten(), 0)?;
+    check_limit("statement_timeout_ms", patch.statement_timeout_ms.flatten(), 1)?;
+    check_limit("lock_timeout_ms", patch.lock_timeout_ms.flatten(), 1)?;
+    check_billing_id("stripe_customer_id", &patch.stripe_customer_id)?;
+    check_billing_id("stripe_subscription_id", &patch.stripe_subscription_id)
+}
+
+fn check_billing_id(member: &'static str, id: &Option<Option<String>>) -> Result<(), ProvisionError> {
+    match id {
+        Some(Some(id)) if id.is_empty() || id.len() > 255 || !id.bytes().all(|b| b.is_ascii_graphic()) => {
+            Err(ProvisionError::Invalid {
+                member,
+                detail: format!("`{member}` has 1 to 255 printable ASCII characters"),
+            })
+        }
+        _ => Ok(()),
+    }
+}

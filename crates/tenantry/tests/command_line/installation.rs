@@ -1,0 +1,155 @@
+//! `init` and everything after it on an existing server.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use testkit::{SECRET, admin_client, alone, url_for};
+
+use super::{Ran, tenantry};
+
+struct Installation {
+    directory: TempDir,
+    url: String,
+    database: String,
+}
+
+impl Installation {
+    /// An empty database on the test server.
+    async fn empty() -> Self {
+        let database = format!("cli_{}", uuid::Uuid::new_v4().simple());
+        admin_client("postgres").await.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("secret"), SECRET).unwrap();
+        Self { directory, url: url_for(&database), database }
+    }
+
+    /// One that `init` has prepared.
+    async fn prepared() -> Self {
+        let installation = Self::empty().await;
+        let others = alone().await;
+        installation.run(&["init"]).ok();
+        drop(others);
+        installation
+    }
+
+    fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = tenantry(self.directory.path());
+        command.args(["--secret-file", "secret", "--database-url", &self.url]).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(&self.command(args).output().unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_is_repeatable_and_gives_one_operator() {
+    let installation = Installation::empty().await;
+    installation.run(&["tenant", "list"]).fails(6, "run `tenantry init`");
+    installation.run(&["serve", "--listen", "127.0.0.1:0"]).fails(6, "run `tenantry init`");
+    let others = alone().await;
+    let first = installation.run(&["-o", "json", "init"]).ok().json();
+    let second = installation.run(&["-o", "json", "init"]).ok().json();
+    drop(others);
+    assert_eq!(first["migrations_applied"].as_array().unwrap().len(), 2);
+    assert!(first["operator_token"].as_str().unwrap().starts_with("top_"));
+    assert_eq!(second["migrations_applied"], serde_json::json!([]));
+    assert!(second["operator_token"].is_null(), "the first token stays the only one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_life_at_the_command_line() {
+    let installation = Installation::prepared().await;
+    let run = |args: &[&str]| installation.run(args);
+    let create = ["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example", "--plan", "starter"];
+    let created = run(&create).ok().json();
+    assert_eq!((created["schema_name"].as_str(), created["status"].as_str()), (Some("tenant_acme"), Some("active")));
+    assert!(created["key"]["token"].as_str().unwrap().starts_with("tnk_"));
+    run(&create).fails(4, "`acme` exists already");
+    run(&["tenant", "create", "www", "--admin-email", "a@b.example"]).fails(2, "reserved");
+    run(&["tenant", "create", "x", "--admin-email", "nobody"]).fails(2, "e-mail");
+    run(&["tenant", "create", "x", "--admin-email", "a@b.example", "--plan", "gold"]).fails(2, "plan `gold`");
+    run(&["tenant", "show", "nobody"]).fails(3, "`nobody` does not exist");
+
+    let updated = run(&["-o", "json", "tenant", "update", "acme", "--max-agents", "7", "--domain", "crm.acme.example"]);
+    assert_eq!(updated.ok().json()["max_agents"], 7);
+    run(&["tenant", "update", "acme"]).fails(2, "nothing to change");
+    assert!(run(&["tenant", "list"]).ok().stdout.contains("acme"));
+    assert_eq!(run(&["-o", "json", "tenant", "list", "--status", "suspended"]).ok().json(), serde_json::json!([]));
+
+    let key = run(&["-o", "json", "key", "create", "acme", "--name", "ci", "--expires-at", "2999-01-01T00:00:00Z"]);
+    let id = key.ok().json()["id"].as_str().unwrap().to_owned();
+    run(&["key", "create", "acme", "--expires-at", "2001-01-01T00:00:00Z"]).fails(2, "in the past");
+    run(&["key", "revoke", "acme", &id]).fails(5, "--yes");
+    assert!(run(&["-o", "json", "key", "revoke", "acme", &id, "--yes"]).ok().json()["revoked_at"].is_string());
+    run(&["key", "revoke", "acme", "00000000-0000-0000-0000-000000000000", "--yes"]).fails(3, "does not exist");
+    run(&["key", "revoke", "acme", "x", "--yes"]).fails(2, "is not a valid api key id");
+    assert_eq!(run(&["-o", "json", "key", "list", "acme"]).ok().json().as_array().unwrap().len(), 2);
+
+    run(&["tenant", "suspend", "acme"]).ok();
+    assert_eq!(run(&["-o", "json", "tenant", "resume", "acme"]).ok().json()["status"], "active");
+    run(&["tenant", "purge", "acme", "--yes"]).fails(4, "it is active, not deleted");
+    run(&["tenant", "delete", "acme"]).fails(5, "--yes");
+    run(&["tenant", "delete", "acme", "--yes"]).ok();
+    run(&["tenant", "suspend", "acme"]).fails(4, "is deleted and cannot become suspended");
+    run(&["tenant", "purge", "acme", "--yes"]).fails(4, "--ignore-grace");
+    assert_eq!(run(&["-o", "json", "tenant", "restore", "acme"]).ok().json()["status"], "active");
+    run(&["tenant", "delete", "acme", "--yes"]).ok();
+    assert_eq!(run(&["-o", "json", "tenant", "purge", "--expired", "--yes"]).ok().json(), serde_json::json!([]));
+    run(&["tenant", "purge", "acme", "--yes", "--ignore-grace"]).ok();
+    run(&["tenant", "show", "acme"]).fails(3, "does not exist");
+}
+
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_answers_and_ends_in_good_order() {
+    let installation = Installation::prepared().await;
+    let acme = installation.run(&["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example"]);
+    let key = acme.ok().json()["key"]["token"].as_str().unwrap().to_owned();
+    // Without a superuser: the user of the URL is not used at run time.
+    let url = installation.url.replacen("://", "://nobody:wrong@", 1);
+    let url = format!("postgres://{}", url.rsplit_once('@').unwrap().1);
+    let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut served = Served(command.env("DATABASE_URL", &url).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(served.0.stderr.take().unwrap()).lines();
+    let line = lines.find(|line| line.as_ref().unwrap().contains("serving on")).unwrap().unwrap();
+    assert!(line.contains(&installation.database), "{line}");
+    let base =
+        line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',').to_owned();
+    let http = reqwest::Client::new();
+    assert_eq!(http.get(format!("{base}/ready")).send().await.unwrap().status(), 200);
+    let listed = http.get(format!("{base}/v1/agents")).header("x-api-key", &key).send().await.unwrap();
+    assert_eq!(listed.status(), 200);
+    installation.run(&["tenant", "suspend", "acme"]).ok();
+    let refused = async || {
+        let answer = http.get(format!("{base}/v1/agents")).header("x-api-key", &key).send().await.unwrap();
+        answer.status() == 403
+    };
+    while !refused().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    kill_process(Pid::from_raw(served.0.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(served.0.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_is_told() {
+    let installation = Installation::prepared().await;
+    std::fs::write(installation.directory.path().join("other"), "another secret, long enough to be one").unwrap();
+    let args = ["--secret-file", "other", "--database-url", &installation.url, "serve", "--listen", "127.0.0.1:0"];
+    Ran::of(&tenantry(installation.directory.path()).args(args).output().unwrap()).fails(6, "is the secret the one");
+    std::fs::write(installation.directory.path().join("short"), "short").unwrap();
+    let args = ["--secret-file", "short", "--database-url", &installation.url, "tenant", "list"];
+    Ran::of(&tenantry(installation.directory.path()).args(args).output().unwrap()).fails(2, "at least 32 characters");
+}
