@@ -1,7 +1,6 @@
 //! Tenant transactions on a real server.
 #![expect(clippy::unwrap_used, reason = "what helps a test fails as a test does")]
 
-
 use std::time::Duration;
 
 use tenantry_postgres::{AccessConfig, DbError, Exhausted, TenantSchema};
