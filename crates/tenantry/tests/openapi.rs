@@ -10,7 +10,7 @@ fn the_document_is_the_committed_one() {
 }
 
 #[test]
-fn the_server_serves_this_document_and_every_reference_in_it_leads_somewhere() {
+fn every_reference_leads_somewhere_and_problems_have_one_schema() {
     let document = serde_json::to_value(tenantry::openapi()).expect("the document is JSON");
     let text = document.to_string();
     let references = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
@@ -20,6 +20,8 @@ fn the_server_serves_this_document_and_every_reference_in_it_leads_somewhere() {
         count += 1;
     }
     assert!(count > 10, "the operations refer to schemas");
+    let problem = document.pointer("/components/schemas/Problem/description").map(ToString::to_string);
+    assert_eq!(text.matches(&problem.expect("problems have a description")).count(), 1, "one schema for all problems");
     for code in ["version", "title", "description"] {
         assert!(document["info"][code].as_str().is_some_and(|text| !text.is_empty()), "info.{code}");
     }

@@ -31,8 +31,9 @@ async fn every_code_of_the_domain_can_be_met() {
     let mut met = BTreeSet::new();
     for answer in &answers {
         let (status, code) = answer.verdict();
-        let known = workforce::codes::CODES.iter().find(|known| known.code == code);
-        let known = known.unwrap_or_else(|| panic!("{code} is none of the domain's: {}", answer.text));
+        let mut declared = workforce::codes::CODES.iter().chain(tenantry_http::codes::CODES);
+        let known = declared.find(|known| known.code == code);
+        let known = known.unwrap_or_else(|| panic!("`{code}` is declared nowhere: {}", answer.text));
         let body = answer.json();
         assert_eq!((status, body["title"].as_str().unwrap()), (known.status, known.title));
         assert_eq!(answer.header("content-type"), "application/problem+json");
@@ -41,6 +42,6 @@ async fn every_code_of_the_domain_can_be_met() {
         assert_eq!(body["request_id"], answer.header("x-request-id"));
         met.insert(code);
     }
-    let all: BTreeSet<String> = workforce::codes::CODES.iter().map(|code| code.code.to_owned()).collect();
-    assert_eq!(met, all, "a new code of the domain needs a request here that meets it");
+    let unmet: Vec<&str> = workforce::codes::CODES.iter().map(|c| c.code).filter(|code| !met.contains(*code)).collect();
+    assert!(unmet.is_empty(), "codes of the domain without a request here that meets them: {unmet:?}");
 }
