@@ -80,7 +80,7 @@ async fn a_request_that_outlives_the_drain_is_cut() {
 #[tokio::test]
 async fn peers_without_a_complete_head_are_let_go() {
     let (_gate, routes) = Gate::new();
-    let config = HttpConfig { header_timeout: Duration::from_millis(200), ..HttpConfig::default() };
+    let config = HttpConfig { header_timeout: Duration::from_secs(1), ..HttpConfig::default() };
     let server = Running::start(routes, config).await;
     let mut silent = server.connect().await;
     let mut half = server.connect().await;

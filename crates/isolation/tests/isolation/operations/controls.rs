@@ -64,7 +64,12 @@ async fn with_a_layer_that_believes_the_header_the_others_rows_are_found() {
 
 #[tokio::test]
 async fn without_invalidation_a_suspended_tenant_is_served_on() {
-    let deaf = TestServer::with(|settings| settings.registry.invalidate = false).await;
+    let deaf = TestServer::with(|settings| {
+        settings.registry.invalidate = false;
+        // a listener that reconnects on a slow machine would start with an empty cache
+        settings.registry.stale_after = Duration::from_secs(60);
+    })
+    .await;
     let acme = Company::found(&deaf, "acme").await;
     let hearing = TestServer::on(deaf.database.clone(), |_| {}).await;
     hearing.state.provisioner.suspend("acme", &actor()).await.unwrap();
