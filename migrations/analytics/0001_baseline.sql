@@ -71,13 +71,19 @@ CREATE POLICY tenant_isolation ON analytics.daily_metrics
     USING (tenant_id = (SELECT tenantry.current_tenant())) WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY tenant_isolation ON analytics.roi_calculations
     USING (tenant_id = (SELECT tenantry.current_tenant())) WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
--- Rows are removed by the owner: of old months, and of a purged tenant. A DELETE with a condition must see what it removes.
-CREATE POLICY retention_sees ON analytics.provider_api_calls FOR SELECT TO tenantry_owner USING (true);
-CREATE POLICY retention_sees ON analytics.daily_metrics FOR SELECT TO tenantry_owner USING (true);
-CREATE POLICY retention_sees ON analytics.roi_calculations FOR SELECT TO tenantry_owner USING (true);
-CREATE POLICY retention ON analytics.provider_api_calls FOR DELETE TO tenantry_owner USING (true);
-CREATE POLICY retention ON analytics.daily_metrics FOR DELETE TO tenantry_owner USING (true);
-CREATE POLICY retention ON analytics.roi_calculations FOR DELETE TO tenantry_owner USING (true);
+-- The owner sees and removes rows of deleted tenants only, for the purge. Old months go by dropping their partitions.
+CREATE POLICY purge_sees ON analytics.provider_api_calls FOR SELECT TO tenantry_owner
+    USING (tenant_id IN (SELECT id FROM public.tenants WHERE status = 'deleted'));
+CREATE POLICY purge ON analytics.provider_api_calls FOR DELETE TO tenantry_owner
+    USING (tenant_id IN (SELECT id FROM public.tenants WHERE status = 'deleted'));
+CREATE POLICY purge_sees ON analytics.daily_metrics FOR SELECT TO tenantry_owner
+    USING (tenant_id IN (SELECT id FROM public.tenants WHERE status = 'deleted'));
+CREATE POLICY purge ON analytics.daily_metrics FOR DELETE TO tenantry_owner
+    USING (tenant_id IN (SELECT id FROM public.tenants WHERE status = 'deleted'));
+CREATE POLICY purge_sees ON analytics.roi_calculations FOR SELECT TO tenantry_owner
+    USING (tenant_id IN (SELECT id FROM public.tenants WHERE status = 'deleted'));
+CREATE POLICY purge ON analytics.roi_calculations FOR DELETE TO tenantry_owner
+    USING (tenant_id IN (SELECT id FROM public.tenants WHERE status = 'deleted'));
 CREATE POLICY metering ON analytics.provider_api_calls TO tenantry_meter USING (true) WITH CHECK (true);
 CREATE POLICY metering ON analytics.daily_metrics TO tenantry_meter USING (true) WITH CHECK (true);
 CREATE POLICY metering ON analytics.roi_calculations TO tenantry_meter USING (true) WITH CHECK (true);
