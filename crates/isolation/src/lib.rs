@@ -8,6 +8,7 @@ mod leak;
 pub mod privileges;
 pub mod residue;
 mod scene;
+pub mod server;
 mod snapshot;
 
 pub use leak::{Leak, assert_leak, assert_none};

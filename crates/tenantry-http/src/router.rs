@@ -30,12 +30,47 @@ use crate::state::TenancyState;
 /// let routes: TenantRouter = TenantRouter::new().get("/anybody", anybody);
 /// ```
 ///
-/// and so is a router that forgets the layer:
+/// also one that takes the scope too late, behind something that could take a connection already,
+///
+/// ```compile_fail,E0631
+/// use axum::extract::State;
+/// use tenantry_http::{TenantRouter, TenantScope};
+/// use tenantry_postgres::TenantDb;
+/// async fn late(State(db): State<TenantDb>, scope: TenantScope) -> &'static str {
+///     "hello"
+/// }
+/// let routes: TenantRouter = TenantRouter::new().get("/late", late);
+/// ```
+///
+/// or takes an operator for a tenant,
+///
+/// ```compile_fail,E0631
+/// use tenantry_http::{OperatorScope, TenantRouter};
+/// async fn overreach(operator: OperatorScope) -> &'static str {
+///     "hello"
+/// }
+/// let routes: TenantRouter = TenantRouter::new().get("/overreach", overreach);
+/// ```
+///
+/// and so is a router that forgets the layer, or takes its routes out past it:
 ///
 /// ```compile_fail,E0277
 /// use tenantry_http::{TenancyState, TenantRouter};
 /// let routes: TenantRouter = TenantRouter::new();
 /// let server: axum::Router<TenancyState> = axum::Router::new().merge(routes);
+/// ```
+///
+/// ```compile_fail,E0616
+/// use tenantry_http::TenantRouter;
+/// let routes: TenantRouter = TenantRouter::new();
+/// let unprotected = routes.routes;
+/// ```
+///
+/// A layer for tenants cannot be believed by other code either: the marker of such handlers is sealed.
+///
+/// ```compile_fail,E0277
+/// struct Anybody;
+/// impl tenantry_http::TakesTenantScope for Anybody {}
 /// ```
 #[derive(Debug, Clone)]
 pub struct TenantRouter<S = TenancyState> {

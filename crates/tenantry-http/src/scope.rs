@@ -12,8 +12,22 @@ use crate::problem::Problem;
 /// On a route without that layer the extractor answers 401. Nothing but the registry makes a context, so a handler that
 /// holds one was reached with a credential of that tenant:
 ///
-/// ```compile_fail
-/// let forged = tenantry_http::TenantScope(tenantry_postgres::TenantContext { tenant: todo!(), principal: todo!() });
+/// ```compile_fail,E0451
+/// use std::sync::Arc;
+/// use tenantry_http::TenantScope;
+/// use tenantry_postgres::{Principal, Tenant, TenantContext};
+/// fn forge(tenant: Arc<Tenant>, principal: Arc<Principal>) -> TenantScope {
+///     TenantScope(TenantContext { tenant, principal, request: None })
+/// }
+/// ```
+///
+/// An operator's scope is none:
+///
+/// ```compile_fail,E0308
+/// use tenantry_http::{OperatorScope, TenantScope};
+/// fn overreach(OperatorScope(operator): OperatorScope) -> TenantScope {
+///     TenantScope(operator)
+/// }
 /// ```
 #[derive(Debug, Clone)]
 pub struct TenantScope(pub TenantContext);
@@ -27,6 +41,10 @@ impl<S: Sync> FromRequestParts<S> for TenantScope {
 }
 
 /// The operator that calls, left by [`operator_auth`](crate::operator_auth); 401 on a route without that layer.
+///
+/// ```compile_fail,E0624
+/// let forged = tenantry_http::OperatorScope(tenantry_postgres::Operator::new(Default::default(), String::new()));
+/// ```
 #[derive(Debug, Clone)]
 pub struct OperatorScope(pub Operator);
 

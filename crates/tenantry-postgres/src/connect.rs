@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -58,11 +59,11 @@ pub(crate) async fn connect_with(
     base.user(role).password(config.secret.password_of(role).expose_secret());
     let connecting = async {
         if config.tls {
-            let (client, connection) = base.connect(rustls_connector()?).await?;
+            let (client, connection) = base.connect(rustls_connector()?).await.map_err(not_connected)?;
             drive(connection, on_message);
             Ok(client)
         } else {
-            let (client, connection) = base.connect(NoTls).await?;
+            let (client, connection) = base.connect(NoTls).await.map_err(not_connected)?;
             drive(connection, on_message);
             Ok(client)
         }
@@ -72,6 +73,13 @@ pub(crate) async fn connect_with(
         Ok(connected) => connected,
         Err(_) => Err(DbError::Unavailable(format!("no connection within {READY:?}"))),
     }
+}
+
+/// A database that lets nobody in (`ALLOW_CONNECTIONS false`, SQLSTATE 55000) is away like one that does not answer;
+/// in a statement the same code means something else.
+fn not_connected(error: tokio_postgres::Error) -> DbError {
+    let closed = error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+    if closed { DbError::Unavailable(error.to_string()) } else { error.into() }
 }
 
 pub(crate) fn rustls_connector() -> Result<MakeRustlsConnect, DbError> {

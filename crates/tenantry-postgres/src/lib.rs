@@ -8,17 +8,108 @@
 //!
 //! Nothing here knows what a tenant's tables hold: that comes as a [`TenantSchema`] from the domain.
 //!
-//! A context cannot be made up:
+//! Everything a tenant's data is reached through compiles only in this order: principal, context, transaction.
 //!
-//! ```compile_fail
-//! let forged = tenantry_postgres::TenantContext { inner: todo!() };
+//! ```
+//! use tenantry_postgres::{AccessError, DbError, Principal, Registry, TenantDb};
+//! async fn reach(registry: Registry, db: TenantDb, principal: Principal) -> Result<(), Box<dyn std::error::Error>> {
+//!     let context = registry.context(&principal, &[]).await?;
+//!     let tx = db.begin(&context).await?;
+//!     tx.commit().await?;
+//!     Ok(())
+//! }
 //! ```
 //!
-//! and without one there is no transaction:
+//! A context cannot be made up, neither from its parts nor by its constructor:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0451
+//! use std::sync::Arc;
+//! use tenantry_postgres::{Principal, Tenant, TenantContext};
+//! fn forge(tenant: Arc<Tenant>, principal: Arc<Principal>) -> TenantContext {
+//!     TenantContext { tenant, principal, request: None }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0624
+//! use std::sync::Arc;
+//! use tenantry_postgres::{Principal, Tenant, TenantContext};
+//! fn forge(tenant: Arc<Tenant>, principal: Principal) -> TenantContext {
+//!     TenantContext::new(tenant, principal)
+//! }
+//! ```
+//!
+//! nor turned into another tenant's:
+//!
+//! ```compile_fail,E0616
+//! use std::sync::Arc;
+//! use tenantry_postgres::{Tenant, TenantContext};
+//! fn turn(mut context: TenantContext, other: Arc<Tenant>) {
+//!     context.tenant = other;
+//! }
+//! ```
+//!
+//! A principal is what the registry says, not what somebody writes; what a request names is no principal:
+//!
+//! ```compile_fail,E0451
+//! use tenantry_core::TenantId;
+//! use tenantry_postgres::{Principal, Via};
+//! fn forge(tenant: TenantId) -> Principal {
+//!     Principal { tenant, subject: String::new(), scopes: Vec::new(), via: Via::Token }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0308
+//! use tenantry_postgres::{Identified, Registry};
+//! async fn believe(registry: Registry, named: Identified) {
+//!     let _ = registry.context(&named, &[]).await;
+//! }
+//! ```
+//!
+//! and neither is an operator, who cannot be made up either:
+//!
+//! ```compile_fail,E0308
+//! use tenantry_postgres::{Operator, Registry};
+//! async fn overreach(registry: Registry, operator: Operator) {
+//!     let _ = registry.context(&operator, &[]).await;
+//! }
+//! ```
+//!
+//! ```compile_fail,E0624
+//! use tenantry_postgres::Operator;
+//! let forged = Operator::new(Default::default(), String::new());
+//! ```
+//!
+//! Without a context there is no transaction:
+//!
+//! ```compile_fail,E0308
 //! async fn leak(db: tenantry_postgres::TenantDb) {
 //!     let _ = db.begin("acme").await;
+//! }
+//! ```
+//!
+//! ```compile_fail,E0616
+//! use tenantry_postgres::{TenantContext, TenantTx};
+//! fn redirect(mut tx: TenantTx, context: TenantContext) {
+//!     tx.context = context;
+//! }
+//! ```
+//!
+//! and one that has ended, or that somebody else is using, is not used:
+//!
+//! ```compile_fail,E0382
+//! use tenantry_postgres::{Statement, TenantTx};
+//! async fn late(mut tx: TenantTx, statement: &'static Statement) {
+//!     let _ = tx.commit().await;
+//!     let _ = tx.execute(statement, &[]).await;
+//! }
+//! ```
+//!
+//! ```compile_fail,E0499
+//! use tenantry_postgres::{Statement, TenantTx};
+//! async fn at_once(mut tx: TenantTx, statement: &'static Statement) {
+//!     let first = tx.execute(statement, &[]);
+//!     let second = tx.execute(statement, &[]);
+//!     let _ = (first.await, second.await);
 //! }
 //! ```
 

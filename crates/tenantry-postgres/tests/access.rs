@@ -1,6 +1,5 @@
 //! Tenant transactions on a real server.
 #![expect(clippy::unwrap_used, reason = "what helps a test fails as a test does")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use std::time::Duration;
 

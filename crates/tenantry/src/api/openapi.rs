@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, get};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr};
 
 use crate::AppState;
 
@@ -19,6 +19,7 @@ pub fn document() -> OpenApi {
     require(&mut operators, &[SecurityRequirement::new("operator", NONE)]);
     document.merge(tenants);
     document.merge(operators);
+    refer_to_problem(&mut document);
     document.info = InfoBuilder::new()
         .title("Tenantry")
         .version(env!("CARGO_PKG_VERSION"))
@@ -47,6 +48,21 @@ fn require(api: &mut OpenApi, schemes: &[SecurityRequirement]) {
     for PathItem { get, put, post, delete, patch, .. } in api.paths.paths.values_mut() {
         for operation in [get, put, post, delete, patch].into_iter().flatten() {
             operation.security = Some(schemes.to_vec());
+        }
+    }
+}
+
+/// The answers that endpoints share bring the schema of problems along, whole, each time; a reference says the same, and
+/// a generated client then has one type for it.
+fn refer_to_problem(api: &mut OpenApi) {
+    for PathItem { get, put, post, delete, patch, .. } in api.paths.paths.values_mut() {
+        for operation in [get, put, post, delete, patch].into_iter().flatten() {
+            for response in operation.responses.responses.values_mut() {
+                let RefOr::T(response) = response else { continue };
+                if let Some(RefOr::T(content)) = response.content.get_mut("application/problem+json") {
+                    content.schema = Some(Ref::from_schema_name("Problem").into());
+                }
+            }
         }
     }
 }

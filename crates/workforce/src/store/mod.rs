@@ -1,5 +1,13 @@
 //! All SQL of the domain. Every function takes `&mut TenantTx`, so it reaches the tenant of its context and no other.
 //!
+//! ```compile_fail,E0308
+//! use tenantry_postgres::TenantDb;
+//! use workforce::{AgentId, store::agents};
+//! async fn without_a_tenant(mut db: TenantDb, id: AgentId) {
+//!     let _ = agents::find(&mut db, id, false).await;
+//! }
+//! ```
+//!
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
 pub mod agents;

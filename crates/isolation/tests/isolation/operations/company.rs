@@ -1,0 +1,153 @@
+//! Companies whose rows all carry their mark, so that a row in the wrong place is known by its text alone.
+
+use isolation::server::{Answer, Tenant, TestServer};
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The name that an agent of every company has: a name taken elsewhere is not taken here.
+pub(super) const COMMON_NAME: &str = "Mira";
+
+/// A company with agents and tasks in all states that matter.
+#[derive(Debug, Clone)]
+pub(super) struct Company {
+    pub(super) tenant: Tenant,
+    /// In the text of every row.
+    pub(super) mark: String,
+    /// An agent with tasks.
+    pub(super) agent: Uuid,
+    /// A task of that agent.
+    pub(super) task: Uuid,
+    /// An agent that may be deleted.
+    pub(super) spare_agent: Uuid,
+    /// A task that may be deleted.
+    pub(super) spare_task: Uuid,
+    /// A provider account.
+    pub(super) account: Uuid,
+    /// A place in its list of agents.
+    pub(super) agents_cursor: String,
+    /// A place in its list of tasks.
+    pub(super) tasks_cursor: String,
+}
+
+impl Company {
+    /// Makes the tenant and its rows, through the endpoints where there are any.
+    pub(super) async fn found(server: &TestServer, slug: &str) -> Self {
+        let tenant = server.tenant(slug).await;
+        let mark = format!("mark-{}", Uuid::new_v4().simple());
+        let company = Self {
+            tenant,
+            mark,
+            agent: Uuid::nil(),
+            task: Uuid::nil(),
+            spare_agent: Uuid::nil(),
+            spare_task: Uuid::nil(),
+            account: Uuid::nil(),
+            agents_cursor: String::new(),
+            tasks_cursor: String::new(),
+        };
+        company.filled(server).await
+    }
+
+    async fn filled(mut self, server: &TestServer) -> Self {
+        self.account = self.insert_account(server).await;
+        self.agent = self.make(server, "/v1/agents", self.new_agent("first")).await;
+        self.spare_agent = self.make(server, "/v1/agents", self.new_agent("second")).await;
+        let mut common = self.new_agent("third");
+        common["name"] = json!(COMMON_NAME);
+        let gone = self.make(server, "/v1/agents", common).await;
+        self.task = self.make(server, "/v1/tasks", self.new_task()).await;
+        self.spare_task = self.make(server, "/v1/tasks", self.new_task()).await;
+        let ended = self.make(server, "/v1/tasks", self.new_task()).await;
+        let change = json!({
+            "status": "in_progress", "progress_details": { "note": self.mark }, "result": [self.mark],
+            "error_details": { "why": self.mark },
+        });
+        self.change(server, &format!("/v1/tasks/{}", self.task), change).await;
+        self.change(server, &format!("/v1/agents/{}", self.agent), json!({ "current_task_id": self.task })).await;
+        for path in [format!("/v1/tasks/{ended}"), format!("/v1/agents/{gone}")] {
+            let deleted = Answer::to(server.by(&self.tenant, Method::DELETE, &path)).await;
+            assert_eq!(deleted.status, 204, "{}", deleted.text);
+        }
+        // the common name is taken again by a live agent
+        let mut common = self.new_agent("fourth");
+        common["name"] = json!(COMMON_NAME);
+        self.make(server, "/v1/agents", common).await;
+        self.agents_cursor = self.cursor(server, "/v1/agents").await;
+        self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
+        self
+    }
+
+    /// A body that makes an agent.
+    pub(super) fn new_agent(&self, name: &str) -> Value {
+        json!({
+            "name": format!("{name} {}", self.mark), "role": format!("role {}", self.mark), "personality_prompt": self.mark,
+            "capabilities": [self.mark], "tool_permissions": { "mail": self.mark },
+        })
+    }
+
+    /// A body that makes a task.
+    pub(super) fn new_task(&self) -> Value {
+        json!({
+            "agent_id": self.agent, "created_by_id": self.agent, "title": format!("title {}", self.mark),
+            "description": self.mark, "priority": "high", "deadline": "2030-01-01T00:00:00Z", "provider": "openai",
+            "provider_account_id": self.account,
+        })
+    }
+
+    async fn make(&self, server: &TestServer, path: &str, body: Value) -> Uuid {
+        let made = Answer::to(server.by(&self.tenant, Method::POST, path).json(&body)).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        made.json()["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    async fn change(&self, server: &TestServer, path: &str, change: Value) {
+        let request = server.by(&self.tenant, Method::PATCH, path).header("if-match", "\"1\"").json(&change);
+        let changed = Answer::to(request).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+    }
+
+    async fn cursor(&self, server: &TestServer, path: &str) -> String {
+        let page = Answer::to(server.by(&self.tenant, Method::GET, &format!("{path}?limit=1"))).await;
+        page.json()["next_cursor"].as_str().unwrap().to_owned()
+    }
+
+    /// Provider accounts have no endpoint yet.
+    async fn insert_account(&self, server: &TestServer) -> Uuid {
+        let sql = format!(
+            "INSERT INTO {}.provider_accounts (tenant_id, provider, encrypted_access_token, owner_key) \
+             SELECT id, 'openai', 'x', $2 FROM public.tenants WHERE slug = $1 RETURNING id",
+            self.tenant.schema
+        );
+        let admin = server.database.admin().await;
+        admin.query_one(&sql, &[&self.tenant.slug, &self.mark]).await.unwrap().get(0)
+    }
+
+    /// A digest of each of its tables, and of what the registry holds about it.
+    pub(super) async fn digests(&self, server: &TestServer) -> Vec<(String, String)> {
+        let admin = server.database.admin().await;
+        let mut digests = Vec::new();
+        for table in workforce::TENANT_TABLES {
+            let rows = format!("SELECT t::text AS line FROM {}.{table} t", self.tenant.schema);
+            digests.push(((*table).to_owned(), digest(&admin, &rows).await));
+        }
+        let id = format!("(SELECT id FROM public.tenants WHERE slug = '{}')", self.tenant.slug);
+        for (table, column) in [
+            ("tenants", "id"),
+            ("tenant_domains", "tenant_id"),
+            ("tenant_placements", "tenant_id"),
+            ("tenant_api_keys", "tenant_id"),
+        ] {
+            let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
+            digests.push((table.to_owned(), digest(&admin, &rows).await));
+        }
+        digests
+    }
+}
+
+async fn digest(admin: &tokio_postgres::Client, rows: &str) -> String {
+    let sql = format!(
+        "SELECT count(*) || ' rows ' || md5(coalesce(string_agg(line, E'\\n' ORDER BY line), '')) FROM ({rows}) r"
+    );
+    admin.query_one(&sql, &[]).await.unwrap().get(0)
+}

@@ -1,0 +1,75 @@
+//! The operations that the OpenAPI document lists, and whom each is for.
+
+use reqwest::Method;
+use serde_json::Value;
+
+/// Whom an operation is for, by the credentials that the document names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plane {
+    /// A tenant's people.
+    Tenant,
+    /// Operators.
+    Operator,
+    /// Everybody.
+    Public,
+}
+
+/// One operation of the document.
+#[derive(Debug, Clone)]
+pub(super) struct Operation {
+    pub(super) id: String,
+    pub(super) method: Method,
+    /// With its parameters in braces.
+    pub(super) path: String,
+    pub(super) plane: Plane,
+    pub(super) takes_body: bool,
+}
+
+impl Operation {
+    /// The names in braces.
+    pub(super) fn parameters(&self) -> Vec<&str> {
+        self.path.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name)).collect()
+    }
+
+    /// The path with its parameters filled in.
+    pub(super) fn path_with(&self, fill: impl Fn(&str) -> String) -> String {
+        self.parameters()
+            .into_iter()
+            .fold(self.path.clone(), |path, name| path.replace(&format!("{{{name}}}"), &fill(name)))
+    }
+}
+
+/// All operations of the server's document.
+pub(super) fn operations() -> Vec<Operation> {
+    let document = serde_json::to_value(tenantry::openapi()).unwrap();
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            if !operation.is_object() || operation.get("responses").is_none() {
+                continue;
+            }
+            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no operationId"));
+            found.push(Operation {
+                id: id.to_owned(),
+                plane: plane(&operation["security"])
+                    .unwrap_or_else(|| panic!("{id}: the document does not say which credentials it takes")),
+                method,
+                path: path.clone(),
+                takes_body: operation.get("requestBody").is_some(),
+            });
+        }
+    }
+    found
+}
+
+fn plane(security: &Value) -> Option<Plane> {
+    let schemes: Vec<&str> =
+        security.as_array()?.iter().flat_map(|scheme| scheme.as_object().unwrap().keys()).map(String::as_str).collect();
+    match schemes.as_slice() {
+        [] => Some(Plane::Public),
+        ["operator"] => Some(Plane::Operator),
+        ["api_key", "bearer"] => Some(Plane::Tenant),
+        _ => None,
+    }
+}

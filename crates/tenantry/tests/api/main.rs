@@ -1,0 +1,9 @@
+//! The endpoints over HTTP; the modules mirror the URLs.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+mod company;
+mod health;
+mod openapi_json;
+mod ready;
+mod v1;

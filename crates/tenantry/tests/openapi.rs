@@ -1,0 +1,28 @@
+//! The OpenAPI document as it is published. After a wanted change:
+//! `INSTA_UPDATE=always cargo test -p tenantry --test openapi`.
+
+#[test]
+fn the_document_is_the_committed_one() {
+    let document = tenantry::openapi().to_pretty_json().expect("the document is JSON");
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("openapi", document);
+    });
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_problems_have_one_schema() {
+    let document = serde_json::to_value(tenantry::openapi()).expect("the document is JSON");
+    let text = document.to_string();
+    let references = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut count = 0;
+    for reference in references {
+        assert!(document.pointer(reference).is_some(), "{reference} leads nowhere");
+        count += 1;
+    }
+    assert!(count > 10, "the operations refer to schemas");
+    let problem = document.pointer("/components/schemas/Problem/description").map(ToString::to_string);
+    assert_eq!(text.matches(&problem.expect("problems have a description")).count(), 1, "one schema for all problems");
+    for code in ["version", "title", "description"] {
+        assert!(document["info"][code].as_str().is_some_and(|text| !text.is_empty()), "info.{code}");
+    }
+}
