@@ -119,6 +119,7 @@ mod config;
 mod connect;
 mod error;
 mod init;
+pub mod migrate;
 mod provision;
 mod registry;
 mod statement;
