@@ -78,6 +78,9 @@ struct Options {
     /// Rounds of each comparison.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Only reads: leaves provisioning and memory out of `access`.
+    #[arg(long)]
+    reads: bool,
     /// Where the figures go.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,

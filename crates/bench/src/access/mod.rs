@@ -43,7 +43,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
     );
     for (at, &count) in options.tenants.iter().enumerate() {
         ground.fill(count).await?;
-        let largest = at + 1 == options.tenants.len();
+        let largest = at + 1 == options.tenants.len() && !options.reads;
         compare(&ground, count, largest, options.rounds, &mut report).await?;
         if largest {
             provisioning::growth(&ground, count, &mut report).await?;

@@ -1,6 +1,7 @@
 //! Tenant-scoped access: cells of connections and the transactions on them.
 
 mod connection;
+mod heat;
 mod pool;
 mod tx;
 

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tenantry_core::TenantId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,6 +14,17 @@ use crate::error::{DbError, Exhausted};
 use crate::registry::{Registry, Tenant};
 
 use super::connection::{Connection, startup_options};
+use super::heat::Heat;
+
+/// A tenant used this often within about a second is worth a connection of its own.
+const WORTH_OPENING: f64 = 8.0;
+/// So much hotter must a tenant be to take a connection from another.
+const HOTTER: f64 = 2.0;
+/// A connection idle for so long may go to a busy tenant of another cell.
+const LEFT_ALONE: f64 = 1.0;
+/// How long to wait for one of the cell's connections to come back before another cell's is closed for a new one, which takes
+/// longer than most transactions and starts with empty caches.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Connections to cells, bounded per tenant, per cell and per process.
 ///
@@ -25,6 +37,7 @@ pub(super) struct Pool {
     pub(super) config: AccessConfig,
     pub(super) registry: Registry,
     process: Arc<Semaphore>,
+    started: Instant,
     state: Mutex<State>,
     counters: Counters,
 }
@@ -33,22 +46,31 @@ pub(super) struct Pool {
 struct State {
     cells: BTreeMap<CellId, Cell>,
     live: usize,
-    clock: u64,
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Cell {
     permits: Arc<Semaphore>,
-    tenants: HashMap<TenantId, Arc<Semaphore>>,
+    tenants: HashMap<TenantId, Share>,
     /// Least recently used first.
     idle: Vec<Idle>,
     live: usize,
+    /// Checkouts that wait for a connection to come back, and what wakes them.
+    waiting: usize,
+    returned: Arc<Semaphore>,
+}
+
+/// A tenant's part in its cell.
+#[derive(Debug)]
+struct Share {
+    permits: Arc<Semaphore>,
+    heat: Heat,
 }
 
 #[derive(Debug)]
 struct Idle {
-    since: u64,
+    since: f64,
     connection: Box<Connection>,
 }
 
@@ -94,7 +116,15 @@ pub(super) struct Permits {
 impl Pool {
     pub(super) fn new(database: DatabaseConfig, config: AccessConfig, registry: Registry) -> Self {
         let process = Arc::new(Semaphore::new(config.max_connections.max(1)));
-        Self { database, config, registry, process, state: Mutex::default(), counters: Counters::default() }
+        Self {
+            database,
+            config,
+            registry,
+            process,
+            started: Instant::now(),
+            state: Mutex::default(),
+            counters: Counters::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -104,9 +134,17 @@ impl Pool {
     /// A connection for a tenant, scoped to it already where one is to be had.
     pub(super) async fn checkout(&self, tenant: &Tenant) -> Result<(Box<Connection>, Permits), DbError> {
         let permits = self.permits(tenant).await?;
-        let connection = match self.pick(tenant) {
-            Pick::Idle(connection) => connection,
-            Pick::Open(slot) => self.open(tenant, slot).await?,
+        let mut patient = true;
+        let connection = loop {
+            match self.pick(tenant, patient) {
+                Pick::Idle(connection) => break connection,
+                Pick::Open(slot, heat) => break self.open(tenant, slot, heat).await?,
+                // The signal may be an old one, so it is only a reason to look again.
+                Pick::Wait(returned) => match tokio::time::timeout(PATIENCE, returned.acquire()).await {
+                    Ok(Ok(signal)) => signal.forget(),
+                    _ => patient = false,
+                },
+            }
         };
         let counter = if connection.bound == Some(tenant.id) { &self.counters.affine } else { &self.counters.bound };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -117,29 +155,30 @@ impl Pool {
         let (of_tenant, of_cell) = {
             let mut state = self.lock();
             let cell = state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
-            let share = cell
-                .tenants
-                .entry(tenant.id)
-                .or_insert_with(|| Arc::new(Semaphore::new(self.config.tenant_connections.max(1))));
-            (Arc::clone(share), Arc::clone(&cell.permits))
+            let share = cell.tenants.entry(tenant.id).or_insert_with(|| Share {
+                permits: Arc::new(Semaphore::new(self.config.tenant_connections.max(1))),
+                heat: Heat::COLD,
+            });
+            (Arc::clone(&share.permits), Arc::clone(&cell.permits))
         };
-        let deadline = Instant::now() + self.config.acquire_timeout;
-        let tenant = self.permit(of_tenant, deadline, Exhausted::Tenant).await?;
-        let cell = self.permit(of_cell, deadline, Exhausted::Cell).await?;
-        let process = self.permit(Arc::clone(&self.process), deadline, Exhausted::Process).await?;
+        let mut deadline = None;
+        let tenant = self.permit(of_tenant, &mut deadline, Exhausted::Tenant).await?;
+        let cell = self.permit(of_cell, &mut deadline, Exhausted::Cell).await?;
+        let process = self.permit(Arc::clone(&self.process), &mut deadline, Exhausted::Process).await?;
         Ok(Permits { _tenant: tenant, _cell: cell, _process: process })
     }
 
     async fn permit(
         &self,
         of: Arc<Semaphore>,
-        deadline: Instant,
+        deadline: &mut Option<Instant>,
         limit: Exhausted,
     ) -> Result<OwnedSemaphorePermit, DbError> {
         if let Ok(permit) = Arc::clone(&of).try_acquire_owned() {
             return Ok(permit);
         }
-        match tokio::time::timeout_at(deadline, of.acquire_owned()).await {
+        let deadline = deadline.get_or_insert_with(|| Instant::now() + self.config.acquire_timeout);
+        match tokio::time::timeout_at(*deadline, of.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => {
                 self.counters.exhausted.fetch_add(1, Ordering::Relaxed);
@@ -148,45 +187,66 @@ impl Pool {
         }
     }
 
-    /// Chooses among a cell's idle connections: one scoped to the tenant, else a new one while the cell
-    /// has room, else one that knows the tenant, else the one idle for longest.
-    fn pick(&self, tenant: &Tenant) -> Pick<'_> {
+    /// Chooses a connection: one scoped to the tenant, else a new one if the tenant is hot and there is room, else an idle
+    /// one that changes its tenant. A tenant takes the connection of a colder one; one that is colder than all of
+    /// them takes the connection that the last such tenant had, so that the rare do not displace the frequent.
+    fn pick(&self, tenant: &Tenant, patient: bool) -> Pick<'_> {
+        let now = self.now();
         let mut state = self.lock();
+        let state = &mut *state;
         let room = state.live < self.config.max_connections;
+        let left_alone = || state.cells.values().any(|c| c.idle.first().is_some_and(|i| i.since + LEFT_ALONE < now));
+        let hot = |heat: Heat| heat.uses(now) >= WORTH_OPENING;
+        let may_steal = !room
+            && state.cells.get(&tenant.cell).is_some_and(|cell| {
+                cell.live < self.config.cell_connections
+                    && cell.bound_to(tenant.id).is_none()
+                    && cell.tenants.get(&tenant.id).is_some_and(|share| hot(share.heat))
+            })
+            && left_alone();
         let cell = state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
-        let before = cell.idle.len();
-        cell.idle.retain(|idle| !idle.connection.client.is_closed());
-        let lost = before - cell.idle.len();
-        cell.live -= lost;
-        let grow = cell.live < self.config.cell_connections && room;
-        let bound = cell.idle.iter().rposition(|i| i.connection.bound == Some(tenant.id));
-        let known = || cell.idle.iter().rposition(|i| i.connection.touched.contains(&tenant.id));
-        let chosen = match bound {
-            Some(at) => Some(at),
-            None if grow => None,
-            None => known().or(if cell.idle.is_empty() { None } else { Some(0) }),
-        };
-        let picked = chosen.map(|at| cell.idle.remove(at).connection);
-        if picked.is_none() {
-            cell.live += 1;
-        }
-        state.live -= lost;
-        match picked {
-            Some(connection) => Pick::Idle(connection),
-            None => {
-                state.live += 1;
-                // A process permit is held without a connection, so if all are live one of them is idle.
-                let victim = if state.live > self.config.max_connections { state.evict() } else { None };
-                drop(state);
-                if victim.is_some() {
-                    self.counters.evicted.fetch_add(1, Ordering::Relaxed);
-                }
-                Pick::Open(Slot { pool: self, cell: tenant.cell, used: false })
+        let heat = cell.tenants.get_mut(&tenant.id).map_or(Heat::COLD, |share| {
+            share.heat = share.heat.used(now);
+            share.heat
+        });
+        let mut lost = 0;
+        let picked = loop {
+            let grow = cell.live - lost < self.config.cell_connections && (room || may_steal) && hot(heat);
+            let Some(at) = cell.choose(tenant.id, heat, grow) else { break None };
+            let mut connection = cell.idle.remove(at).connection;
+            if connection.client.is_closed() {
+                lost += 1;
+                continue;
             }
+            connection.passing = connection.bound != Some(tenant.id) && !heat.exceeds(connection.heat, HOTTER);
+            connection.heat = heat;
+            break Some(connection);
+        };
+        cell.live -= lost;
+        state.live -= lost;
+        if let Some(connection) = picked {
+            return Pick::Idle(connection);
         }
+        let full = state.live >= self.config.max_connections;
+        if full && cell.live > 0 && cell.idle.is_empty() && patient {
+            cell.waiting += 1;
+            return Pick::Wait(Arc::clone(&cell.returned));
+        }
+        cell.live += 1;
+        state.live += 1;
+        // A process permit is held without a connection, so if all are live one of them is idle.
+        let victim = if state.live > self.config.max_connections { state.evict() } else { None };
+        if victim.is_some() {
+            self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        Pick::Open(Slot { pool: self, cell: tenant.cell, used: false }, heat)
     }
 
-    async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>) -> Result<Box<Connection>, DbError> {
+    fn now(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>, heat: Heat) -> Result<Box<Connection>, DbError> {
         let client = if self.config.mode == AccessMode::Pooler {
             connect_cell(&self.database, &tenant.login_role).await?
         } else {
@@ -196,21 +256,23 @@ impl Pool {
         };
         slot.used = true;
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(Connection::new(client, tenant.cell, &self.config)))
+        let mut connection = Connection::new(client, tenant.cell, &self.config);
+        connection.heat = heat;
+        Ok(Box::new(connection))
     }
 
     /// Takes back a connection whose session is scoped or clean, and nothing in between.
     pub(super) fn put_back(&self, connection: Box<Connection>) {
         let worn = connection.touched.len() > self.config.tenants_per_connection;
+        let since = self.now();
         let mut state = self.lock();
         if state.closed || worn || connection.client.is_closed() {
             state.forget(connection.cell);
             return;
         }
-        state.clock += 1;
-        let since = state.clock;
         if let Some(cell) = state.cells.get_mut(&connection.cell) {
             cell.idle.push(Idle { since, connection });
+            cell.wake();
         }
     }
 
@@ -268,6 +330,37 @@ impl Cell {
             tenants: HashMap::new(),
             idle: Vec::new(),
             live: 0,
+            waiting: 0,
+            returned: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    fn bound_to(&self, tenant: TenantId) -> Option<usize> {
+        self.idle.iter().rposition(|idle| idle.connection.bound == Some(tenant))
+    }
+
+    /// The idle connection for a tenant; none when there is none, or when `grow` says that a new one is better than
+    /// taking it from another tenant.
+    fn choose(&self, tenant: TenantId, heat: Heat, grow: bool) -> Option<usize> {
+        if let Some(at) = self.bound_to(tenant) {
+            return Some(at);
+        }
+        if grow {
+            return None;
+        }
+        let heat_at = |at: &usize| self.idle[*at].connection.heat;
+        let coldest = (0..self.idle.len()).reduce(|a, b| if heat_at(&b) < heat_at(&a) { b } else { a })?;
+        if heat.exceeds(heat_at(&coldest), HOTTER) {
+            return Some(coldest);
+        }
+        Some(self.idle.iter().rposition(|idle| idle.connection.passing).unwrap_or(coldest))
+    }
+
+    /// Tells one that waits that a connection came back or went away.
+    fn wake(&mut self) {
+        if self.waiting > 0 {
+            self.waiting -= 1;
+            self.returned.add_permits(1);
         }
     }
 }
@@ -277,6 +370,7 @@ impl State {
         self.live -= 1;
         if let Some(cell) = self.cells.get_mut(&cell) {
             cell.live -= 1;
+            cell.wake();
         }
     }
 
@@ -286,7 +380,7 @@ impl State {
             .cells
             .iter()
             .filter_map(|(id, c)| c.idle.first().map(|i| (*id, i.since)))
-            .min_by_key(|(_, since)| *since)?;
+            .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         let cell = self.cells.get_mut(&id)?;
         let victim = cell.idle.remove(0);
         cell.live -= 1;
@@ -297,7 +391,8 @@ impl State {
 
 enum Pick<'p> {
     Idle(Box<Connection>),
-    Open(Slot<'p>),
+    Open(Slot<'p>, Heat),
+    Wait(Arc<Semaphore>),
 }
 
 /// The place reserved for a connection being opened; given up when opening fails or is cancelled.
