@@ -77,6 +77,11 @@ impl Ground {
         format!("{}, durable (fsync and synchronous_commit on), {}", self.cluster.version(), settings.join(", "))
     }
 
+    /// The server's process.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.cluster.pid()
+    }
+
     pub(crate) async fn admin(&self) -> anyhow::Result<Client> {
         connect(&self.cluster.superuser_url("bench")).await
     }

@@ -33,6 +33,9 @@
 //! the other; `pipelined` sends the same at once. Both have 8 connections of a superuser, who pays nothing for
 //! memberships, and serve as `baseline`.
 //!
+//! The rows with `_cpu_` compare processor time for a read (program and server together, the unscoped read's over the other's) in the
+//! place of reads a second. They are there for machines that do other things meanwhile.
+//!
 //! `provisioning_beside_load` is the zipf load while a tenant is created every second, over the same load without.
 //! `provisioning_growth` is the p50 of creating a tenant in the full fleet over that in an empty cluster, in turns and
 //! with `fsync` on in both. `backend_memory` is the largest `Anonymous` of `/proc/PID/smaps_rollup` among the pool's backends
@@ -47,7 +50,8 @@
 //! # `revocation`: how long a suspended tenant is served
 //!
 //! Two servers on one database keep reading for a tenant that a third party suspends. Measured from before the suspension is
-//! asked for to the first refusal, each server in each round; then the same while the servers do not hear of changes.
+//! asked for to the first refusal, each server in each round; then the same while the servers do not hear of changes, with
+//! entries as fresh as can be. `suspending` is what the suspension itself took, which is contained in the figures above.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 

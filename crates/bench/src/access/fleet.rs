@@ -48,6 +48,8 @@ pub(super) struct Fleet {
     pub(super) members: Vec<Member>,
     /// Sums of 1/n.
     popularity: Vec<f64>,
+    /// The process of the database server.
+    pub(super) server: Option<i32>,
 }
 
 impl Fleet {
@@ -81,7 +83,7 @@ impl Fleet {
             sum
         });
         let popularity = popularity.collect();
-        Ok(Self { members, popularity })
+        Ok(Self { members, popularity, server: ground.pid() })
     }
 
     /// The tenant of a client's next read.
@@ -96,16 +98,6 @@ impl Fleet {
             }
         };
         &self.members[at.min(self.members.len() - 1)]
-    }
-
-    /// How often every tenant is visited before anything is measured: a statement is planned anew for its first uses.
-    pub(super) const fn share(&self) -> usize {
-        8
-    }
-
-    /// Reads at random after that, until most connections know most of their tenants.
-    pub(super) fn warm_up_seconds(&self) -> u64 {
-        (self.members.len() as u64 / 500).clamp(2, 20)
     }
 }
 

@@ -23,6 +23,13 @@ pub(super) struct Reader {
     pattern: Pattern,
 }
 
+impl Reader {
+    /// The server's process.
+    pub(super) fn server(&self) -> Option<i32> {
+        self.fleet.server
+    }
+}
+
 #[derive(Clone)]
 enum Way {
     Unscoped(Arc<[(Client, Statement)]>),

@@ -7,11 +7,20 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-use super::CLIENTS;
 use super::reader::Reader;
+use super::{CLIENTS, cpu};
 
-/// Reads a second: all clients together, counted after they have settled.
-pub(super) async fn run(reader: &Reader, settle: Duration, span: Duration) -> anyhow::Result<f64> {
+/// What a load came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Reads a second, all clients together.
+    pub(super) rate: f64,
+    /// Processor time of a read in microseconds, this program's and the server's.
+    pub(super) cpu_us: f64,
+}
+
+/// Counts the reads of all clients after they have settled.
+pub(super) async fn run(reader: &Reader, settle: Duration, span: Duration) -> anyhow::Result<Pace> {
     let stop = Arc::new(AtomicBool::new(false));
     let counts: Vec<Arc<AtomicU64>> = (0..CLIENTS).map(|_| Arc::default()).collect();
     let clients: Vec<_> = counts
@@ -32,13 +41,15 @@ pub(super) async fn run(reader: &Reader, settle: Duration, span: Duration) -> an
         .collect();
     let done = || counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
     tokio::time::sleep(settle).await;
-    let (before, began) = (done(), Instant::now());
+    let (before, began, cpu_before) = (done(), Instant::now(), cpu::used(reader.server()));
     tokio::time::sleep(span).await;
-    let (after, elapsed) = (done(), began.elapsed());
+    let (after, elapsed, cpu_after) = (done(), began.elapsed(), cpu::used(reader.server()));
     stop.store(true, Ordering::Relaxed);
     for client in clients {
         client.await??;
     }
     #[expect(clippy::cast_precision_loss, reason = "a count of some seconds")]
-    Ok((after - before) as f64 / elapsed.as_secs_f64())
+    let reads = (after - before) as f64;
+    let cpu = cpu_after.saturating_sub(cpu_before).as_secs_f64() * 1e6;
+    Ok(Pace { rate: reads / elapsed.as_secs_f64(), cpu_us: cpu / reads.max(1.0) })
 }

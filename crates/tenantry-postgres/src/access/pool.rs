@@ -24,7 +24,7 @@ const HOTTER: f64 = 2.0;
 const LEFT_ALONE: f64 = 1.0;
 /// How long to wait for one of the cell's connections to come back before another cell's is closed for a new one, which takes
 /// longer than most transactions and starts with empty caches.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Connections to cells, bounded per tenant, per cell and per process.
 ///
@@ -195,7 +195,8 @@ impl Pool {
         let mut state = self.lock();
         let state = &mut *state;
         let room = state.live < self.config.max_connections;
-        let left_alone = || state.cells.values().any(|c| c.idle.first().is_some_and(|i| i.since + LEFT_ALONE < now));
+        let left_alone =
+            || state.cells.values().any(|c| c.live > 1 && c.idle_since().is_some_and(|s| s + LEFT_ALONE < now));
         let hot = |heat: Heat| heat.uses(now) >= WORTH_OPENING;
         let may_steal = !room
             && state.cells.get(&tenant.cell).is_some_and(|cell| {
@@ -335,6 +336,11 @@ impl Cell {
         }
     }
 
+    /// Since when its least recently used connection is idle.
+    fn idle_since(&self) -> Option<f64> {
+        self.idle.first().map(|idle| idle.since)
+    }
+
     fn bound_to(&self, tenant: TenantId) -> Option<usize> {
         self.idle.iter().rposition(|idle| idle.connection.bound == Some(tenant))
     }
@@ -374,13 +380,14 @@ impl State {
         }
     }
 
-    /// Closes the connection that has been idle for longest, in whichever cell.
+    /// Closes the connection that has been idle for longest, of a cell that keeps another one if there is such a cell: a new
+    /// connection is slow to open and starts with empty caches.
     fn evict(&mut self) -> Option<Box<Connection>> {
-        let (id, _) = self
+        let (_, id, _) = self
             .cells
             .iter()
-            .filter_map(|(id, c)| c.idle.first().map(|i| (*id, i.since)))
-            .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            .filter_map(|(id, cell)| cell.idle_since().map(|since| (cell.live == 1, *id, since)))
+            .min_by(|(last_a, _, a), (last_b, _, b)| last_a.cmp(last_b).then(a.total_cmp(b)))?;
         let cell = self.cells.get_mut(&id)?;
         let victim = cell.idle.remove(0);
         cell.live -= 1;
