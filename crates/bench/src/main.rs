@@ -24,6 +24,8 @@
 //! The scoped modes send the same statement through [`tenantry_postgres::TenantDb::single`] with a verified context and the
 //! product's default limits:
 //!
+//! Every pattern runs for 2.5 s before it is counted, in which connections move to where the load is.
+//!
 //! * `hot`: every client stays with one tenant of its own;
 //! * `hot64`: every read is for one of 64 tenants;
 //! * `zipf`: over all tenants, the n-th most popular 1/n as often as the first;
@@ -80,7 +82,7 @@ struct Options {
     #[arg(long)]
     keep: Option<PathBuf>,
     /// Rounds of each comparison.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 4)]
     rounds: usize,
     /// Only reads: leaves provisioning and memory out of `access`.
     #[arg(long)]
