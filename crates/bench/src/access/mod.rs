@@ -31,7 +31,7 @@ const WINDOW: Duration = Duration::from_millis(1500);
 /// Before anything is measured every tenant is read from so often, after which PostgreSQL has a plan to keep (the first five uses of
 /// a statement are planned anew), and then there are so many reads at random: a server that has run for a while.
 const VISITS: usize = 8;
-const WARM_UP: f64 = 100_000.0;
+const WARM_UP: f64 = 250_000.0;
 const WARM_UP_LIMIT: Duration = Duration::from_secs(40);
 
 const SCOPED: [(Pattern, f64); 4] =
