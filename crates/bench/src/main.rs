@@ -38,6 +38,8 @@
 //! The rows with `_cpu_` compare processor time for a read (program and server together, the unscoped read's over the other's) in the
 //! place of reads a second. They are there for machines that do other things meanwhile.
 //!
+//! The rows with `_affine_` say for which share of the reads the connection was scoped to the tenant already.
+//!
 //! `provisioning_beside_load` is the zipf load while a tenant is created every second, over the same load without.
 //! `provisioning_growth` is the p50 of creating a tenant in the full fleet over that in an empty cluster, in turns and
 //! with `fsync` on in both. `backend_memory` is the largest `Anonymous` of `/proc/PID/smaps_rollup` among the pool's backends

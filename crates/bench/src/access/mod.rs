@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use tenantry_postgres::AccessConfig;
+use tenantry_postgres::{AccessConfig, AccessStats};
 
 use crate::Options;
 use crate::ground::{CELL_CAPACITY, Ground};
@@ -84,13 +84,16 @@ async fn compare(
     let mut unscoped = Vec::new();
     let mut rates = [const { Vec::new() }; SCOPED.len()];
     let mut cpu = [const { Vec::new() }; SCOPED.len()];
+    let mut affine = [const { Vec::new() }; SCOPED.len()];
     let (mut usual, mut usual_cpu) = ([const { Vec::new() }; 4], [const { Vec::new() }; 4]);
     let before = server.db.stats();
     for round in 1..=rounds {
         eprintln!("bench: {count} tenants, round {round} of {rounds}");
         for (at, (pattern, _)) in SCOPED.iter().enumerate() {
             let base = window::run(&plain.unscoped(), SETTLE, WINDOW).await?;
+            let earlier = server.db.stats();
             let pace = window::run(&scoped(*pattern), ADAPT, WINDOW).await?;
+            affine[at].push(affinity(earlier, server.db.stats()));
             unscoped.push(base.rate);
             rates[at].push(pace.rate / base.rate);
             cpu[at].push(base.cpu_us / pace.cpu_us);
@@ -111,6 +114,7 @@ async fn compare(
         let row = Row::higher(format!("{}_{count}", pattern.name()), median(&rates[at]), "ratio");
         report.push(row.goal(*goal).baseline(naive));
         report.push(Row::higher(format!("{}_cpu_{count}", pattern.name()), median(&cpu[at]), "ratio"));
+        report.push(Row::higher(format!("{}_affine_{count}", pattern.name()), median(&affine[at]), "share"));
     }
     for (at, name) in ["naive_hot", "naive_uniform", "pipelined_hot", "pipelined_uniform"].iter().enumerate() {
         report.push(Row::higher(format!("{name}_{count}"), usual[at], "ratio"));
@@ -125,6 +129,13 @@ async fn compare(
     server.db.close();
     server.registry.stop();
     Ok(())
+}
+
+/// The share of reads that found a connection scoped to their tenant already.
+#[expect(clippy::cast_precision_loss, reason = "counts of some seconds")]
+fn affinity(before: AccessStats, after: AccessStats) -> f64 {
+    let (affine, bound) = (after.affine - before.affine, after.bound - before.bound);
+    affine as f64 / (affine + bound).max(1) as f64
 }
 
 /// The load with and without a creation every second.

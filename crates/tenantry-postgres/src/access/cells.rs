@@ -3,8 +3,10 @@
 //! Changing a connection's tenant costs more than most statements, and a backend's memory grows with every tenant that it
 //! has ever served. So a tenant has *homes*: of the connections of its cell the two that rank highest for it, by a hash of
 //! tenant and connection. A tenant thus returns to few backends, whose plans and caches know it; each backend
-//! serves its share of the cell only; and a connection that comes or goes moves no more tenants than it must. With two homes,
-//! two busy tenants that share one settle on the other without anybody deciding so.
+//! serves its share of the cell only; and a connection that comes or goes moves no more tenants than it must.
+//!
+//! A tenant in frequent use deserves a connection for itself, wherever it is: one that was served more recently than the
+//! connection that has rested longest takes that one. So the frequent displace the rare, and the rare meet in their homes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -39,12 +41,24 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Cell {
     permits: Arc<Semaphore>,
-    tenants: HashMap<TenantId, Arc<Semaphore>>,
+    tenants: HashMap<TenantId, Share>,
+    /// The permits of each tenant.
+    share: usize,
     /// Least recently used first.
     idle: Vec<Idle>,
     pub(super) live: usize,
     /// Told when a connection comes back.
     pub(super) returned: Arc<Notify>,
+}
+
+/// A tenant's part in its cell.
+#[derive(Debug)]
+struct Share {
+    permits: Arc<Semaphore>,
+    /// When it was given a connection last.
+    served: Option<Instant>,
+    /// Told when a connection that is scoped to it comes back.
+    returned: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -54,14 +68,16 @@ struct Idle {
 }
 
 /// Which of a cell's idle connections serves a tenant.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Choice {
     /// It is scoped to the tenant.
     Scoped(usize),
-    /// A home of the tenant that nobody misses.
-    Home(usize),
-    /// A home of the tenant whose own tenant used it a moment ago.
+    /// It changes its tenant, and nobody misses it.
+    Rested(usize),
+    /// It changes its tenant, who used it a moment ago.
     Busy(usize),
+    /// As before, but another request of the same tenant is at work, whose connection may be back in a moment.
+    Soon(usize, Arc<Notify>),
     /// None is idle.
     None,
 }
@@ -71,6 +87,7 @@ impl Cell {
         Self {
             permits: Arc::new(Semaphore::new(config.cell_connections.max(1))),
             tenants: HashMap::new(),
+            share: config.tenant_connections.max(1),
             idle: Vec::new(),
             live: 0,
             returned: Arc::default(),
@@ -86,10 +103,28 @@ impl Cell {
         dead
     }
 
-    pub(super) fn choose(&self, tenant: TenantId, now: Instant) -> Choice {
+    /// Chooses for a tenant, and remembers that it was served.
+    pub(super) fn choose(&mut self, tenant: TenantId, now: Instant) -> Choice {
+        let before = self.tenants.get_mut(&tenant).and_then(|share| share.served.replace(now));
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.bound == Some(tenant)) {
             return Choice::Scoped(at);
         }
+        let Some(longest) = self.idle.first() else { return Choice::None };
+        let at = if before.is_some_and(|before| before > longest.since) { 0 } else { self.home(tenant) };
+        let idle = &self.idle[at];
+        if idle.connection.bound.is_none() || now.duration_since(idle.since) >= RESTED {
+            return Choice::Rested(at);
+        }
+        // The caller holds one permit itself.
+        let another = |share: &&Share| share.permits.available_permits() + 1 < self.share;
+        match self.tenants.get(&tenant).filter(another) {
+            Some(share) => Choice::Soon(at, Arc::clone(&share.returned)),
+            None => Choice::Busy(at),
+        }
+    }
+
+    /// Of the tenant's two homes the one that has rested longer.
+    fn home(&self, tenant: TenantId) -> usize {
         let mut homes: [Option<(u64, usize)>; 2] = [None; 2];
         for (at, idle) in self.idle.iter().enumerate() {
             let ranked = Some((rank(tenant, idle.connection.seed), at));
@@ -99,11 +134,8 @@ impl Cell {
                 homes[1] = ranked;
             }
         }
-        // The list is in the order of use, so the lower place has rested longer.
-        let Some(at) = homes.into_iter().flatten().map(|(_, at)| at).min() else { return Choice::None };
-        let idle = &self.idle[at];
-        let missed = idle.connection.bound.is_some() && now.duration_since(idle.since) < RESTED;
-        if missed { Choice::Busy(at) } else { Choice::Home(at) }
+        // The list is in the order of use.
+        homes.into_iter().flatten().map(|(_, at)| at).min().unwrap_or(0)
     }
 
     pub(super) fn take(&mut self, at: usize) -> Box<Connection> {
@@ -111,8 +143,12 @@ impl Cell {
     }
 
     pub(super) fn put(&mut self, connection: Box<Connection>, since: Instant) {
+        let bound = connection.bound.and_then(|tenant| self.tenants.get(&tenant));
+        if let Some(share) = bound {
+            share.returned.notify_waiters();
+        }
         self.idle.push(Idle { since, connection });
-        self.returned.notify_one();
+        self.returned.notify_waiters();
     }
 }
 
@@ -135,9 +171,9 @@ impl State {
         let cell = self.cells.entry(tenant.cell).or_insert_with(|| Cell::new(config));
         let share = cell.tenants.entry(tenant.id).or_insert_with(|| {
             self.queues += 1;
-            Arc::new(Semaphore::new(config.tenant_connections.max(1)))
+            Share { permits: Arc::new(Semaphore::new(cell.share)), served: None, returned: Arc::default() }
         });
-        (Arc::clone(share), Arc::clone(&cell.permits))
+        (Arc::clone(&share.permits), Arc::clone(&cell.permits))
     }
 
     pub(super) fn idle(&self) -> usize {
@@ -164,7 +200,7 @@ impl State {
     fn sweep(&mut self) {
         let unused = |queue: &Arc<Semaphore>| Arc::strong_count(queue) == 1;
         self.cells.retain(|_, cell| {
-            cell.tenants.retain(|_, queue| !unused(queue));
+            cell.tenants.retain(|_, share| !unused(&share.permits));
             cell.live > 0 || !cell.tenants.is_empty() || !unused(&cell.permits)
         });
         self.queues = self.cells.values().map(|cell| cell.tenants.len()).sum();

@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::futures::OwnedNotified;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::CellId;
@@ -17,6 +18,9 @@ use super::connection::{Connection, startup_options};
 /// How long to wait for one of the cell's connections to come back before another cell's is closed to open one: that takes
 /// longer than most transactions and starts with empty caches.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How long to wait for the tenant's own connection to come back before another tenant's is taken, which costs both of them a
+/// change. Most statements take less.
+const MOMENT: Duration = Duration::from_millis(2);
 /// What is done after a request, for the next one, may take so long; then the connection is given up.
 pub(super) const CLEANING: Duration = Duration::from_secs(5);
 
@@ -91,16 +95,15 @@ impl Pool {
     /// A connection for a tenant, scoped to it already where one is to be had.
     pub(super) async fn checkout(&self, tenant: &Tenant) -> Result<(Box<Connection>, Permits), DbError> {
         let permits = self.permits(tenant).await?;
-        let give_up = Instant::now() + PATIENCE;
+        let began = Instant::now();
         let connection = loop {
-            match self.pick(tenant, Instant::now() < give_up) {
+            let (returned, until) = match self.pick(tenant, began.elapsed()) {
                 Pick::Idle(connection) => break connection,
                 Pick::Open(slot) => break self.open(tenant, slot).await?,
-                Pick::Wait(returned) => {
-                    // Whether it came or not, the next look decides.
-                    let _ = tokio::time::timeout_at(give_up, returned.notified()).await;
-                }
-            }
+                Pick::Wait(returned, patience) => (returned, began + patience),
+            };
+            // Whether one came or not, the next look decides.
+            let _ = tokio::time::timeout_at(until, returned).await;
         };
         let counter = if connection.bound == Some(tenant.id) { &self.counters.affine } else { &self.counters.bound };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -137,10 +140,10 @@ impl Pool {
         }
     }
 
-    /// Chooses a connection: one scoped to the tenant, else a new one where that serves better, else the one of its homes that
-    /// has rested longer. While all of the cell's are at work, and a new one would cost another cell its own, a patient
-    /// caller waits for one of them.
-    fn pick(&self, tenant: &Tenant, patient: bool) -> Pick<'_> {
+    /// Chooses a connection: one scoped to the tenant, else a new one where that serves better, else one that changes its
+    /// tenant. Who has not waited for long waits where that is cheaper: for the tenant's own connection, and for one of the cell's
+    /// where a new one would cost another cell its own.
+    fn pick(&self, tenant: &Tenant, waited: Duration) -> Pick<'_> {
         let mut state = self.lock();
         let state = &mut *state;
         let now = Instant::now();
@@ -153,11 +156,14 @@ impl Pool {
         // Where its binding is in use, another connection serves both tenants, if there may be one.
         let better_opened = || room && (!full || state.has_rested(now));
         match choice {
-            Choice::Busy(_) if better_opened() => {}
-            Choice::Scoped(at) | Choice::Home(at) | Choice::Busy(at) => {
+            Choice::Soon(_, returned) if waited < MOMENT => return Pick::Wait(returned.notified_owned(), MOMENT),
+            Choice::Busy(_) | Choice::Soon(..) if better_opened() => {}
+            Choice::Scoped(at) | Choice::Rested(at) | Choice::Busy(at) | Choice::Soon(at, _) => {
                 return Pick::Idle(state.cell(tenant.cell).take(at));
             }
-            Choice::None if full && patient && live > 0 => return Pick::Wait(returned),
+            Choice::None if full && live > 0 && waited < PATIENCE => {
+                return Pick::Wait(returned.notified_owned(), PATIENCE);
+            }
             Choice::None => {}
         }
         state.cell(tenant.cell).live += 1;
@@ -240,7 +246,8 @@ impl Pool {
 enum Pick<'p> {
     Idle(Box<Connection>),
     Open(Slot<'p>),
-    Wait(Arc<Notify>),
+    /// Made under the lock, so that what comes back from then on is heard.
+    Wait(OwnedNotified, Duration),
 }
 
 /// The place reserved for a connection being opened; given up when opening fails or is cancelled.
