@@ -1,14 +1,16 @@
 //! Whole runs, and runs that end early.
 
 use tenantry_postgres::migrate::{Event, Events, Outcome};
+use tenantry_postgres::{Actor, TenantPatch};
 
 use super::stage::{BASELINE, COLOR, Stage, TAGS};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_migrated_once() {
     let stage = Stage::of(60).await;
-    stage.admin.batch_execute("UPDATE public.tenants SET canary = true WHERE slug = 't33'").await.unwrap();
-    stage.world.provisioner.suspend("t07", &tenantry_postgres::Actor::system("test")).await.unwrap();
+    let canary = TenantPatch { canary: Some(true), ..TenantPatch::default() };
+    assert!(stage.world.provisioner.update("t33", &canary, &Actor::system("test")).await.unwrap().canary);
+    stage.world.provisioner.suspend("t07", &Actor::system("test")).await.unwrap();
     let fleet = stage.fleet(&[BASELINE, COLOR, TAGS]);
     let report = fleet.up(&Stage::options(), &stage.events()).await.unwrap();
     assert_eq!((&report.outcome, report.migrated, report.remaining), (&Outcome::Done, 60, 0), "{report:?}");
