@@ -8,11 +8,13 @@ mod list;
 mod operators;
 mod plans;
 mod purge;
+mod schema;
 mod update;
 
 pub use events::{AuditEvent, AuditFilter};
 pub use operators::{CreatedOperator, OperatorInfo};
 pub use plans::Plan;
+pub use schema::TenantSchema;
 
 use std::sync::Arc;
 
@@ -30,20 +32,6 @@ use crate::config::{ClusterSecret, DatabaseConfig};
 use crate::connect::Logins;
 use crate::error::{DbError, ProvisionError};
 use crate::registry::Actor;
-
-/// The tables a domain puts into each tenant's schema.
-#[derive(Debug, Clone)]
-pub struct TenantSchema {
-    /// The version that `sql` brings a new schema to.
-    pub version: i32,
-    /// DDL with the pseudo schema `tenant.`, run as the owner.
-    pub sql: String,
-    /// The tables the tenant's role may read and write. Named one by one: granting on all tables of a
-    /// schema reads the whole catalog.
-    pub tables: Vec<String>,
-    /// Those of `tables` whose rows the tenant's role may add and read, never change.
-    pub append_only: Vec<String>,
-}
 
 /// Changes the fleet. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -132,6 +120,8 @@ pub struct TenantRow {
     pub statement_timeout_ms: Option<i32>,
     /// Time limit of waiting for a lock; the server's default unless set.
     pub lock_timeout_ms: Option<i32>,
+    /// Whether it is migrated before all others.
+    pub canary: bool,
     /// The cell it is placed in.
     pub cell: i32,
     /// The cell's shard.
@@ -205,6 +195,8 @@ pub struct TenantPatch {
     pub statement_timeout_ms: Option<Option<i32>>,
     /// `Some(None)` goes back to the server's default.
     pub lock_timeout_ms: Option<Option<i32>>,
+    /// Whether it is migrated before all others.
+    pub canary: Option<bool>,
     /// Change only the tenant whose `updated_at` this is: what the caller has read.
     pub if_updated_at: Option<DateTime<Utc>>,
 }
