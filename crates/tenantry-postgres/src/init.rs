@@ -37,7 +37,7 @@ const BASELINES: &[Baseline] = &[
 
 /// What PUBLIC may not call: with these, one injected statement could change its role and read on within itself,
 /// talk to other sessions, or keep something outside every tenant's schema. Superusers are not concerned.
-const FORBIDDEN_FUNCTIONS: &[&str] = &[
+pub(crate) const FORBIDDEN_FUNCTIONS: &[&str] = &[
     "set_config",
     "query_to_xml",
     "query_to_xmlschema",
@@ -98,10 +98,10 @@ const FORBIDDEN_FUNCTIONS: &[&str] = &[
 ];
 
 /// Functions named so count rows, scans and sessions, of every tenant alike. The statistics views stand on them.
-const STATISTICS_FUNCTIONS: &str = "pg\\_stat\\_get\\_%";
+pub(crate) const STATISTICS_FUNCTIONS: &str = "pg\\_stat\\_get\\_%";
 
 /// What the planner knows of every table's size, which PUBLIC need not read.
-const SIZE_COLUMNS: &[&str] = &["reltuples", "relpages", "relallvisible", "relallfrozen"];
+pub(crate) const SIZE_COLUMNS: &[&str] = &["reltuples", "relpages", "relallvisible", "relallfrozen"];
 
 /// What [`initialise`] did.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +120,11 @@ pub(crate) fn missing(versions: &BTreeMap<String, i32>) -> impl Iterator<Item = 
         .iter()
         .filter(|b| versions.get(b.scope).copied().unwrap_or(0) < b.version)
         .map(|b| format!("{} {:04}_{}", b.scope, b.version, b.name))
+}
+
+/// Registry and analytics, migration by migration.
+pub(crate) fn migrations() -> impl Iterator<Item = String> {
+    BASELINES.iter().map(|baseline| baseline.sql.to_owned())
 }
 
 /// Prepares the database that `admin_url` names, with that URL's user: a superuser, or a role with CREATEROLE
