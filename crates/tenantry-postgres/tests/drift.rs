@@ -52,9 +52,9 @@ fn drift_of(world: &World) -> Drift {
     Drift::new(&world.database.config, schema(), migrations())
 }
 
-async fn look(world: &World, slugs: &[&str]) -> DriftReport {
+async fn look(drift: &Drift, slugs: &[&str]) -> DriftReport {
     let slugs: Vec<String> = slugs.iter().map(|slug| (*slug).to_owned()).collect();
-    drift_of(world).run(&slugs, 2, &|_| {}).await.unwrap()
+    drift.run(&slugs, 2, &|_| {}).await.unwrap()
 }
 
 #[tokio::test]
@@ -161,6 +161,7 @@ const MUTATIONS: &[(&str, &str)] = &[
     ),
     ("CREATE TABLE acme.stray (n int PRIMARY KEY, b bigserial)", "+ table tenant.stray"),
     ("DROP VIEW acme.tagged; DROP TABLE acme.tags", "- table tenant.tags is missing"),
+    ("DROP FUNCTION acme.lower_tag() CASCADE", "- function tenant.lower_tag() is missing"),
     ("CREATE FUNCTION acme.stray() RETURNS int LANGUAGE sql AS 'SELECT 1'", "+ function tenant.stray()"),
     (
         "CREATE OR REPLACE FUNCTION acme.lower_tag() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
@@ -206,7 +207,8 @@ async fn every_kind_of_drift_is_told_and_mended() {
     let role = |tenant: &tenantry_postgres::CreatedTenant| format!("tnt_{}", tenant.tenant.id.as_uuid().simple());
     let cell: String =
         admin.query_one("SELECT login_role FROM public.cells WHERE NOT dedicated", &[]).await.unwrap().get(0);
-    let untouched = look(&world, &[]).await;
+    let drift = drift_of(&world);
+    let untouched = look(&drift, &[]).await;
     assert_eq!(untouched.checked, 3);
     assert!(!untouched.found(), "{untouched:#?}");
 
@@ -220,7 +222,7 @@ async fn every_kind_of_drift_is_told_and_mended() {
             .replace("acme.", "tenant_acme.")
             .replace("globex.", "tenant_globex.");
         admin.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let report = look(&world, &["acme", "globex", "initech"]).await;
+        let report = look(&drift, &["acme", "globex", "initech"]).await;
         let differences: Vec<_> = report.tenants.iter().flat_map(|tenant| tenant.differences.clone()).collect();
         assert!(
             differences.iter().any(|difference| difference.text.contains(text)),
@@ -230,9 +232,9 @@ async fn every_kind_of_drift_is_told_and_mended() {
         assert!(report.tenants.iter().any(|tenant| tenant.slug == "acme"), "{mutation}");
         let script = repair_script(&differences, true);
         admin.batch_execute(&script).await.unwrap_or_else(|error| panic!("{mutation}: {error:?}\n{script}"));
-        let after = look(&world, &["acme", "globex"]).await;
+        let after = look(&drift, &["acme", "globex"]).await;
         assert!(!after.found(), "{mutation}\n{script}\n{:#?}", after.tenants);
     }
-    let untouched = look(&world, &[]).await;
+    let untouched = look(&drift, &[]).await;
     assert!(!untouched.found(), "{untouched:#?}");
 }

@@ -73,7 +73,7 @@ line (nsp, kind, name, def, within) AS (
                format_type(seqtypid, NULL), seqincrement, seqmin, seqmax, seqstart, seqcache,
                CASE WHEN seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END,
                coalesce((SELECT chr(1) || replace(col.name, chr(31), '.') FROM col WHERE col.oid = refobjid AND col.attnum = refobjsubid), 'NONE')),
-           rel
+           coalesce((SELECT of.rel FROM rel AS of WHERE of.oid = refobjid), rel)
       FROM seq WHERE NOT internal
     UNION ALL
     SELECT nsp, 'owner', noun || ' ' || chr(1) || rel, quote_ident(pg_get_userbyid(relowner)), rel
@@ -100,15 +100,15 @@ line (nsp, kind, name, def, within) AS (
     UNION ALL
     SELECT col.nsp, 'column', col.name, format_type(col.atttypid, col.atttypmod)
                || CASE WHEN col.attcollation <> t.typcollation THEN (SELECT ' COLLATE ' || quote_ident(collname) FROM pg_collation WHERE oid = col.attcollation) ELSE '' END
-               || CASE WHEN col.attstorage <> t.typstorage THEN ' STORAGE ' || col.attstorage ELSE '' END
-               || CASE WHEN col.attcompression::text <> '' THEN ' COMPRESSION ' || col.attcompression ELSE '' END
+               || CASE WHEN col.attstorage <> t.typstorage THEN ' STORAGE ' || col.attstorage::text ELSE '' END
+               || CASE WHEN col.attcompression::text <> '' THEN ' COMPRESSION ' || col.attcompression::text ELSE '' END
                || coalesce(' WITH ' || col.attoptions::text, ''), col.rel
       FROM col JOIN pg_type t ON t.oid = col.atttypid
      WHERE EXISTS (SELECT 1 FROM rel WHERE rel.oid = col.oid AND rel.relkind NOT IN ('v', 'm'))
     UNION ALL
     SELECT nsp, 'not null', name, '', rel FROM col WHERE attnotnull
     UNION ALL
-    SELECT nsp, 'identity', name, CASE attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, rel FROM col WHERE attidentity <> ''
+    SELECT nsp, 'identity', name, CASE attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, rel FROM col WHERE attidentity::text <> ''
     UNION ALL
     SELECT col.nsp, CASE col.attgenerated WHEN '' THEN 'default' WHEN 's' THEN 'stored expression' ELSE 'virtual expression' END,
            col.name, pg_get_expr(d.adbin, d.adrelid), col.rel

@@ -112,8 +112,13 @@ fn difference(
     };
     let steps = if change == Change::Missing && WHOLES.contains(&kind) {
         // Its parts are not told one by one, but they are to be made.
+        let sequences = reference.iter().filter(|(part, entry)| part.0 == "sequence" && entry.within == name);
+        let wholes: Vec<&str> = sequences.map(|(part, _)| part.1.as_str()).chain([name]).collect();
         let parts = reference.iter().filter(|(part, entry)| {
-            *part == key || (entry.within == name && !found.contains_key(part) && !of_missing_column(part, reference))
+            *part == key
+                || (wholes.contains(&entry.within.as_str())
+                    && !found.contains_key(part)
+                    && !of_missing_column(part, reference))
         });
         parts.flat_map(|(part, entry)| repair::steps(&part.0, &part.1, Some(&entry.def), None, reference)).collect()
     } else {
@@ -139,7 +144,8 @@ fn of_missing_column(key: &(String, String), reference: &Lines) -> bool {
 /// How an object is named in sentences.
 fn object(kind: &str, name: &str) -> String {
     match kind {
-        "grant" | "default privilege" => name.replace(PART, " to "),
+        "grant" => granted(name),
+        "default privilege" => name.replace(PART, " to "),
         "owner" | "role" | "member of" | "has member" | "setting" | "object" => name.replace(PART, " "),
         "owned elsewhere" | "policy elsewhere" | "privilege elsewhere" => name.to_owned(),
         _ if name.starts_with(SCHEMA) => name.to_owned(),
@@ -198,8 +204,14 @@ fn sentence(kind: &str, name: &str, want: Option<&str>, have: Option<&str>) -> S
     }
 }
 
+/// `table t to somebody`.
+fn granted(name: &str) -> String {
+    let (object, grantee) = name.rsplit_once(PART).unwrap_or((name, ""));
+    format!("{} to {grantee}", object.replace(PART, "."))
+}
+
 fn grants(name: &str, want: Option<&str>, have: Option<&str>) -> String {
-    let object = name.replace(PART, " to ");
+    let object = granted(name);
     let (less, more) = (repair::without(want, have), repair::without(have, want));
     match (less.is_empty(), more.is_empty()) {
         (false, true) => format!("- grant {} on {object} is missing", less.join(", ")),

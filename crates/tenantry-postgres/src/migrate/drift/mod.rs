@@ -45,6 +45,7 @@ pub struct Drift {
     database: DatabaseConfig,
     provisioner: Provisioner,
     migrations: MigrationSet,
+    references: Arc<tokio::sync::Mutex<References>>,
 }
 
 /// One tenant's differences.
@@ -116,7 +117,8 @@ struct Candidate {
     dedicated: bool,
 }
 
-/// What tenants of one kind are compared with.
+/// What tenants of one kind are compared with. Made once: nothing of it depends on a tenant.
+#[derive(Debug)]
 struct Reference {
     lines: Lines,
     hash: String,
@@ -128,7 +130,12 @@ impl Drift {
     /// Opens nothing yet.
     #[must_use]
     pub fn new(database: &DatabaseConfig, schema: TenantSchema, migrations: MigrationSet) -> Self {
-        Self { database: database.clone(), provisioner: Provisioner::new(database, schema, 1), migrations }
+        Self {
+            database: database.clone(),
+            provisioner: Provisioner::new(database, schema, 1),
+            migrations,
+            references: Arc::default(),
+        }
     }
 
     /// Compares tenants (all, unless some are named) on so many connections, and the installation when no tenant is named.
@@ -159,11 +166,7 @@ impl Drift {
             unknown: unknown.iter().map(other).collect(),
             ..DriftReport::default()
         };
-        let mut references = References::new();
-        for candidate in &known {
-            self.reference(&client, &mut references, candidate).await?;
-        }
-        report.tenants = self.tenants(known, &references, connections, progress).await?;
+        report.tenants = self.tenants(known, connections, progress).await?;
         if slugs.is_empty() {
             (report.installation, report.notes) = installation::differences(&client).await?;
         }
@@ -193,28 +196,23 @@ impl Drift {
         Ok(client)
     }
 
-    /// Makes the reference for a tenant's version and kind unless there is one.
-    async fn reference(
-        &self,
-        client: &Client,
-        references: &mut References,
-        candidate: &Candidate,
-    ) -> Result<(), DbError> {
+    /// The reference for a tenant's version and kind.
+    async fn reference(&self, client: &Client, candidate: &Candidate) -> Result<Arc<Reference>, DbError> {
         let key = (candidate.version, candidate.dedicated);
-        if references.contains_key(&key) {
-            return Ok(());
+        let mut references = self.references.lock().await;
+        if let Some(reference) = references.get(&key) {
+            return Ok(Arc::clone(reference));
         }
         let from = if candidate.version == self.latest() { From::Baseline } else { From::Replay(candidate.version) };
         let lines = reference::lines(client, &self.provisioner, &self.migrations, from, candidate.dedicated).await?;
-        let hash = hash(&lines);
-        references.insert(key, Arc::new(Reference { lines, hash }));
-        Ok(())
+        let reference = Arc::new(Reference { hash: hash(&lines), lines });
+        references.insert(key, Arc::clone(&reference));
+        Ok(reference)
     }
 
     async fn tenants(
         &self,
         known: Vec<Candidate>,
-        references: &References,
         connections: usize,
         progress: &(dyn Fn(DriftProgress) + Sync),
     ) -> Result<Vec<TenantDrift>, DbError> {
@@ -226,7 +224,7 @@ impl Drift {
             loop {
                 let next = batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some(batch) = next else { return Ok::<(), DbError>(()) };
-                let drifted = self.batch(&batch, references).await?;
+                let drifted = self.batch(&batch).await?;
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 found.0.extend(drifted);
                 found.1 += batch.len();
@@ -239,34 +237,25 @@ impl Drift {
         Ok(tenants)
     }
 
-    async fn batch(&self, batch: &[Candidate], references: &References) -> Result<Vec<TenantDrift>, DbError> {
+    async fn batch(&self, batch: &[Candidate]) -> Result<Vec<TenantDrift>, DbError> {
         let client = self.client().await?;
         let places: Vec<Place> = batch.iter().map(|candidate| candidate.place.clone()).collect();
         let hashes = catalog::hashes(&client, &places).await?;
         let mut drifted = Vec::new();
         for candidate in batch {
-            let same = references
-                .get(&(candidate.version, candidate.dedicated))
-                .is_some_and(|reference| hashes.get(&candidate.place.schema) == Some(&reference.hash));
-            if !same && let Some(drift) = self.look(&client, candidate, references).await? {
-                drifted.push(drift);
+            let reference = self.reference(&client, candidate).await?;
+            if hashes.get(&candidate.place.schema) != Some(&reference.hash) {
+                drifted.extend(self.look(&client, candidate).await?);
             }
         }
         Ok(drifted)
     }
 
     /// Reads a tenant that differs. A tenant that is migrated, renamed or purged meanwhile is no drift.
-    async fn look(
-        &self,
-        client: &Client,
-        candidate: &Candidate,
-        references: &References,
-    ) -> Result<Option<TenantDrift>, DbError> {
-        let mut references = references.clone();
+    async fn look(&self, client: &Client, candidate: &Candidate) -> Result<Option<TenantDrift>, DbError> {
         let mut candidate = candidate.clone();
         for _ in 0..AGAIN {
-            self.reference(client, &mut references, &candidate).await?;
-            let Some(reference) = references.get(&(candidate.version, candidate.dedicated)) else { break };
+            let reference = self.reference(client, &candidate).await?;
             let lines = catalog::lines(client, &candidate.place).await?;
             let Some(now) = one(client, candidate.id).await? else { return Ok(None) };
             if now.version != candidate.version || now.place != candidate.place {

@@ -38,9 +38,11 @@ pub(super) fn steps(kind: &str, name: &str, want: Option<&str>, have: Option<&st
         "member of" => membership(name, &ROLE.to_string(), want, have),
         "has member" => membership(&ROLE.to_string(), name, want, have),
         "setting" => setting(of, own, want),
-        "owner" => {
-            want.map_or_else(Vec::new, |owner| step(8, format!("ALTER {} OWNER TO {owner}", name.replace(PART, "."))))
-        }
+        // What is made anew is the owner's from the beginning.
+        "owner" => match (want, have) {
+            (Some(owner), Some(_)) => step(8, format!("ALTER {} OWNER TO {owner}", name.replace(PART, "."))),
+            _ => Vec::new(),
+        },
         "foreign key triggers" => step(10, format!("{table} ENABLE TRIGGER ALL")),
         "grant" => privileges(of, own, want, have),
         "default privilege" => default_privileges(name, want, have),
@@ -119,7 +121,15 @@ pub(super) fn steps(kind: &str, name: &str, want: Option<&str>, have: Option<&st
             (Some(def), Some(_)) => step(51, format!("ALTER SEQUENCE {SCHEMA}{name} {def}")),
         },
         "function" | "procedure" => match want {
-            Some(def) => step(49, def.trim_end()),
+            Some(def) => {
+                let mut steps = step(49, def.trim_end());
+                if have.is_none() {
+                    // Everybody may call a new function; who may call this one is granted after.
+                    let noun = kind.to_uppercase();
+                    steps.extend(step(55, format!("REVOKE ALL ON {noun} {SCHEMA}{name} FROM PUBLIC")));
+                }
+                steps
+            }
             None => step(35, format!("DROP {} {SCHEMA}{name}", kind.to_uppercase())),
         },
         "type" => match (want, have) {
