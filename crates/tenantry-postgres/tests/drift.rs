@@ -238,3 +238,118 @@ async fn every_kind_of_drift_is_told_and_mended() {
     let untouched = look(&drift, &[]).await;
     assert!(!untouched.found(), "{untouched:#?}");
 }
+
+/// What is done outside the tenants' schemas. `the_cell` is a cell's login, `acme_role` a tenant's role of another cell,
+/// `the_month` the name of this month's partition.
+const OUTSIDE: &[(&str, &str)] = &[
+    ("GRANT pg_read_all_data TO the_cell", "is a member of pg_read_all_data"),
+    ("ALTER ROLE the_cell INHERIT", "INHERIT NOCREATEROLE NOCREATEDB LOGIN"),
+    ("ALTER ROLE the_cell RESET search_path", "- setting search_path of"),
+    ("ALTER ROLE the_cell SET role = 'acme_role'", "+ setting role=tnt_"),
+    (
+        "ALTER ROLE tenantry_control IN DATABASE the_database SET row_security = off",
+        "+ setting row_security=off of tenantry_control",
+    ),
+    ("GRANT SELECT ON public.tenants TO the_cell", "+ grant SELECT on table public.tenants to tenantry_cell_"),
+    (
+        "GRANT SELECT (admin_email) ON public.tenants TO acme_role",
+        "+ grant SELECT on column public.tenants.admin_email to tnt_",
+    ),
+    (
+        "REVOKE INSERT ON audit.events FROM tenantry_tenant",
+        "- grant INSERT on table audit.events to tenantry_tenant is missing",
+    ),
+    ("ALTER TABLE public.plans ADD COLUMN price numeric", "+ column public.plans.price: numeric"),
+    ("DROP INDEX public.tenant_api_keys_tenant", "- index public.tenant_api_keys_tenant is missing"),
+    ("ALTER TABLE audit.events DISABLE TRIGGER append_only", "+ trigger state audit.events.append_only: disabled"),
+    (
+        "ALTER TABLE analytics.daily_metrics DISABLE ROW LEVEL SECURITY",
+        "~ row security analytics.daily_metrics is `disabled, forced`",
+    ),
+    ("ALTER TABLE analytics.the_month NO FORCE ROW LEVEL SECURITY", "~ row security analytics.daily_metrics_"),
+    ("GRANT SELECT ON analytics.the_month TO tenantry_tenant", "+ grant SELECT on table analytics.daily_metrics_"),
+    (
+        "CREATE OR REPLACE FUNCTION tenantry.current_tenant() RETURNS uuid LANGUAGE sql STABLE RETURN NULL::uuid",
+        "~ function tenantry.current_tenant() has another definition",
+    ),
+    ("GRANT CONNECT, TEMPORARY ON DATABASE the_database TO PUBLIC", "+ grant TEMPORARY on database"),
+    (
+        "SET ROLE tenantry_owner; REVOKE CONNECT ON DATABASE the_database FROM the_cell; RESET ROLE",
+        "- grant CONNECT on database",
+    ),
+    ("GRANT CREATE ON SCHEMA public TO PUBLIC", "+ grant CREATE on schema public to PUBLIC"),
+    (
+        "GRANT EXECUTE ON FUNCTION pg_sleep(double precision) TO PUBLIC",
+        "+ grant EXECUTE on function pg_sleep(double precision) to PUBLIC",
+    ),
+    ("GRANT SELECT ON pg_class TO PUBLIC", "+ grant SELECT on pg_catalog.pg_class to PUBLIC"),
+    ("GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC", "+ grant USAGE on language plpgsql to PUBLIC"),
+    ("GRANT acme_role TO the_cell", "is a member of tnt_"),
+];
+
+#[tokio::test]
+async fn drift_outside_the_tenants_is_told_and_mended() {
+    let world = World::start(WorldConfig { cell_capacity: 1, ..WorldConfig::new(schema()) }).await;
+    let (acme, globex) = (world.tenant("acme").await, world.tenant("globex").await);
+    let admin = world.admin().await;
+    let cells = "SELECT login_role FROM public.cells WHERE id = $1";
+    let cell: String = admin.query_one(cells, &[&globex.tenant.cell]).await.unwrap().get(0);
+    let month = "SELECT 'daily_metrics_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')";
+    let month: String = admin.query_one(month, &[]).await.unwrap().get(0);
+    let drift = drift_of(&world);
+    for (mutation, text) in OUTSIDE {
+        let sql = mutation
+            .replace("acme_role", &format!("tnt_{}", acme.tenant.id.as_uuid().simple()))
+            .replace("the_cell", &cell)
+            .replace("the_database", &world.database.name)
+            .replace("the_month", &month);
+        admin.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let report = look(&drift, &[]).await;
+        let of_tenants = report.tenants.iter().flat_map(|tenant| &tenant.differences);
+        let differences: Vec<_> = report.installation.iter().chain(of_tenants).cloned().collect();
+        assert!(
+            report.installation.iter().any(|difference| difference.text.contains(text)),
+            "{mutation}: {:#?}",
+            differences.iter().map(|difference| &difference.text).collect::<Vec<_>>()
+        );
+        let script = repair_script(&differences, true);
+        admin.batch_execute(&script).await.unwrap_or_else(|error| panic!("{mutation}: {error:?}\n{script}"));
+        let after = look(&drift, &[]).await;
+        assert!(!after.found(), "{mutation}\n{script}\n{after:#?}");
+    }
+    admin.batch_execute("CREATE SCHEMA tenant_orphan").await.unwrap();
+    let told = look(&drift, &[]).await.installation;
+    assert_eq!(told[0].text, "+ schema tenant_orphan belongs to no tenant");
+    admin.batch_execute("DROP SCHEMA tenant_acme CASCADE").await.unwrap();
+    let told = look(&drift, &["acme"]).await.tenants;
+    assert_eq!(told[0].differences[0].text, "- schema tenant is missing");
+}
+
+#[tokio::test]
+async fn tenants_at_other_versions_are_compared_with_theirs() {
+    let mut before = schema();
+    before.version = 2;
+    before.sql = format!("{NOTES}{TAGS}");
+    let world = World::start(WorldConfig::new(before)).await;
+    world.tenant("acme").await;
+    world.tenant("globex").await;
+    let admin = world.admin().await;
+    let at = |slug: &str, version: i32| {
+        format!(
+            "UPDATE public.tenant_placements SET schema_version = {version} WHERE tenant_id = (SELECT id FROM public.tenants WHERE slug = '{slug}')"
+        )
+    };
+    admin.batch_execute(&at("globex", 9)).await.unwrap();
+    let drift = drift_of(&world);
+    let report = look(&drift, &[]).await;
+    assert_eq!((report.checked, report.tenants.len()), (1, 0), "{:#?}", report.tenants);
+    assert_eq!((report.behind[0].slug.as_str(), report.behind[0].version), ("acme", 2));
+    assert_eq!((report.unknown[0].slug.as_str(), report.unknown[0].version), ("globex", 9));
+    // Somebody who says that it is migrated does not make it so.
+    admin.batch_execute(&at("acme", 3)).await.unwrap();
+    let report = look(&drift, &["acme"]).await;
+    assert_eq!(report.tenants[0].differences[0].text, "- column tenant.notes.color is missing");
+    admin.batch_execute(&repair_script(&report.tenants[0].differences, false)).await.unwrap();
+    assert!(!look(&drift, &["acme"]).await.found());
+    assert!(drift.run(&["nobody".into()], 1, &|_| {}).await.is_err());
+}

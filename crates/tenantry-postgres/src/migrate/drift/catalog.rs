@@ -68,4 +68,4 @@ async fn read(client: &Client, sql: &str, places: &[Place]) -> Result<Vec<tokio_
 }
 
 /// The session in which catalogs are read: nothing is named without its schema, and nothing is compiled for one use.
-pub(super) const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET jit = off; SET statement_timeout = '10min'; SET quote_all_identifiers = off";
+pub(super) const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET jit = off; SET work_mem = '64MB'; SET statement_timeout = '10min'; SET quote_all_identifiers = off";

@@ -52,6 +52,9 @@ pub struct Repair {
 
 /// All differences in a stable order. `label` stands for the schema in sentences, such as `tenant`.
 pub(super) fn compare(reference: &Lines, found: &Lines, place: &Place, label: &str) -> Vec<Difference> {
+    if found.is_empty() {
+        return vec![no_schema(label)];
+    }
     let mut differences = Vec::new();
     for (key, want) in reference {
         match found.get(key) {
@@ -69,6 +72,20 @@ pub(super) fn compare(reference: &Lines, found: &Lines, place: &Place, label: &s
         }
     }
     differences
+}
+
+/// Nothing can be said of a schema that is not there, but that.
+fn no_schema(label: &str) -> Difference {
+    let sql = format!("-- the schema of {label} is gone: restore it from a backup");
+    Difference {
+        change: Change::Missing,
+        kind: "schema".to_owned(),
+        object: label.to_owned(),
+        expected: None,
+        found: None,
+        text: format!("- schema {label} is missing"),
+        repair: vec![Repair { phase: 0, sql, destroys: false, administrative: true }],
+    }
 }
 
 /// What has parts of its own, which come and go with it.

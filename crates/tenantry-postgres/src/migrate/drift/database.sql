@@ -1,13 +1,13 @@
 WITH cell AS MATERIALIZED (SELECT login_role FROM public.cells),
-entry (object, grantee, privilege, wanted) AS (
-    SELECT 'DATABASE ' || quote_ident(d.datname), CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END, e.privilege_type,
+entry (object, grantor, grantee, privilege, wanted) AS (
+    SELECT 'DATABASE ' || quote_ident(d.datname), pg_get_userbyid(e.grantor), CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END, e.privilege_type,
            e.grantee = d.datdba
            OR e.privilege_type = 'CONNECT' AND pg_get_userbyid(e.grantee) IN (SELECT login_role FROM cell)
            OR (pg_get_userbyid(e.grantee), e.privilege_type) IN (('tenantry_owner', 'CREATE'), ('tenantry_owner', 'CONNECT'),
                   ('tenantry_migrator', 'CONNECT'), ('tenantry_control', 'CONNECT'), ('tenantry_meter', 'CONNECT'), ('tenantry_auditor', 'CONNECT'))
       FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS e WHERE d.datname = current_database()
     UNION ALL
-    SELECT 'SCHEMA public', CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END, e.privilege_type,
+    SELECT 'SCHEMA public', pg_get_userbyid(e.grantor), CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END, e.privilege_type,
            e.grantee = n.nspowner
            OR (pg_get_userbyid(e.grantee), e.privilege_type) IN (('tenantry_owner', 'CREATE'), ('tenantry_owner', 'USAGE'),
                   ('tenantry_control', 'USAGE'), ('tenantry_auditor', 'USAGE'))
@@ -22,11 +22,13 @@ needed (object, grantee, privilege) AS (
       FROM (VALUES ('tenantry_owner', 'CREATE'), ('tenantry_owner', 'USAGE'), ('tenantry_control', 'USAGE'), ('tenantry_auditor', 'USAGE')) AS v (role, privilege)
 )
 SELECT 'grant', object, format('+ grant %s on %s to %s', privilege, lower(left(object, strpos(object, ' '))) || substr(object, strpos(object, ' ') + 1), grantee),
-       format('REVOKE %s ON %s FROM %s CASCADE', privilege, object, CASE grantee WHEN 'PUBLIC' THEN grantee ELSE quote_ident(grantee) END)
+       -- Only whoever has granted it can take it back.
+       format('SET LOCAL ROLE %I; REVOKE %s ON %s FROM %s CASCADE; RESET ROLE', grantor, privilege, object, CASE grantee WHEN 'PUBLIC' THEN grantee ELSE quote_ident(grantee) END)
   FROM entry WHERE NOT wanted
 UNION ALL
 SELECT 'grant', object, format('- grant %s on %s to %s is missing', privilege, lower(left(object, strpos(object, ' '))) || substr(object, strpos(object, ' ') + 1), grantee),
-       format('GRANT %s ON %s TO %I', privilege, object, grantee)
+       format(CASE WHEN privilege = 'CONNECT' AND grantee NOT LIKE 'tenantry\_%' OR grantee LIKE 'tenantry\_cell\_%'
+                   THEN 'SET LOCAL ROLE tenantry_owner; GRANT %s ON %s TO %I; RESET ROLE' ELSE 'GRANT %s ON %s TO %I' END, privilege, object, grantee)
   FROM needed WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.object = needed.object AND e.grantee = needed.grantee AND e.privilege = needed.privilege)
 UNION ALL
 SELECT 'schema', n.nspname::text, format('+ schema %s belongs to no tenant', n.nspname), format('-- look at it first: DROP SCHEMA %I CASCADE', n.nspname)
