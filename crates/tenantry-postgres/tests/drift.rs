@@ -41,15 +41,13 @@ fn migrations() -> MigrationSet {
 
 fn schema() -> TenantSchema {
     TenantSchema {
-        version: 4,
         sql: format!("{NOTES}{TAGS}{COLOR} CREATE INDEX notes_color ON tenant.notes (color);"),
-        tables: ["notes", "secrets", "tags"].map(str::to_owned).to_vec(),
-        append_only: vec!["tags".to_owned()],
+        ..TenantSchema::replaying(migrations(), &["notes", "secrets", "tags"]).with_append_only(&["tags"])
     }
 }
 
 fn drift_of(world: &World) -> Drift {
-    Drift::new(&world.database.config, schema(), migrations())
+    Drift::new(&world.database.config, schema())
 }
 
 async fn look(drift: &Drift, slugs: &[&str]) -> DriftReport {
@@ -66,7 +64,7 @@ async fn a_tenant_from_the_baseline_is_one_from_all_migrations() {
     forgetful.tables.retain(|table| table != "tags");
     forgetful.sql =
         forgetful.sql.replace("DEFAULT 'none'", "").replace("CREATE INDEX notes_color ON tenant.notes (color);", "");
-    let found = Drift::new(&world.database.config, forgetful, migrations()).baseline().await.unwrap();
+    let found = Drift::new(&world.database.config, forgetful).baseline().await.unwrap();
     let texts: Vec<&str> = found.iter().map(|difference| difference.text.as_str()).collect();
     assert_eq!(
         texts,

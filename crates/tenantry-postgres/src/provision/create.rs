@@ -14,7 +14,7 @@ use crate::clients::typed;
 use crate::connect::Logins;
 use crate::error::{DbError, ProvisionError};
 use crate::registry::Actor;
-use crate::statement::qualify;
+use crate::statement::render;
 
 /// Held while a cell is chosen or made, so that two creations do not both make one.
 const CELL_LOCK: i64 = 7_468_657_462;
@@ -178,7 +178,7 @@ impl Provisioner {
             group = Logins::TENANT_GROUP,
             owner = Logins::OWNER,
             schema = schema.quoted(),
-            ddl = qualify(&self.schema.sql, schema),
+            ddl = render(&self.schema.sql, schema, &role),
         )
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use tenantry::{SettingsError, StartError};
 use tenantry_core::{IdError, NameError};
 use tenantry_embedded::EmbeddedError;
+use tenantry_postgres::migrate::{MigrateError, SourceError};
 use tenantry_postgres::{DbError, ProvisionError};
 
 use super::Output;
@@ -19,7 +20,9 @@ Exit codes:
   3  not found
   4  conflict: it exists already, or its status does not allow it
   5  not confirmed
-  6  the database is unavailable, not prepared, or refuses the login";
+  6  the database is unavailable, not prepared, or refuses the login
+  7  some tenants failed, the others are done
+  8  no tenant is done: all failed, or the run was refused, stopped or interrupted";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -27,6 +30,8 @@ const NOT_FOUND: u8 = 3;
 const CONFLICT: u8 = 4;
 const NOT_CONFIRMED: u8 = 5;
 const DATABASE: u8 = 6;
+const SOME_FAILED: u8 = 7;
+const NOT_RUN: u8 = 8;
 
 /// An error with its exit code and, where there is one, a hint.
 #[derive(Debug)]
@@ -51,6 +56,16 @@ impl CliError {
 
     pub(super) fn not_confirmed(message: impl Into<String>) -> Self {
         Self::new(NOT_CONFIRMED, message.into())
+    }
+
+    /// A run over the fleet that left some tenants behind.
+    pub(super) fn some_failed(message: impl Into<String>) -> Self {
+        Self::new(SOME_FAILED, message.into())
+    }
+
+    /// A run over the fleet that did not begin, was ended early, or had no success.
+    pub(super) fn not_run(message: impl Into<String>) -> Self {
+        Self::new(NOT_RUN, message.into())
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -131,6 +146,31 @@ impl From<DbError> for CliError {
             }
             DbError::LockTimeout(_) => Self::failed(message).hint("somebody else holds it; try again"),
             _ => Self::failed(message),
+        }
+    }
+}
+
+impl From<SourceError> for CliError {
+    fn from(error: SourceError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<MigrateError> for CliError {
+    fn from(error: MigrateError) -> Self {
+        let message = error.to_string();
+        match error {
+            MigrateError::Source(inner) => inner.into(),
+            MigrateError::Database(inner) => inner.into(),
+            MigrateError::UnknownTenant(_) => Self::new(NOT_FOUND, message).hint("`tenantry tenant list` shows all"),
+            MigrateError::NoVersion { .. } => Self::usage(message),
+            MigrateError::Changed { .. } => Self::not_run(message)
+                .hint("a migration never changes once it was applied: restore the file and write a new one for the difference"),
+            MigrateError::Ahead { .. } => Self::not_run(message).hint("use the program that migrated the database, or a later one"),
+            MigrateError::Busy(_) => Self::not_run(message).hint("wait for it, or end that process; then run this again"),
+            MigrateError::Fenced(_) => Self::not_run(message).hint("`tenantry migrate status` says what is done; the other run does the rest"),
+            MigrateError::NoDown(_) => Self::not_run(message).hint("write the file, or go forward with a new migration that repairs"),
+            MigrateError::Shared { .. } => Self::not_run(message).hint("it has changed nothing; mend its cause and run this again"),
         }
     }
 }

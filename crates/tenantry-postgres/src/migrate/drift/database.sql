@@ -35,6 +35,7 @@ SELECT 'schema', n.nspname::text, format('+ schema %s belongs to no tenant', n.n
   FROM pg_namespace n
  WHERE n.nspname NOT IN ('public', 'tenantry', 'audit', 'analytics') AND (n.nspname LIKE 'tenant\_%' OR n.nspowner = 'tenantry_owner'::regrole)
    AND NOT EXISTS (SELECT 1 FROM public.tenants t WHERE t.schema_name = n.nspname)
+   --warm AND NOT EXISTS (SELECT 1 FROM public.warm_schemas w WHERE w.schema_name = n.nspname)
 UNION ALL
 SELECT 'default privilege', pg_get_userbyid(d.defaclrole)::text,
        format('+ default privileges of %s for %s: %s', pg_get_userbyid(d.defaclrole), CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences'

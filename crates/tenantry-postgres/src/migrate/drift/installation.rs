@@ -9,25 +9,27 @@ use tokio_postgres::types::Type;
 
 use super::catalog::{self, Lines, Place};
 use super::compare::{self, Change, Difference, Repair};
+use super::with_warm;
 use crate::clients::typed;
 use crate::connect::Logins;
 use crate::error::DbError;
 use crate::init;
+use crate::migrate::shared;
 
 const SCHEMAS: &[&str] = &["public", "tenantry", "audit", "analytics"];
 
 /// Everything that differs, and what could not be looked at.
-pub(super) async fn differences(client: &Client) -> Result<(Vec<Difference>, Vec<String>), DbError> {
+pub(super) async fn differences(client: &Client, warm: bool) -> Result<(Vec<Difference>, Vec<String>), DbError> {
     let (mut found, mut notes) = (Vec::new(), Vec::new());
     let applied = applied(client).await?;
-    let behind: Vec<String> = init::missing(&applied).collect();
+    let behind: Vec<String> = shared::missing(&applied).collect();
     if behind.is_empty() {
         found.extend(shared_schemas(client).await?);
     } else {
         notes.push(format!("registry and analytics were not compared: `{}` is not applied", behind.join("`, `")));
     }
     for sql in [include_str!("roles.sql"), include_str!("database.sql")] {
-        found.extend(client.query_typed(sql, &[]).await?.iter().map(told));
+        found.extend(client.query_typed(&with_warm(sql, warm), &[]).await?.iter().map(told));
     }
     let (withdrawn, note) = public(client).await?;
     found.extend(withdrawn);
@@ -57,8 +59,8 @@ async fn shared_schemas(client: &Client) -> Result<Vec<Difference>, DbError> {
     let hex = TenantId::generate().as_uuid().simple().to_string();
     let prefix = format!("ref_{}_", &hex[hex.len() - 12..]);
     let mut sql = format!("CREATE SCHEMA {prefix}public;");
-    for migration in init::migrations() {
-        sql.push_str(&renamed(&migration, &prefix));
+    for migration in shared::sets().iter().flat_map(|set| set.all()) {
+        sql.push_str(&renamed(&migration.up, &prefix));
         sql.push_str("\n;\n");
     }
     client

@@ -26,7 +26,6 @@ pub use script::repair_script;
 use catalog::{Lines, Place};
 use reference::From;
 
-use super::MigrationSet;
 use crate::clients::typed;
 use crate::config::DatabaseConfig;
 use crate::connect::{Logins, connect};
@@ -44,7 +43,6 @@ const AGAIN: usize = 3;
 pub struct Drift {
     database: DatabaseConfig,
     provisioner: Provisioner,
-    migrations: MigrationSet,
     references: Arc<tokio::sync::Mutex<References>>,
 }
 
@@ -129,11 +127,10 @@ type References = BTreeMap<(i32, bool), Arc<Reference>>;
 impl Drift {
     /// Opens nothing yet.
     #[must_use]
-    pub fn new(database: &DatabaseConfig, schema: TenantSchema, migrations: MigrationSet) -> Self {
+    pub fn new(database: &DatabaseConfig, schema: TenantSchema) -> Self {
         Self {
             database: database.clone(),
             provisioner: Provisioner::new(database, schema, 1),
-            migrations,
             references: Arc::default(),
         }
     }
@@ -158,7 +155,7 @@ impl Drift {
         let latest = self.latest();
         let other = |candidate: &Candidate| OtherVersion { slug: candidate.slug.clone(), version: candidate.version };
         let (known, unknown): (Vec<_>, Vec<_>) =
-            candidates.into_iter().partition(|candidate| (1..=latest).contains(&candidate.version));
+            candidates.into_iter().partition(|candidate| self.knows(candidate.version));
         let mut report = DriftReport {
             checked: known.len(),
             latest,
@@ -168,7 +165,7 @@ impl Drift {
         };
         report.tenants = self.tenants(known, connections, progress).await?;
         if slugs.is_empty() {
-            (report.installation, report.notes) = installation::differences(&client).await?;
+            (report.installation, report.notes) = installation::differences(&client, has_warm(&client).await?).await?;
         }
         Ok(report)
     }
@@ -179,15 +176,20 @@ impl Drift {
     /// [`DbError`].
     pub async fn baseline(&self) -> Result<Vec<Difference>, DbError> {
         let client = self.client().await?;
-        let make = |from| reference::lines(&client, &self.provisioner, &self.migrations, from, false);
+        let make = |from| reference::lines(&client, &self.provisioner, from, false);
         let baseline = make(From::Baseline).await?;
-        let replayed = make(From::Replay(self.migrations.latest())).await?;
+        let replayed = make(From::Replay(self.provisioner.tables().migrations.latest())).await?;
         let nobody = Place { schema: String::new(), role: String::new(), cell: String::new() };
         Ok(compare::compare(&replayed, &baseline, &nobody, "tenant"))
     }
 
     fn latest(&self) -> i32 {
         self.provisioner.tables().version
+    }
+
+    /// Whether there is something to compare a tenant at this version with.
+    fn knows(&self, version: i32) -> bool {
+        version == self.latest() || self.provisioner.tables().migrations.get(version).is_some()
     }
 
     async fn client(&self) -> Result<Client, DbError> {
@@ -204,7 +206,7 @@ impl Drift {
             return Ok(Arc::clone(reference));
         }
         let from = if candidate.version == self.latest() { From::Baseline } else { From::Replay(candidate.version) };
-        let lines = reference::lines(client, &self.provisioner, &self.migrations, from, candidate.dedicated).await?;
+        let lines = reference::lines(client, &self.provisioner, from, candidate.dedicated).await?;
         let reference = Arc::new(Reference { hash: hash(&lines), lines });
         references.insert(key, Arc::clone(&reference));
         Ok(reference)
@@ -259,7 +261,7 @@ impl Drift {
             let lines = catalog::lines(client, &candidate.place).await?;
             let Some(now) = one(client, candidate.id).await? else { return Ok(None) };
             if now.version != candidate.version || now.place != candidate.place {
-                if !(1..=self.latest()).contains(&now.version) {
+                if !self.knows(now.version) {
                     return Ok(None);
                 }
                 candidate = now;
@@ -289,8 +291,23 @@ fn hash(lines: &Lines) -> String {
     sha2::Sha256::digest(all.join("\n").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const CANDIDATES: &str = "SELECT t.id, t.slug::text, t.schema_name::text, p.schema_version, c.login_role, c.dedicated \
-     FROM public.tenants t JOIN public.tenant_placements p ON p.tenant_id = t.id JOIN public.cells c ON c.id = p.cell_id";
+/// Tenants, and where there is such a table the schemas that wait for a tenant.
+const CANDIDATES: &str = "SELECT * FROM (
+     SELECT t.id, t.slug::text, t.schema_name::text, p.schema_version, c.login_role, c.dedicated
+     FROM public.tenants t JOIN public.tenant_placements p ON p.tenant_id = t.id JOIN public.cells c ON c.id = p.cell_id
+     --warm UNION ALL SELECT w.id, w.schema_name, w.schema_name, w.schema_version, c.login_role, false
+     --warm FROM public.warm_schemas w JOIN public.cells c ON c.id = w.cell_id
+     ) AS t";
+
+/// Switches on the lines of a statement that need the table of warm schemas.
+fn with_warm(sql: &str, warm: bool) -> String {
+    if warm { sql.replace("--warm ", "") } else { sql.to_owned() }
+}
+
+async fn has_warm(client: &Client) -> Result<bool, DbError> {
+    let rows = client.query_typed("SELECT to_regclass('public.warm_schemas') IS NOT NULL", &[]).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
 
 fn candidate(row: &tokio_postgres::Row) -> Candidate {
     let id: Uuid = row.get(0);
@@ -305,11 +322,13 @@ fn candidate(row: &tokio_postgres::Row) -> Candidate {
 }
 
 async fn candidates(client: &Client, slugs: &[String]) -> Result<Vec<Candidate>, DbError> {
-    let sql = format!("{CANDIDATES} WHERE cardinality($1::text[]) = 0 OR t.slug = ANY ($1) ORDER BY t.slug");
+    let all = with_warm(CANDIDATES, has_warm(client).await?);
+    let sql = format!("{all} WHERE cardinality($1::text[]) = 0 OR t.slug = ANY ($1) ORDER BY t.slug");
     Ok(client.query_typed(&sql, &[typed(&slugs, Type::TEXT_ARRAY)]).await?.iter().map(candidate).collect())
 }
 
 async fn one(client: &Client, id: Uuid) -> Result<Option<Candidate>, DbError> {
-    let sql = format!("{CANDIDATES} WHERE t.id = $1");
+    let all = with_warm(CANDIDATES, has_warm(client).await?);
+    let sql = format!("{all} WHERE t.id = $1");
     Ok(client.query_typed(&sql, &[typed(&id, Type::UUID)]).await?.first().map(candidate))
 }

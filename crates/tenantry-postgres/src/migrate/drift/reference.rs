@@ -8,9 +8,8 @@ use super::catalog::{self, Lines, Place};
 use crate::clients::typed;
 use crate::connect::Logins;
 use crate::error::DbError;
-use crate::migrate::MigrationSet;
 use crate::provision::{Provisioner, TenantSchema};
-use crate::statement::{opaque, qualify};
+use crate::statement::{opaque, render};
 
 /// How a reference is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +24,6 @@ pub(super) enum From {
 pub(super) async fn lines(
     client: &Client,
     provisioner: &Provisioner,
-    migrations: &MigrationSet,
     from: From,
     dedicated: bool,
 ) -> Result<Lines, DbError> {
@@ -35,20 +33,14 @@ pub(super) async fn lines(
             catalog::SESSION
         ))
         .await?;
-    let made = make(client, provisioner, migrations, from, dedicated).await;
+    let made = make(client, provisioner, from, dedicated).await;
     // The connection is dropped after an error, which rolls back as well.
     let lines = made?;
     client.batch_execute("ROLLBACK").await?;
     Ok(lines)
 }
 
-async fn make(
-    client: &Client,
-    provisioner: &Provisioner,
-    migrations: &MigrationSet,
-    from: From,
-    dedicated: bool,
-) -> Result<Lines, DbError> {
+async fn make(client: &Client, provisioner: &Provisioner, from: From, dedicated: bool) -> Result<Lines, DbError> {
     let id = TenantId::generate();
     let hex = id.as_uuid().simple().to_string();
     let name = format!("tenant_reference_{hex}");
@@ -66,10 +58,10 @@ async fn make(
             client.batch_execute(&ddl).await?;
         }
         From::Replay(version) => {
-            let empty = TenantSchema { version: 0, sql: String::new(), tables: Vec::new(), append_only: Vec::new() };
+            let empty = TenantSchema::new("", &[]);
             let ddl = provisioner.scratch_ddl(id, &schema, &place.cell, dedicated, &empty, client).await?;
             client.batch_execute(&ddl).await?;
-            replay(client, provisioner.tables(), migrations, version, &schema, &place).await?;
+            replay(client, provisioner.tables(), version, &schema, id).await?;
         }
     }
     catalog::lines(client, &place).await
@@ -80,14 +72,13 @@ async fn make(
 async fn replay(
     client: &Client,
     tables: &TenantSchema,
-    migrations: &MigrationSet,
     version: i32,
     schema: &SchemaName,
-    place: &Place,
+    id: TenantId,
 ) -> Result<(), DbError> {
-    let role = quote_identifier(&place.role);
-    for migration in migrations.all().iter().take_while(|migration| migration.version <= version) {
-        let sql = for_tenant(&without_concurrently(&migration.up), schema, &place.role);
+    let role = RoleName::for_tenant(id);
+    for migration in tables.migrations.all().iter().take_while(|migration| migration.version <= version) {
+        let sql = render(&without_concurrently(&migration.up), schema, &role);
         client
             .batch_execute(&format!(
                 "SET LOCAL ROLE {}; SET LOCAL search_path = pg_catalog, pg_temp; {sql}\n; RESET ROLE",
@@ -98,7 +89,7 @@ async fn replay(
             continue;
         }
         let made = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')";
-        for row in client.query_typed(made, &[typed(&place.schema, Type::TEXT)]).await? {
+        for row in client.query_typed(made, &[typed(&schema.as_str(), Type::TEXT)]).await? {
             let table: String = row.get(0);
             if !tables.tables.contains(&table) {
                 continue;
@@ -107,20 +98,16 @@ async fn replay(
                 if tables.append_only.contains(&table) { "SELECT, INSERT" } else { "SELECT, INSERT, UPDATE, DELETE" };
             client
                 .batch_execute(&format!(
-                    "SET LOCAL ROLE {}; GRANT {rights} ON {}.{} TO {role}; RESET ROLE",
+                    "SET LOCAL ROLE {}; GRANT {rights} ON {}.{} TO {}; RESET ROLE",
                     Logins::OWNER,
                     schema.quoted(),
-                    quote_identifier(&table)
+                    quote_identifier(&table),
+                    role.quoted()
                 ))
                 .await?;
         }
     }
     Ok(())
-}
-
-/// The text with a tenant's own names.
-pub(crate) fn for_tenant(sql: &str, schema: &SchemaName, role: &str) -> String {
-    replace_words(&qualify(sql, schema), |word| (word == "tenant_role").then(|| quote_identifier(role)))
 }
 
 /// Indexes of empty tables need not be built beside anybody's writes, and in a transaction they cannot be.
@@ -157,10 +144,5 @@ mod tests {
     fn words_in_quotes_and_comments_stay() {
         let sql = "CREATE INDEX CONCURRENTLY i ON a (b); -- concurrently\nSELECT 'concurrently', \"concurrently\", my_concurrently";
         assert_eq!(without_concurrently(sql), sql.replacen("CONCURRENTLY", "", 1));
-        let schema = SchemaName::from_registry("tenant_a").unwrap();
-        assert_eq!(
-            for_tenant("GRANT SELECT ON tenant.a TO tenant_role, tenant_roles", &schema, "tnt_1"),
-            "GRANT SELECT ON \"tenant_a\".a TO \"tnt_1\", tenant_roles"
-        );
     }
 }

@@ -23,6 +23,7 @@ ours AS MATERIALIZED (SELECT actual.oid, actual.role FROM actual JOIN wanted USI
 placed AS MATERIALIZED (
     SELECT cell.login_role, 'tnt_' || replace(p.tenant_id::text, '-', '') AS role
       FROM public.tenant_placements p JOIN cell ON cell.id = p.cell_id
+    --warm UNION ALL SELECT cell.login_role, w.role_name FROM public.warm_schemas w JOIN cell ON cell.id = w.cell_id
 ),
 membership AS MATERIALIZED (
     SELECT m.roleid, m.member, pg_get_userbyid(m.roleid)::text AS role, pg_get_userbyid(m.member)::text AS of,
