@@ -4,5 +4,7 @@
 mod fleet {
     pub(crate) mod stage;
 
+    mod locks;
     mod runs;
+    mod serving;
 }

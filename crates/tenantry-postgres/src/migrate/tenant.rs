@@ -27,6 +27,8 @@ pub(super) enum Done {
         attempts: u32,
     },
     Skipped(&'static str),
+    /// It is in another place than when the run began.
+    Moved,
     Failed(Failure),
     /// The run ended while the tenant waited for another try.
     Left,
@@ -101,7 +103,7 @@ impl Run<'_> {
             let took = begun.elapsed();
             match trouble.sqlstate() {
                 Some("TY002") => return Ok(Done::Skipped("it was purged meanwhile")),
-                Some("TY003") => return Ok(Done::Skipped("it was moved meanwhile")),
+                Some("TY003") => return Ok(Done::Moved),
                 // Somebody else was quicker, or an answer of our own was lost on its way.
                 Some("TY001") => match self.version_of(tenant).await? {
                     Some(now) => {
