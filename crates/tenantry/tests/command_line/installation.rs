@@ -9,10 +9,10 @@ use testkit::{SECRET, admin_client, alone, url_for};
 
 use super::{Ran, tenantry};
 
-struct Installation {
-    directory: TempDir,
+pub(super) struct Installation {
+    pub(super) directory: TempDir,
     url: String,
-    database: String,
+    pub(super) database: String,
 }
 
 impl Installation {
@@ -26,7 +26,7 @@ impl Installation {
     }
 
     /// One that `init` has prepared.
-    async fn prepared() -> Self {
+    pub(super) async fn prepared() -> Self {
         let installation = Self::empty().await;
         let others = alone().await;
         installation.run(&["init"]).ok();
@@ -40,7 +40,7 @@ impl Installation {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(super) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(&self.command(args).output().unwrap())
     }
 }

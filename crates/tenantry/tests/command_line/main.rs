@@ -3,6 +3,7 @@
 
 mod dev;
 mod installation;
+mod migrations;
 mod reference;
 
 use std::path::Path;
