@@ -11,7 +11,7 @@ use super::{Ran, tenantry};
 
 pub(super) struct Installation {
     pub(super) directory: TempDir,
-    url: String,
+    pub(super) url: String,
     pub(super) database: String,
 }
 
@@ -34,7 +34,7 @@ impl Installation {
         installation
     }
 
-    fn command(&self, args: &[&str]) -> std::process::Command {
+    pub(super) fn command(&self, args: &[&str]) -> std::process::Command {
         let mut command = tenantry(self.directory.path());
         command.args(["--secret-file", "secret", "--database-url", &self.url]).args(args);
         command

@@ -3,6 +3,7 @@
 
 mod dev;
 mod installation;
+mod migrate;
 mod migrations;
 mod reference;
 
