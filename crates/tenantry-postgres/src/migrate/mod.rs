@@ -4,6 +4,7 @@
 //!   all others and the rest in waves.
 //! * What was done to whom stands in `public.migration_ledger`, written in the transaction that did it.
 
+mod drift;
 mod error;
 mod event;
 mod fleet;
@@ -11,6 +12,7 @@ mod history;
 mod keeper;
 mod options;
 mod plan;
+mod preview;
 mod run;
 pub(crate) mod shared;
 mod source;
@@ -18,9 +20,13 @@ mod step;
 mod tally;
 mod tenant;
 
+pub use drift::{
+    Change, Difference, Drift, DriftProgress, DriftReport, OtherVersion, Repair, TenantDrift, repair_script,
+};
 pub use error::MigrateError;
 pub use event::{Event, Events, Failure, Outcome, Report};
 pub use fleet::Fleet;
 pub use history::{HistoryFilter, LedgerRow, OpenFailure, RunRow, SharedStatus, Status, VersionCount};
 pub use options::{Options, Share, Stop, Window};
+pub use preview::{DryRun, DryStep, Lock, Preview, PreviewStep, PreviewWave, Rewrite};
 pub use source::{Migration, MigrationSet, Scope, SourceError};

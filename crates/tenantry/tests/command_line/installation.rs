@@ -12,7 +12,7 @@ use super::{Ran, tenantry};
 pub(super) struct Installation {
     pub(super) directory: TempDir,
     pub(super) url: String,
-    database: String,
+    pub(super) database: String,
 }
 
 impl Installation {

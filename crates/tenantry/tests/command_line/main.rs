@@ -4,6 +4,7 @@
 mod dev;
 mod installation;
 mod migrate;
+mod migrations;
 mod reference;
 
 use std::path::Path;
