@@ -24,17 +24,24 @@ CREATE FUNCTION tenantry.take_cell(capacity_of_new integer, OUT cell integer, OU
     AS $$
     BEGIN
         made := false;
-        UPDATE public.cells c SET tenants = c.tenants + 1 WHERE c.id = (
-            SELECT o.id FROM public.cells o WHERE NOT o.dedicated AND o.tenants < o.capacity
-            ORDER BY o.id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING c.id, c.login_role INTO cell, login;
-        IF FOUND THEN RETURN; END IF;
+        -- Whoever finds a row full when it has its lock keeps the lock; the exceptions give it back, for a creation that
+        -- waits to open a cell must hold none.
+        BEGIN
+            UPDATE public.cells c SET tenants = c.tenants + 1 WHERE c.id = (
+                SELECT o.id FROM public.cells o WHERE NOT o.dedicated AND o.tenants < o.capacity
+                ORDER BY o.id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING c.id, c.login_role INTO STRICT cell, login;
+            RETURN;
+        EXCEPTION WHEN no_data_found THEN NULL;
+        END;
         FOR attempt IN 1..2 LOOP
-            -- One that was filled while it was waited for gives nothing, and then another may have room.
             WHILE EXISTS (SELECT FROM public.cells o WHERE NOT o.dedicated AND o.tenants < o.capacity) LOOP
-                UPDATE public.cells c SET tenants = c.tenants + 1 WHERE c.id = (
-                    SELECT o.id FROM public.cells o WHERE NOT o.dedicated AND o.tenants < o.capacity
-                    ORDER BY o.id LIMIT 1 FOR UPDATE) RETURNING c.id, c.login_role INTO cell, login;
-                IF FOUND THEN RETURN; END IF;
+                BEGIN
+                    UPDATE public.cells c SET tenants = c.tenants + 1 WHERE c.id = (
+                        SELECT o.id FROM public.cells o WHERE NOT o.dedicated AND o.tenants < o.capacity
+                        ORDER BY o.id LIMIT 1 FOR UPDATE) RETURNING c.id, c.login_role INTO STRICT cell, login;
+                    RETURN;
+                EXCEPTION WHEN no_data_found THEN NULL;
+                END;
             END LOOP;
             IF attempt = 1 THEN PERFORM pg_advisory_xact_lock(7468657462); END IF;
         END LOOP;

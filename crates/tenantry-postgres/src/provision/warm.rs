@@ -140,7 +140,8 @@ impl Provisioner {
             typed(&self.schema.version, Type::INT4),
         ];
         let names = [typed(&new_name, Type::TEXT), typed(&old_name, Type::TEXT)];
-        let remembers = "SELECT tenantry.remembers_name(n.oid, $2) FROM pg_catalog.pg_namespace n WHERE n.nspname = $1 LIMIT 1";
+        let remembers =
+            "SELECT tenantry.remembers_name(n.oid, $2) FROM pg_catalog.pg_namespace n WHERE n.nspname = $1 LIMIT 1";
         let (made, renamed, remembered, settled) = join4(
             client.batch_execute(&ddl),
             client.batch_execute(&rename),

@@ -156,9 +156,8 @@ impl From<ProvisionError> for CliError {
                 Self::new(CONFLICT, message).hint("delete it first, or pass `--ignore-grace`")
             }
             ProvisionError::DomainTaken(_) | ProvisionError::Transition { .. } => Self::new(CONFLICT, message),
-            ProvisionError::NotRenamable(_) => {
-                Self::failed(message).hint("write `tenant.` names only where PostgreSQL keeps them by id, or go without warm schemas")
-            }
+            ProvisionError::NotRenamable(_) => Self::failed(message)
+                .hint("write `tenant.` names only where PostgreSQL keeps them by id, or go without warm schemas"),
             ProvisionError::Database(inner) => inner.into(),
         }
     }
