@@ -57,16 +57,12 @@ impl Provisioner {
         limits: OwnLimits,
         actor: &Actor,
     ) -> Result<CreatedTenant, ProvisionError> {
-        check_email(&new.admin_email)?;
-        check_plan(&new.plan_tier)?;
-        check_limit("max_agents", limits.max_agents, 0)?;
-        check_limit("max_tasks_per_month", limits.max_tasks_per_month, 0)?;
-        check_limit("storage_limit_gb", limits.storage_limit_gb, 0)?;
+        let domains = new.check(&limits)?;
         let (key, minted) = keys::first();
         let creation = Creation {
             new,
             schema: SchemaName::for_slug(&new.slug),
-            domains: normal_domains(&new.allowed_domains)?,
+            domains,
             limits,
             actor,
             key,
@@ -175,6 +171,21 @@ impl Provisioner {
         };
         client.batch_execute(&format!("{rest}COMMIT")).await?;
         Ok(creation.row(id, self.schema.version, settled))
+    }
+}
+
+impl NewTenant {
+    /// Whether this could be a tenant, as far as that can be said without the registry. Gives its domains as they are stored.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Invalid`], [`ProvisionError::UnknownPlan`] for what no plan can be called.
+    pub fn check(&self, limits: &OwnLimits) -> Result<Vec<String>, ProvisionError> {
+        check_email(&self.admin_email)?;
+        check_plan(&self.plan_tier)?;
+        check_limit("max_agents", limits.max_agents, 0)?;
+        check_limit("max_tasks_per_month", limits.max_tasks_per_month, 0)?;
+        check_limit("storage_limit_gb", limits.storage_limit_gb, 0)?;
+        normal_domains(&self.allowed_domains)
     }
 }
 

@@ -19,7 +19,10 @@ Exit codes:
   3  not found
   4  conflict: it exists already, or its status does not allow it
   5  not confirmed
-  6  the database is unavailable, not prepared, or refuses the login";
+  6  the database is unavailable, not prepared, or refuses the login
+  7  of many, some were done and some not
+  8  of many, none was done
+ 11  `doctor` found something that fails";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -27,6 +30,9 @@ const NOT_FOUND: u8 = 3;
 const CONFLICT: u8 = 4;
 const NOT_CONFIRMED: u8 = 5;
 const DATABASE: u8 = 6;
+const SOME: u8 = 7;
+const NONE: u8 = 8;
+const UNHEALTHY: u8 = 11;
 
 /// An error with its exit code and, where there is one, a hint.
 #[derive(Debug)]
@@ -51,6 +57,15 @@ impl CliError {
 
     pub(super) fn not_confirmed(message: impl Into<String>) -> Self {
         Self::new(NOT_CONFIRMED, message.into())
+    }
+
+    /// Of many, not all were done.
+    pub(super) fn not_all(done: usize, message: impl Into<String>) -> Self {
+        Self::new(if done == 0 { NONE } else { SOME }, message.into())
+    }
+
+    pub(super) fn unhealthy(message: impl Into<String>) -> Self {
+        Self::new(UNHEALTHY, message.into())
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
