@@ -20,12 +20,7 @@ tenantry_postgres::statements! {
 /// A tenant with one table of marked rows.
 #[must_use]
 pub fn schema() -> TenantSchema {
-    TenantSchema {
-        version: 1,
-        sql: "CREATE TABLE tenant.marks (mark text NOT NULL, batch text NOT NULL, number integer NOT NULL, \
-              PRIMARY KEY (batch, number))"
-            .into(),
-        tables: vec!["marks".into()],
-        append_only: vec![],
-    }
+    let sql = "CREATE TABLE tenant.marks (mark text NOT NULL, batch text NOT NULL, number integer NOT NULL, \
+               PRIMARY KEY (batch, number))";
+    TenantSchema::new(sql, &["marks"])
 }

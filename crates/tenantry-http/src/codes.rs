@@ -171,6 +171,9 @@ error_codes! {
     REGISTRY_UNAVAILABLE = 503 "registry_unavailable" "Registry unavailable":
         "the server cannot know whether the tenant is still served, and refuses rather than guesses",
         "wait for `Retry-After` seconds; for operators: `/ready` names the reason";
+    TENANT_SCHEMA_BEHIND = 503 "tenant_schema_behind" "Tenant is being migrated":
+        "the tenant's schema is older than this server needs: its migration is not done yet, or failed",
+        "wait for `Retry-After` seconds; for operators: `tenantry migrate status` names the tenants behind, `tenantry migrate up` brings them on";
     TOKEN_KEYS_UNAVAILABLE = 503 "token_keys_unavailable" "Token keys unavailable":
         "the identity provider's keys (JWKS) cannot be fetched and no recent ones are held",
         "wait for `Retry-After` seconds; for operators: check the JWKS endpoint";

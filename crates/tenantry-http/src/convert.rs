@@ -10,6 +10,8 @@ use crate::problem::Problem;
 
 /// What a caller is told to wait when the server itself expects to be well again soon.
 const SOON: Duration = Duration::from_secs(1);
+/// The same while a fleet is migrated.
+const MIGRATED: Duration = Duration::from_secs(10);
 
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
@@ -32,6 +34,13 @@ impl From<AccessError> for Problem {
             AccessError::Mismatch { presented } => Self::of(&codes::TENANT_MISMATCH)
                 .detail("the credential is not for the tenant that the request names")
                 .with("tenantSlug", presented),
+            AccessError::SchemaBehind { slug, at, needed } => {
+                tracing::warn!(target: "tenantry::access", tenant = slug, at, needed, "refused: the tenant's schema is not migrated yet");
+                Self::of(&codes::TENANT_SCHEMA_BEHIND)
+                    .detail("the tenant's data is being brought to a newer version")
+                    .retry_after(MIGRATED)
+                    .with("tenantSlug", slug)
+            }
             AccessError::Stale(reason) => {
                 tracing::error!(target: "tenantry::access", reason, "refused: the registry cannot be read");
                 Self::of(&codes::REGISTRY_UNAVAILABLE)
@@ -59,6 +68,9 @@ impl From<DbError> for Problem {
                     .retry_after(SOON),
                 DbError::ContextExpired => Self::of(&codes::TENANT_INACTIVE)
                     .detail("the tenant was suspended or deleted while the request ran"),
+                DbError::SchemaBehind { .. } => Self::of(&codes::TENANT_SCHEMA_BEHIND)
+                    .detail("the tenant's data is being brought to another version")
+                    .retry_after(MIGRATED),
                 DbError::Refused(_) => Self::of(&codes::SCOPE_REFUSED),
                 _ => Self::of(&codes::INTERNAL_ERROR),
             };
@@ -129,6 +141,7 @@ mod tests {
             (AccessError::UnknownTenant { slug: slug() }, (403, "invalid_tenant")),
             (AccessError::Inactive { slug: slug(), status: TenantStatus::Suspended }, (403, "tenant_inactive")),
             (AccessError::Mismatch { presented: slug() }, (403, "tenant_mismatch")),
+            (AccessError::SchemaBehind { slug: slug(), at: 1, needed: 2 }, (503, "tenant_schema_behind")),
             (AccessError::Stale("listener".into()), (503, "registry_unavailable")),
         ];
         for (error, expected) in cases {

@@ -186,6 +186,10 @@ pub struct RegistryConfig {
     pub connections: usize,
     /// Most entries kept of each kind. Default: 100,000.
     pub capacity: usize,
+    /// The version that a tenant's schema must have at least to be served; 0 serves all. It belongs to the program
+    /// (`TenantSchema::needs`), so no settings file has it.
+    #[serde(skip)]
+    pub needs_version: i32,
     /// Whether changes are listened for; off only in a negative control.
     #[cfg(feature = "negative-controls")]
     #[serde(skip)]
@@ -199,6 +203,7 @@ impl Default for RegistryConfig {
             heartbeat: Duration::from_millis(200),
             connections: 4,
             capacity: 100_000,
+            needs_version: 0,
             #[cfg(feature = "negative-controls")]
             invalidate: true,
         }

@@ -54,6 +54,14 @@ pub enum DbError {
     /// The context was good once, but the tenant is not served any more.
     #[error("the tenant is not served any more")]
     ContextExpired,
+    /// The tenant's schema was taken back to a version that this program cannot serve.
+    #[error("the tenant is at version {at} of its schema, this program needs {needed}")]
+    SchemaBehind {
+        /// Its version.
+        at: i32,
+        /// The least that would do.
+        needed: i32,
+    },
     /// The transaction was used against its contract; a bug in the caller.
     #[error("misuse of a tenant transaction: {0}")]
     Misuse(&'static str),
@@ -175,6 +183,16 @@ pub enum AccessError {
     Mismatch {
         /// What was named.
         presented: String,
+    },
+    /// The tenant's schema is older than this program can serve: its migration is not done yet, or failed.
+    #[error("tenant `{slug}` is at version {at} of its schema, this program needs {needed}")]
+    SchemaBehind {
+        /// The tenant's slug.
+        slug: String,
+        /// Its version.
+        at: i32,
+        /// The least that would do.
+        needed: i32,
     },
     /// The registry's changes cannot be heard and the database cannot be asked: refuse, do not guess.
     #[error("the registry cannot be read: {0}")]

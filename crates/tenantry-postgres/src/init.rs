@@ -1,9 +1,6 @@
 //! Prepares a database: roles, privileges, registry and analytics. Repeatable: a second run heals and changes nothing else.
 
-use std::collections::BTreeMap;
-
 use secrecy::ExposeSecret as _;
-use sha2::{Digest as _, Sha256};
 use tenantry_core::{quote_identifier, quote_literal};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls};
@@ -12,34 +9,7 @@ use crate::clients::typed;
 use crate::config::DatabaseConfig;
 use crate::connect::{Logins, rustls_connector};
 use crate::error::DbError;
-
-struct Baseline {
-    scope: &'static str,
-    version: i32,
-    name: &'static str,
-    sql: &'static str,
-}
-
-const BASELINES: &[Baseline] = &[
-    Baseline {
-        scope: "registry",
-        version: 1,
-        name: "baseline",
-        sql: include_str!("../../../migrations/registry/0001_baseline.sql"),
-    },
-    Baseline {
-        scope: "registry",
-        version: 4,
-        name: "warm",
-        sql: include_str!("../../../migrations/registry/0004_warm.sql"),
-    },
-    Baseline {
-        scope: "analytics",
-        version: 1,
-        name: "baseline",
-        sql: include_str!("../../../migrations/analytics/0001_baseline.sql"),
-    },
-];
+use crate::migrate::{MigrateError, Migration, shared};
 
 /// What PUBLIC may not call: with these, one injected statement could change its role and read on within itself,
 /// talk to other sessions, or keep something outside every tenant's schema. Superusers are not concerned.
@@ -120,32 +90,23 @@ pub struct InitReport {
     pub warnings: Vec<String>,
 }
 
-/// What a set of applied versions lacks for this program.
-pub(crate) fn missing(versions: &BTreeMap<String, i32>) -> impl Iterator<Item = String> {
-    BASELINES
-        .iter()
-        .filter(|b| versions.get(b.scope).copied().unwrap_or(0) < b.version)
-        .map(|b| format!("{} {:04}_{}", b.scope, b.version, b.name))
-}
-
 /// Prepares the database that `admin_url` names, with that URL's user: a superuser, or a role with CREATEROLE
 /// that owns the database. It is needed here only, never at run time.
 ///
 /// # Errors
-/// [`DbError`] when the server is away or the user may not.
-pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<InitReport, DbError> {
+/// [`MigrateError`] when the server is away, the user may not, or the database was prepared by a later program.
+pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<InitReport, MigrateError> {
     let config: tokio_postgres::Config = admin_url.parse().map_err(DbError::from)?;
     let client = open(&config).await?;
     let mut report = InitReport::default();
     // Two at once: the second waits here and then finds everything done.
-    client.batch_execute("SELECT pg_advisory_lock(7468657461)").await?;
+    client.batch_execute(&format!("SELECT pg_advisory_lock({})", shared::PREPARE_LOCK)).await?;
     let version: i32 = one(&client, "SELECT current_setting('server_version_num')::int").await?;
     let superuser: bool = one(&client, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user").await?;
     roles(&client, database, version, superuser, &mut report).await?;
     privileges(&client, superuser, &mut report).await?;
-    for baseline in BASELINES {
-        apply(&client, baseline, &mut report).await?;
-    }
+    let step = |scope, migration: &Migration| report.migrations_applied.push(format!("{scope} {}", migration.label()));
+    shared::apply(&client, step).await?;
     cell_passwords(&client, database).await?;
     client.batch_execute("SET ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); RESET ROLE").await?;
     if superuser {
@@ -310,33 +271,5 @@ async fn heal_settings(client: &Client) -> Result<(), DbError> {
                END LOOP; END $$",
         )
         .await?;
-    Ok(())
-}
-
-async fn apply(client: &Client, baseline: &Baseline, report: &mut InitReport) -> Result<(), DbError> {
-    let ledger: bool = one(client, "SELECT to_regclass('public.schema_migrations') IS NOT NULL").await?;
-    if ledger {
-        let done = client
-            .query_typed(
-                "SELECT 1 FROM public.schema_migrations WHERE scope = $1 AND version = $2",
-                &[typed(&baseline.scope, Type::TEXT), typed(&baseline.version, Type::INT4)],
-            )
-            .await?;
-        if !done.is_empty() {
-            return Ok(());
-        }
-    }
-    let checksum: String = Sha256::digest(baseline.sql.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-    client
-        .batch_execute(&format!(
-            "BEGIN; SET LOCAL ROLE tenantry_owner; SET LOCAL search_path = pg_catalog, pg_temp; {}; \
-             INSERT INTO public.schema_migrations (scope, version, name, checksum) VALUES ({}, {}, {}, decode('{checksum}', 'hex')); COMMIT",
-            baseline.sql,
-            quote_literal(baseline.scope),
-            baseline.version,
-            quote_literal(baseline.name),
-        ))
-        .await?;
-    report.migrations_applied.push(format!("{} {:04}_{}", baseline.scope, baseline.version, baseline.name));
     Ok(())
 }

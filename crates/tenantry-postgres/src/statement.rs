@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use tokio_postgres::types::Type;
 
-use tenantry_core::SchemaName;
+use tenantry_core::{RoleName, SchemaName};
 
 /// One SQL statement of a domain, with the types of its parameters.
 ///
@@ -58,16 +58,37 @@ impl Statement {
 /// Replaces the pseudo schema `tenant.` by the quoted schema, outside of quotes and comments. The bodies of
 /// functions between `$$` are code as well.
 pub(crate) fn qualify(sql: &str, schema: &SchemaName) -> String {
+    replace(sql, &schema.quoted(), None)
+}
+
+/// As [`qualify`], and the word `tenant_role` becomes the tenant's role: for migrations and for new tenants.
+pub(crate) fn render(sql: &str, schema: &SchemaName, role: &RoleName) -> String {
+    replace(sql, &schema.quoted(), Some(&role.quoted()))
+}
+
+fn replace(sql: &str, schema: &str, role: Option<&str>) -> String {
     const MARK: &str = "tenant.";
-    let quoted = schema.quoted();
+    const ROLE: &str = "tenant_role";
+    let part_of_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
     let mut out = String::with_capacity(sql.len() + 32);
     let mut before = ' ';
     let mut rest = sql;
     while let Some(c) = rest.chars().next() {
-        if rest.starts_with(MARK) && !(before.is_alphanumeric() || matches!(before, '_' | '.' | '$')) {
-            let _ = write!(out, "{quoted}.");
+        let begins_word = !part_of_word(before) && before != '.';
+        if begins_word && rest.starts_with(MARK) {
+            let _ = write!(out, "{schema}.");
             rest = &rest[MARK.len()..];
             before = '.';
+            continue;
+        }
+        if let Some(role) = role
+            && begins_word
+            && rest.starts_with(ROLE)
+            && !rest[ROLE.len()..].starts_with(part_of_word)
+        {
+            out.push_str(role);
+            rest = &rest[ROLE.len()..];
+            before = '"';
             continue;
         }
         let end = opaque(rest).unwrap_or(c.len_utf8());
@@ -128,6 +149,23 @@ mod tests {
         assert_eq!(
             qualify("SELECT 'it''s tenant.x', tenant.y", &schema),
             r#"SELECT 'it''s tenant.x', "tenant_acme".y"#
+        );
+    }
+
+    #[test]
+    fn replaces_the_role_as_a_word() {
+        let schema = SchemaName::from_registry("tenant_acme").unwrap();
+        let role = RoleName::for_tenant(tenantry_core::TenantId::from_uuid(uuid::Uuid::nil()));
+        let name = role.quoted();
+        assert_eq!(
+            render(
+                "GRANT SELECT ON tenant.a TO tenant_role; -- tenant_role\nSELECT 'tenant_role', tenant_roles, x.tenant_role, my_tenant_role, tenant_role",
+                &schema,
+                &role
+            ),
+            format!(
+                "GRANT SELECT ON \"tenant_acme\".a TO {name}; -- tenant_role\nSELECT 'tenant_role', tenant_roles, x.tenant_role, my_tenant_role, {name}"
+            )
         );
     }
 }

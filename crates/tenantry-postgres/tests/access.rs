@@ -20,13 +20,10 @@ tenantry_postgres::statements! {
 }
 
 fn notes() -> TenantSchema {
-    TenantSchema {
-        version: 1,
-        sql: "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)"
-            .into(),
-        tables: vec!["notes".into()],
-        append_only: vec![],
-    }
+    TenantSchema::new(
+        "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)",
+        &["notes"],
+    )
 }
 
 async fn world(change: impl FnOnce(&mut AccessConfig)) -> World {

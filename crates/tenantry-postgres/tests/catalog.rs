@@ -7,13 +7,7 @@ use testkit::{TestDatabase, World, WorldConfig, url_for};
 use tokio_postgres::Client;
 
 async fn world() -> World {
-    World::start(WorldConfig::new(TenantSchema {
-        version: 1,
-        sql: "CREATE TABLE tenant.notes (body text)".into(),
-        tables: vec!["notes".into()],
-        append_only: vec![],
-    }))
-    .await
+    World::start(WorldConfig::new(TenantSchema::new("CREATE TABLE tenant.notes (body text)", &["notes"]))).await
 }
 
 /// The first column of all rows.

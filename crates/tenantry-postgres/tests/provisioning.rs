@@ -16,14 +16,10 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 fn schema() -> TenantSchema {
-    TenantSchema {
-        version: 3,
-        sql: "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL); \
-              CREATE TABLE tenant.activity_logs (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, action text NOT NULL)"
-            .into(),
-        tables: vec!["notes".into(), "activity_logs".into()],
-        append_only: vec!["activity_logs".into()],
-    }
+    let sql = "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL); \
+               CREATE TABLE tenant.activity_logs (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, action text NOT NULL)";
+    let schema = TenantSchema::new(sql, &["notes", "activity_logs"]).with_append_only(&["activity_logs"]);
+    TenantSchema { version: 3, ..schema }
 }
 
 async fn world() -> World {

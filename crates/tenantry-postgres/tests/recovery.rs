@@ -19,13 +19,10 @@ tenantry_postgres::statements! {
 }
 
 async fn world(change: impl FnOnce(&mut AccessConfig)) -> World {
-    let mut config = WorldConfig::new(TenantSchema {
-        version: 1,
-        sql: "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)"
-            .into(),
-        tables: vec!["notes".into()],
-        append_only: vec![],
-    });
+    let mut config = WorldConfig::new(TenantSchema::new(
+        "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)",
+        &["notes"],
+    ));
     change(&mut config.access);
     World::start(config).await
 }

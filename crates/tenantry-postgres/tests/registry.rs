@@ -13,7 +13,7 @@ use tenantry_postgres::{
 use testkit::{World, WorldConfig, admin_client};
 
 fn no_tables() -> TenantSchema {
-    TenantSchema { version: 1, sql: "SELECT 1".into(), tables: vec![], append_only: vec![] }
+    TenantSchema::new("SELECT 1", &[])
 }
 
 async fn world() -> World {

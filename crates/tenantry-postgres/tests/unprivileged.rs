@@ -59,19 +59,19 @@ async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
 
     let first = initialise(&url, &database).await.unwrap();
     assert_eq!(first.roles_created.len(), 6, "{first:?}");
-    assert_eq!(first.migrations_applied, ["registry 0001_baseline", "registry 0004_warm", "analytics 0001_baseline"]);
+    assert_eq!(
+        first.migrations_applied,
+        ["registry 0001_baseline", "registry 0002_fleet", "registry 0003_warm", "analytics 0001_baseline"]
+    );
     assert_eq!(first.warnings.len(), 1, "what only a superuser can withdraw is said: {first:?}");
     let again = initialise(&url, &database).await.unwrap();
     assert!(again.roles_created.is_empty() && again.migrations_applied.is_empty(), "{again:?}");
 
     let actor = Actor::system("test");
-    let schema = TenantSchema {
-        version: 1,
-        sql: "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)"
-            .into(),
-        tables: vec!["notes".into()],
-        append_only: vec![],
-    };
+    let schema = TenantSchema::new(
+        "CREATE TABLE tenant.notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)",
+        &["notes"],
+    );
     let registry = Registry::start(&database, &RegistryConfig::default(), Arc::new(SystemClock));
     assert!(registry.wait_until_listening(Duration::from_secs(10)).await);
     assert_eq!(registry.readiness().await, []);

@@ -11,20 +11,15 @@ use tokio_postgres::Client;
 
 /// A little of everything that a catalog holds.
 fn schema() -> TenantSchema {
-    TenantSchema {
-        version: 2,
-        sql: "CREATE TABLE tenant.authors (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE); \
+    let sql = "CREATE TABLE tenant.authors (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE); \
               CREATE TABLE tenant.notes (id serial PRIMARY KEY, author bigint NOT NULL REFERENCES tenant.authors (id) ON DELETE CASCADE, \
                   body text NOT NULL DEFAULT 'none' CHECK (length(body) < 1000), tenant_id uuid DEFAULT tenantry.current_tenant()); \
               CREATE INDEX notes_body ON tenant.notes (lower(body)) WHERE body <> ''; \
               ALTER TABLE tenant.notes ENABLE ROW LEVEL SECURITY; ALTER TABLE tenant.notes FORCE ROW LEVEL SECURITY; \
               CREATE POLICY own ON tenant.notes USING (EXISTS (SELECT FROM tenant.authors a WHERE a.id = author)); \
               CREATE FUNCTION tenant.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; \
-              CREATE TRIGGER touched BEFORE UPDATE ON tenant.notes FOR EACH ROW EXECUTE FUNCTION tenant.touch()"
-            .into(),
-        tables: vec!["authors".into(), "notes".into()],
-        append_only: vec!["authors".into()],
-    }
+              CREATE TRIGGER touched BEFORE UPDATE ON tenant.notes FOR EACH ROW EXECUTE FUNCTION tenant.touch()";
+    TenantSchema { version: 2, ..TenantSchema::new(sql, &["authors", "notes"]).with_append_only(&["authors"]) }
 }
 
 async fn world() -> World {
@@ -183,7 +178,7 @@ async fn a_schema_that_remembers_its_name_is_not_made_in_advance() {
                 AS $$ BEGIN RETURN (SELECT count(*) FROM tenant.renamed); END $$";
     for (what, sql) in [("function greet", body), ("function path", &path), ("default of", &text)] {
         let sql = format!("CREATE TABLE tenant.renamed (a text); {sql}");
-        let schema = TenantSchema { version: 1, sql, tables: vec!["renamed".into()], append_only: vec![] };
+        let schema = TenantSchema::new(&sql, &["renamed"]);
         let world = World::start(WorldConfig::new(schema)).await;
         let error = world.provisioner.refill(1, NO_PAUSE).await.unwrap_err();
         assert!(matches!(&error, ProvisionError::NotRenamable(name) if name.starts_with(what)), "{error}");

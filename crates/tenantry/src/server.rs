@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
-use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, TenantDb};
+use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tokio::net::TcpListener;
 
 use crate::{AppState, Settings, router};
@@ -44,9 +44,11 @@ impl Server {
     /// [`StartError`].
     pub async fn start(database: &DatabaseConfig, settings: &Settings) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock);
-        let registry = Registry::start(database, &settings.registry, clock.clone());
+        let schema = workforce::tenant_schema();
+        let registry_config = RegistryConfig { needs_version: schema.needs, ..settings.registry.clone() };
+        let registry = Registry::start(database, &registry_config, clock.clone());
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
-        let provisioner = Provisioner::new(database, workforce::tenant_schema(), settings.cell_capacity)
+        let provisioner = Provisioner::new(database, schema, settings.cell_capacity)
             .with_grace(TimeDelta::days(settings.grace_days.into()));
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;

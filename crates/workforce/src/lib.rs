@@ -29,11 +29,12 @@ pub use patch::Patch;
 pub use store::statements;
 pub use task_status::TaskStatus;
 use tenantry_postgres::TenantSchema;
+use tenantry_postgres::migrate::{MigrationSet, Scope};
 pub use text_enum::UnknownWord;
 
-/// The migrations of a tenant's schema in order: version and SQL, with the pseudo schema.
+/// The migrations of a tenant's schema in order: file and SQL, with the pseudo schema.
 pub const MIGRATIONS: &[(&str, &str)] =
-    &[("0001_baseline", include_str!("../../../migrations/tenant/0001_baseline.sql"))];
+    &[("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql"))];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.
 pub const TENANT_TABLES: &[&str] = &[
@@ -55,13 +56,8 @@ pub const APPEND_ONLY_TABLES: &[&str] = &["activity_logs"];
 /// What the provisioning code puts into a new tenant's schema.
 #[must_use]
 pub fn tenant_schema() -> TenantSchema {
-    let names = |tables: &[&str]| tables.iter().map(|table| (*table).to_owned()).collect();
-    TenantSchema {
-        version: i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX),
-        sql: MIGRATIONS.iter().map(|(_, sql)| *sql).collect::<Vec<_>>().join("\n"),
-        tables: names(TENANT_TABLES),
-        append_only: names(APPEND_ONLY_TABLES),
-    }
+    let migrations = MigrationSet::new(Scope::Tenant, MIGRATIONS).expect("the files' names are a set");
+    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES)
 }
 
 #[cfg(test)]

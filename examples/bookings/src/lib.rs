@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
 use tenantry_http::{ApiJson, ApiPath, HttpConfig, Problem, TenancyState, TenantRouter, TenantScope, codes, harden};
+use tenantry_postgres::migrate::{MigrationSet, Scope};
 use tenantry_postgres::{DbError, TenantDb, TenantSchema};
 use uuid::Uuid;
 
@@ -20,13 +21,12 @@ use store::{Booking, NewBooking, NewRoom, Room};
 /// The domain's tables.
 #[must_use]
 pub fn schema() -> TenantSchema {
-    TenantSchema {
-        version: 2,
-        sql: concat!(include_str!("../migrations/0001_rooms.sql"), include_str!("../migrations/0002_bookings.sql"))
-            .to_owned(),
-        tables: vec!["rooms".to_owned(), "bookings".to_owned()],
-        append_only: vec![],
-    }
+    let files = [
+        ("0001_rooms.sql", include_str!("../migrations/0001_rooms.sql")),
+        ("0002_bookings.sql", include_str!("../migrations/0002_bookings.sql")),
+    ];
+    let migrations = MigrationSet::new(Scope::Tenant, &files).expect("the files' names are a set");
+    TenantSchema::replaying(migrations, &["rooms", "bookings"])
 }
 
 /// The complete router.

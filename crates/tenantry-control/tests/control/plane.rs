@@ -70,9 +70,7 @@ impl Plane {
 
     pub(crate) async fn with_grace(grace: TimeDelta) -> Self {
         let sql = "CREATE TABLE tenant.notes (id integer PRIMARY KEY, body text NOT NULL);";
-        let schema =
-            TenantSchema { version: 1, sql: sql.to_owned(), tables: vec!["notes".to_owned()], append_only: Vec::new() };
-        let mut world = World::start(WorldConfig::new(schema)).await;
+        let mut world = World::start(WorldConfig::new(TenantSchema::new(sql, &["notes"]))).await;
         world.provisioner = world.provisioner.with_grace(grace);
         let made = world.provisioner.issue_operator("ada", None, &Actor::system("test")).await.unwrap();
         let token = secrecy::ExposeSecret::expose_secret(&made.token).to_owned();

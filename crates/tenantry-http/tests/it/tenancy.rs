@@ -51,12 +51,7 @@ struct Notes {
 
 impl Notes {
     async fn open() -> Self {
-        let schema = TenantSchema {
-            version: 1,
-            sql: "CREATE TABLE tenant.notes (number integer NOT NULL)".into(),
-            tables: vec!["notes".into()],
-            append_only: vec![],
-        };
+        let schema = TenantSchema::new("CREATE TABLE tenant.notes (number integer NOT NULL)", &["notes"]);
         let world = World::start(WorldConfig::new(schema)).await;
         let config = HttpConfig { body_limit: 1000, ..HttpConfig::default() };
         let clock = Arc::new(tenantry_core::SystemClock);

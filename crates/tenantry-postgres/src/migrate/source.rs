@@ -119,6 +119,16 @@ impl Migration {
     pub fn label(&self) -> String {
         format!("{:04}_{}", self.version, self.name)
     }
+
+    /// Whether what undoes it runs in a transaction.
+    #[must_use]
+    pub fn down_transactional(&self) -> bool {
+        self.down.as_deref().is_none_or(runs_in_transaction)
+    }
+}
+
+fn runs_in_transaction(text: &str) -> bool {
+    !text.lines().any(|line| line.trim() == NO_TRANSACTION)
 }
 
 /// The migrations of one scope, in order and without gaps.
@@ -129,6 +139,12 @@ pub struct MigrationSet {
 }
 
 impl MigrationSet {
+    /// A set without migrations.
+    #[must_use]
+    pub const fn none(scope: Scope) -> Self {
+        Self { scope, migrations: Vec::new() }
+    }
+
     /// Takes files as name and text, such as `("0001_baseline.sql", include_str!(…))`.
     ///
     /// # Errors
@@ -160,7 +176,7 @@ impl MigrationSet {
                 name: name.to_owned(),
                 up: up.to_owned(),
                 down: down.map(|(_, text)| text.to_owned()),
-                transactional: !up.lines().any(|line| line.trim() == NO_TRANSACTION),
+                transactional: runs_in_transaction(up),
                 checksum: Sha256::digest(up.as_bytes()).into(),
             });
         }
@@ -190,6 +206,14 @@ impl MigrationSet {
         }
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         Self::new(scope, &files)
+    }
+
+    /// Whether a file can have this name.
+    ///
+    /// # Errors
+    /// [`SourceError::Name`].
+    pub fn check_name(file: &str) -> Result<(), SourceError> {
+        parse(file).map(drop)
     }
 
     /// What the set belongs to.

@@ -3,7 +3,7 @@ use tenantry_core::{RoleName, SchemaName, quote_identifier, quote_literal};
 
 use super::Provisioner;
 use crate::connect::Logins;
-use crate::statement::qualify;
+use crate::statement::render;
 
 /// Held from when a cell is to be made, so that two creations do not both make one, and while rights on the database change.
 pub(super) const CELL_LOCK: i64 = 7_468_657_462;
@@ -27,7 +27,7 @@ impl Provisioner {
              GRANT USAGE ON SCHEMA {schema} TO {quoted}; {grants} RESET ROLE",
             owner = Logins::OWNER,
             schema = schema.quoted(),
-            ddl = qualify(&self.schema.sql, schema),
+            ddl = render(&self.schema.sql, schema, role),
         )
     }
 

@@ -56,7 +56,7 @@ impl Provisioner {
         let client = self.control.get().await?;
         begin(&client).await?;
         client
-            .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
+            .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR NO KEY UPDATE", &[typed(&slug, Type::TEXT)])
             .await?;
         let before = list::by_slug(&client, slug).await?;
         if before.status != to {

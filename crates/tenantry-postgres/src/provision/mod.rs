@@ -9,12 +9,14 @@ mod list;
 mod operators;
 mod plans;
 mod purge;
+mod schema;
 mod update;
 mod warm;
 
 pub use events::{AuditEvent, AuditFilter};
 pub use operators::{CreatedOperator, OperatorInfo};
 pub use plans::Plan;
+pub use schema::TenantSchema;
 pub use warm::{Refilled, WarmStatus};
 
 use std::sync::Arc;
@@ -34,20 +36,6 @@ use crate::config::{ClusterSecret, DatabaseConfig};
 use crate::connect::Logins;
 use crate::error::{DbError, ProvisionError};
 use crate::registry::Actor;
-
-/// The tables a domain puts into each tenant's schema.
-#[derive(Debug, Clone)]
-pub struct TenantSchema {
-    /// The version that `sql` brings a new schema to.
-    pub version: i32,
-    /// DDL with the pseudo schema `tenant.`, run as the owner.
-    pub sql: String,
-    /// The tables the tenant's role may read and write. Named one by one: granting on all tables of a
-    /// schema reads the whole catalog.
-    pub tables: Vec<String>,
-    /// Those of `tables` whose rows the tenant's role may add and read, never change.
-    pub append_only: Vec<String>,
-}
 
 /// Changes the fleet. Cheap to clone.
 #[derive(Debug, Clone)]

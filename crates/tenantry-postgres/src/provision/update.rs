@@ -36,7 +36,7 @@ impl Provisioner {
         begin(&client).await?;
         // The lock makes what the audit event calls `before` the row that is changed.
         client
-            .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
+            .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR NO KEY UPDATE", &[typed(&slug, Type::TEXT)])
             .await?;
         let before = list::by_slug(&client, slug).await?;
         let result = client

@@ -12,7 +12,7 @@ use crate::connect::Logins;
 use crate::error::{DbError, ProvisionError};
 
 /// Held while a warm schema is made: two servers that refill do not make more than is wanted.
-const WARM_LOCK: i64 = 7_468_657_464;
+const WARM_LOCK: i64 = 7_468_657_466;
 /// How often the number of warm schemas is looked at when no creation asks for it.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long to wait after a refill that failed.
@@ -70,6 +70,18 @@ impl Provisioner {
             tokio::time::sleep(pause).await;
         }
         Ok(done)
+    }
+
+    /// Replaces the warm schemas of an older version by as many of this program's; for after a migration of the fleet.
+    ///
+    /// # Errors
+    /// As [`refill`](Self::refill).
+    pub async fn renew_warm(&self) -> Result<Refilled, ProvisionError> {
+        let status = self.warm_status().await?;
+        if status.behind == 0 {
+            return Ok(Refilled::default());
+        }
+        self.refill(usize::try_from(status.ready + status.behind).unwrap_or(usize::MAX), Duration::ZERO).await
     }
 
     /// Removes warm schemas, the newest first, until `target` are left. Gives how many it removed.

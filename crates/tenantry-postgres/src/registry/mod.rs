@@ -41,6 +41,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     listener: listener::Listener,
     refusals: refusals::Recorder,
+    needs_version: i32,
 }
 
 impl std::fmt::Debug for Registry {
@@ -72,7 +73,9 @@ impl Registry {
         let cache = Arc::new(Cache::new(config));
         let listener = listener::Listener::spawn(database.clone(), config.clone(), Arc::clone(&cache));
         let refusals = refusals::Recorder::spawn(clients.clone());
-        Self { inner: Arc::new(Inner { clients, cache, clock, listener, refusals }) }
+        Self {
+            inner: Arc::new(Inner { clients, cache, clock, listener, refusals, needs_version: config.needs_version }),
+        }
     }
 
     /// Waits until changes are heard, at most `limit`.
@@ -94,10 +97,10 @@ impl Registry {
             reasons.push(NotReady::Listener);
         }
         match tokio::time::timeout(Duration::from_secs(2), load::schema_versions(&self.inner.clients)).await {
-            Ok(Ok(versions)) => reasons.extend(crate::init::missing(&versions).map(NotReady::Migrations)),
+            Ok(Ok(versions)) => reasons.extend(crate::migrate::shared::missing(&versions).map(NotReady::Migrations)),
             Ok(Err(error)) if error.refuses_login() => reasons.push(NotReady::Login(error.to_string())),
             Ok(Err(error)) if error.is_unprepared() => {
-                reasons.extend(crate::init::missing(&BTreeMap::new()).map(NotReady::Migrations))
+                reasons.extend(crate::migrate::shared::missing(&BTreeMap::new()).map(NotReady::Migrations))
             }
             Ok(Err(error)) => reasons.push(NotReady::Database(error.to_string())),
             Err(_) => reasons.push(NotReady::Database("no answer within 2 s".into())),
@@ -151,7 +154,8 @@ impl Registry {
     /// The context of a proven principal, if its tenant is served and everything that identified a tenant agrees.
     ///
     /// # Errors
-    /// [`AccessError::Mismatch`], [`AccessError::Inactive`], [`AccessError::UnknownTenant`], [`AccessError::Stale`].
+    /// [`AccessError::Mismatch`], [`AccessError::Inactive`], [`AccessError::UnknownTenant`], [`AccessError::SchemaBehind`],
+    /// [`AccessError::Stale`].
     pub async fn context(
         &self,
         principal: &Principal,
@@ -170,6 +174,11 @@ impl Registry {
         }
         if tenant.status != TenantStatus::Active {
             return Err(AccessError::Inactive { slug: tenant.slug.as_str().to_owned(), status: tenant.status });
+        }
+        let needed = self.inner.needs_version;
+        if tenant.schema_version < needed {
+            let (slug, at) = (tenant.slug.as_str().to_owned(), tenant.schema_version);
+            return Err(AccessError::SchemaBehind { slug, at, needed });
         }
         Ok(TenantContext::new(tenant, principal.clone()))
     }
@@ -197,7 +206,12 @@ impl Registry {
             Ok(None) => return Err(DbError::ContextExpired),
             Err(error) => return Err(DbError::Unavailable(error.to_string())),
         };
-        if tenant.status == TenantStatus::Active { Ok(tenant) } else { Err(DbError::ContextExpired) }
+        let (at, needed) = (tenant.schema_version, self.inner.needs_version);
+        match tenant.status {
+            TenantStatus::Active if at < needed => Err(DbError::SchemaBehind { at, needed }),
+            TenantStatus::Active => Ok(tenant),
+            _ => Err(DbError::ContextExpired),
+        }
     }
 
     /// Stops listening; used to end a process cleanly.

@@ -7,6 +7,7 @@ use serde_json::json;
 use tenantry::{SettingsError, StartError};
 use tenantry_core::{IdError, NameError};
 use tenantry_embedded::EmbeddedError;
+use tenantry_postgres::migrate::{MigrateError, SourceError};
 use tenantry_postgres::{DbError, ProvisionError};
 
 use super::Output;
@@ -20,8 +21,8 @@ Exit codes:
   4  conflict: it exists already, or its status does not allow it
   5  not confirmed
   6  the database is unavailable, not prepared, or refuses the login
-  7  of many, some were done and some not
-  8  of many, none was done
+  7  some tenants failed, the others are done
+  8  no tenant is done: all failed, or the run was refused, stopped or interrupted
  11  `doctor` found something that fails";
 
 const FAILED: u8 = 1;
@@ -30,8 +31,8 @@ const NOT_FOUND: u8 = 3;
 const CONFLICT: u8 = 4;
 const NOT_CONFIRMED: u8 = 5;
 const DATABASE: u8 = 6;
-const SOME: u8 = 7;
-const NONE: u8 = 8;
+const SOME_FAILED: u8 = 7;
+const NOT_RUN: u8 = 8;
 const UNHEALTHY: u8 = 11;
 
 /// An error with its exit code and, where there is one, a hint.
@@ -59,11 +60,17 @@ impl CliError {
         Self::new(NOT_CONFIRMED, message.into())
     }
 
-    /// Of many, not all were done.
-    pub(super) fn not_all(done: usize, message: impl Into<String>) -> Self {
-        Self::new(if done == 0 { NONE } else { SOME }, message.into())
+    /// A run over the fleet that left some tenants behind.
+    pub(super) fn some_failed(message: impl Into<String>) -> Self {
+        Self::new(SOME_FAILED, message.into())
     }
 
+    /// A run over the fleet that did not begin, was ended early, or had no success.
+    pub(super) fn not_run(message: impl Into<String>) -> Self {
+        Self::new(NOT_RUN, message.into())
+    }
+
+    /// The doctor's patient is ill.
     pub(super) fn unhealthy(message: impl Into<String>) -> Self {
         Self::new(UNHEALTHY, message.into())
     }
@@ -150,6 +157,31 @@ impl From<DbError> for CliError {
     }
 }
 
+impl From<SourceError> for CliError {
+    fn from(error: SourceError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<MigrateError> for CliError {
+    fn from(error: MigrateError) -> Self {
+        let message = error.to_string();
+        match error {
+            MigrateError::Source(inner) => inner.into(),
+            MigrateError::Database(inner) => inner.into(),
+            MigrateError::UnknownTenant(_) => Self::new(NOT_FOUND, message).hint("`tenantry tenant list` shows all"),
+            MigrateError::NoVersion { .. } => Self::usage(message),
+            MigrateError::Changed { .. } => Self::not_run(message)
+                .hint("a migration never changes once it was applied: restore the file and write a new one for the difference"),
+            MigrateError::Ahead { .. } => Self::not_run(message).hint("use the program that migrated the database, or a later one"),
+            MigrateError::Busy(_) => Self::not_run(message).hint("wait for it, or end that process; then run this again"),
+            MigrateError::Fenced(_) => Self::not_run(message).hint("`tenantry migrate status` says what is done; the other run does the rest"),
+            MigrateError::NoDown(_) => Self::not_run(message).hint("write the file, or go forward with a new migration that repairs"),
+            MigrateError::Shared { .. } => Self::not_run(message).hint("it has changed nothing; mend its cause and run this again"),
+        }
+    }
+}
+
 impl From<ProvisionError> for CliError {
     fn from(error: ProvisionError) -> Self {
         let message = error.to_string();
@@ -172,7 +204,7 @@ impl From<ProvisionError> for CliError {
             }
             ProvisionError::DomainTaken(_) | ProvisionError::Transition { .. } => Self::new(CONFLICT, message),
             ProvisionError::NotRenamable(_) => Self::failed(message)
-                .hint("write `tenant.` names only where PostgreSQL keeps them by id, or go without warm schemas"),
+                .hint("write the schema's name only where PostgreSQL keeps it by id, or go without warm schemas"),
             ProvisionError::Database(inner) => inner.into(),
         }
     }

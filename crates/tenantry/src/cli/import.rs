@@ -114,10 +114,10 @@ pub(super) async fn run(
     let again = "run the same command again to go on: what is done is skipped";
     match stopped {
         Some(Some(error)) => Err(error.hint(again)),
-        Some(None) => Err(CliError::not_all(counts.good(), "stopped before the end").hint(again)),
+        Some(None) => Err(not_all(counts.good(), "stopped before the end").hint(again)),
         None if counts.failed > 0 => {
             let message = format!("{} of {total} tenants were not made", counts.failed);
-            Err(CliError::not_all(counts.good(), message).hint(format!("`{}` says why; {again}", path.display())))
+            Err(not_all(counts.good(), message).hint(format!("`{}` says why; {again}", path.display())))
         }
         None => Ok(()),
     }
@@ -222,6 +222,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn not_all(good: usize, message: impl Into<String>) -> CliError {
+    if good > 0 { CliError::some_failed(message) } else { CliError::not_run(message) }
 }
 
 fn tell(output: Output, counts: &Counts, total: usize, report: &str) -> Result<(), CliError> {

@@ -7,6 +7,9 @@ mod import_file;
 mod import_report;
 mod init;
 mod key;
+mod migrate;
+mod migrate_progress;
+mod migrate_run;
 mod open;
 mod operator;
 mod output;
@@ -93,6 +96,9 @@ enum Command {
     Init(init::InitArgs),
     /// Serve HTTP
     Serve(serve::ServeArgs),
+    /// Migrate all tenants' schemas, and the registry's and the analytics' tables
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Create, show and end tenants
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -159,6 +165,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Dev(args) => dev::run(args, &global, settings).await,
         Command::Init(args) => init::run(args, &global, &settings).await,
         Command::Serve(args) => serve::run(args, &global, settings).await,
+        Command::Migrate(command) => migrate::run(command, &global, &settings).await,
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,

@@ -76,10 +76,15 @@ impl Signals {
 
     /// Resolves with the next one. Cancel safe.
     pub(crate) async fn received(&mut self) {
+        self.next().await;
+        say("stopping: running requests are finished");
+    }
+
+    /// As [`received`](Self::received), without a word.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-        say("stopping: running requests are finished");
     }
 }

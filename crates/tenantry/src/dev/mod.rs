@@ -8,7 +8,8 @@ use std::path::Path;
 
 use clap::Args;
 use tenantry::{Server, Settings};
-use tenantry_postgres::{DatabaseConfig, create_database, initialise};
+use tenantry_postgres::migrate::{Events, Fleet, Options};
+use tenantry_postgres::{Actor, DatabaseConfig, create_database, initialise};
 
 use crate::cli::{CliError, Global, LocalRun, Signals, bind, read_or_create_secret, say};
 use postgres::Postgres;
@@ -70,9 +71,23 @@ async fn prepare(
     let database_url = postgres.public_url(DATABASE);
     let database = DatabaseConfig::new(&database_url, secret).map_err(|error| CliError::failed(error.to_string()))?;
     initialise(&postgres.superuser_url(DATABASE), &database).await?;
+    migrate(&database).await?;
     let mut local = LocalRun { database_url, base_url, ..LocalRun::read(data_dir).unwrap_or_default() };
     let server = Server::start(&database, settings).await?;
     demo::fill(server.state(), &mut local).await?;
     local.write(data_dir)?;
     Ok((server, local))
+}
+
+/// Brings tenants of an earlier start to this program's version.
+async fn migrate(database: &DatabaseConfig) -> Result<(), CliError> {
+    let fleet = Fleet::new(database, workforce::tenant_schema().migrations);
+    let report = fleet.up(&Options::new(Actor::system("tenantry dev")), &Events::none()).await?;
+    if report.migrated > 0 {
+        say(format!("migrated {} tenants to version {}", report.migrated, report.target));
+    }
+    for failure in &report.failed {
+        say(format!("warning: `{}` stays at version {}: {}", failure.slug, failure.at, failure.error));
+    }
+    Ok(())
 }

@@ -1,0 +1,8 @@
+//! Migrations of a fleet: everybody once, in order, and who failed can be told and tried again.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod fleet {
+    pub(crate) mod stage;
+
+    mod runs;
+}
