@@ -29,7 +29,7 @@ const EVERYBODY: &str = "WITH everybody AS ( \
 pub(super) async fn examine(patient: &Patient<'_>, check: &Check) -> Result<Vec<Finding>, DbError> {
     let rows = match patient.rows(&format!("{EVERYBODY}{}", check.sql)).await {
         Ok(rows) => rows,
-        Err(DbError::Refused(error)) => {
+        Err(error @ DbError::Refused(_)) => {
             let reason = format!("cannot be seen by this user: {error}");
             return Ok(vec![Finding::warn(
                 check.name,

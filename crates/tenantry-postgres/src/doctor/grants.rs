@@ -57,7 +57,7 @@ pub(super) const CHECKS: &[Check] = &[
                 'BEGIN; SET LOCAL ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); COMMIT;' \
               FROM unnest(ARRAY['provider_api_calls', 'daily_metrics']) p, \
                    generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', interval '1 month') m \
-              WHERE to_regclass(format('analytics.%I', p || '_' || to_char(m, 'YYYY_MM'))) IS NULL",
+              WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'analytics' AND c.relname = p || '_' || to_char(m, 'YYYY_MM'))",
     },
 ];
 
