@@ -2,7 +2,8 @@
 -- Run as role tenantry_owner.
 
 -- Tenants that are migrated before all others, and whose failure stops a run: a staging tenant, a friendly customer.
-ALTER TABLE public.tenants ADD COLUMN canary boolean NOT NULL DEFAULT false;
+ALTER TABLE public.tenant_placements ADD COLUMN canary boolean NOT NULL DEFAULT false;
+GRANT UPDATE (canary) ON public.tenant_placements TO tenantry_control;
 
 CREATE TABLE public.migration_runs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -69,6 +69,8 @@ impl Scene {
             "plans",
             "installation",
             "schema_migrations",
+            "migration_runs",
+            "migration_ledger",
         ] {
             parts.push((format!("rows of public.{table}"), rows(&format!("public.{table}"), "true")));
         }

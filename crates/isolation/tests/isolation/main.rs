@@ -7,6 +7,7 @@ mod child;
 mod controls;
 mod corpus;
 mod faults;
+mod fleet;
 mod identification;
 mod interleavings;
 mod operations;

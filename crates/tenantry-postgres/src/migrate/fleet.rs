@@ -98,12 +98,29 @@ impl Fleet {
         options: &Options,
         events: &Events,
     ) -> Result<Report, MigrateError> {
-        let begun = Instant::now();
         let keeper = Keeper::take(&self.database, options.patience).await?;
+        let outcome = self.run_locked(&keeper, direction, target, options, events).await;
+        keeper.release().await;
+        outcome
+    }
+
+    async fn run_locked(
+        &self,
+        keeper: &Keeper,
+        direction: Direction,
+        target: i32,
+        options: &Options,
+        events: &Events,
+    ) -> Result<Report, MigrateError> {
+        let begun = Instant::now();
         let client = keeper.client().await?;
         let step = |scope, migration: &super::Migration| {
             events.send(Event::Applied { scope, migration: migration.label() });
         };
+        // The first step of the registry is `init`'s: it needs rights that nobody has at run time.
+        if shared::applied(&client, Scope::Registry).await?.is_empty() {
+            return Err(MigrateError::NotPrepared);
+        }
         shared::apply(&client, step).await?;
         heal(&client).await?;
         plan::check_slugs(&client, options).await?;
@@ -134,7 +151,7 @@ impl Fleet {
         let id = begin(&client, direction, target, options).await?;
         drop(client);
         let clock = &*self.clock;
-        let run = Run::new(&self.database, &self.set, options, events, clock, &keeper, id, direction, target, recorded);
+        let run = Run::new(&self.database, &self.set, options, events, clock, keeper, id, direction, target, recorded);
         let report = run.all(pending).await?;
         if direction == Direction::Down {
             self.forget_undone(&*keeper.client().await?).await?;

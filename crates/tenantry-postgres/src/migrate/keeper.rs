@@ -16,6 +16,8 @@ const RUN_LOCK: i64 = 7_468_657_464;
 /// How the sessions of runs call themselves. Whoever holds the lock ends all others of that name: they belong to dead runs.
 const NAME: &str = "tenantry migrate";
 
+/// How long a lock is asked for again before somebody is told that it is taken.
+const SETTLE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Keeper {
@@ -27,10 +29,17 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Takes the lock, or says who holds it.
     pub(super) async fn take(database: &DatabaseConfig, patience: Duration) -> Result<Self, MigrateError> {
-        let client = match locked(database).await {
-            // Whoever takes the lock at this moment ends all other sessions.
-            Err(MigrateError::Database(DbError::Unavailable(_))) => locked(database).await?,
-            other => other?,
+        let deadline = tokio::time::Instant::now() + SETTLE;
+        let client = loop {
+            match locked(database).await {
+                Ok(client) => break client,
+                // Whoever takes the lock at this moment ends all other sessions; and the server may not have noticed yet that
+                // the last run has ended.
+                Err(MigrateError::Busy(_) | MigrateError::Database(DbError::Unavailable(_)))
+                    if tokio::time::Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(PAUSE / 5).await;
         };
         // What is left of a run that was killed must not work on beside this one.
         end_others(&client).await?;
@@ -44,6 +53,12 @@ impl Keeper {
             *client = self.retake().await?;
         }
         Ok(client)
+    }
+
+    /// Gives the lock back at once; without this it goes with the session, a moment later.
+    pub(super) async fn release(&self) {
+        // Whatever stands in the way has taken the lock with it.
+        let _ = self.client.lock().await.batch_execute("SELECT pg_advisory_unlock_all()").await;
     }
 
     async fn retake(&self) -> Result<Client, MigrateError> {
@@ -87,7 +102,7 @@ pub(super) async fn session(database: &DatabaseConfig) -> Result<Client, DbError
 /// Who runs: at most 63 bytes are kept by the server.
 fn own_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(30).collect();
+    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(20).collect();
     format!("{NAME}, process {} on {}", std::process::id(), if host.is_empty() { "?" } else { &host })
 }
 

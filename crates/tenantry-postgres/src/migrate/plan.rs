@@ -55,7 +55,7 @@ pub(super) async fn pending(
 ) -> Result<Vec<Pending>, MigrateError> {
     let compare = if down { ">" } else { "<" };
     let sql = format!(
-        "SELECT t.id, t.slug, t.schema_name, t.canary OR t.slug = ANY ($2) AS canary, p.cell_id, c.shard, p.generation, p.schema_version, \
+        "SELECT t.id, t.slug, t.schema_name, p.canary OR t.slug = ANY ($2) AS canary, p.cell_id, c.shard, p.generation, p.schema_version, \
             t.id IN (SELECT l.tenant_id FROM public.migration_ledger l WHERE l.state = 'failed' \
                      AND l.run_id = (SELECT max(r.id) FROM public.migration_runs r)) AS failed_before \
          FROM public.tenant_placements p JOIN public.tenants t ON t.id = p.tenant_id JOIN public.cells c ON c.id = p.cell_id \

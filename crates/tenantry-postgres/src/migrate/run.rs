@@ -101,10 +101,15 @@ impl<'a> Run<'a> {
 
     async fn waves(&self, waves: Vec<Wave>) -> Result<Outcome, MigrateError> {
         let mut number = 0;
+        let last = waves.len();
         for wave in waves {
             number += 1;
             self.wave(number, wave).await?;
-            if let Some(halt) = self.between_waves() {
+            // After the last wave there is nothing to stop.
+            if number < last {
+                self.tally().check_share(self.options);
+            }
+            if let Some(halt) = self.tally().halt.clone() {
                 return Ok(halt);
             }
         }
@@ -123,18 +128,11 @@ impl<'a> Run<'a> {
             }
             number += 1;
             self.wave(number, Wave { name: "late".to_owned(), canary: false, tenants }).await?;
-            if let Some(halt) = self.between_waves() {
+            if let Some(halt) = self.tally().halt.clone() {
                 return Ok(halt);
             }
         }
         Ok(if self.tally().failed.is_empty() { Outcome::Done } else { Outcome::Failed })
-    }
-
-    fn between_waves(&self) -> Option<Outcome> {
-        let mut tally = self.tally();
-        tally.check_share(self.options);
-        // A rule that is broken by the last tenants stops nothing any more, but says so.
-        tally.halt.clone()
     }
 
     async fn wave(&self, number: usize, wave: Wave) -> Result<(), MigrateError> {
@@ -169,8 +167,14 @@ impl<'a> Run<'a> {
 
     async fn note(&self, tenant: &Pending, done: Done, took: Duration, canary: bool) -> Result<(), MigrateError> {
         let slug = tenant.slug.clone();
+        let done = match done {
+            // It is found in its new place when all others are done.
+            Done::Moved if self.tally().moved.insert(tenant.id) => return Ok(()),
+            Done::Moved => Done::Skipped("it was moved meanwhile"),
+            other => other,
+        };
         match done {
-            Done::Left => return Ok(()),
+            Done::Left | Done::Moved => return Ok(()),
             Done::Migrated { attempts } => {
                 self.with_tally(|tally| {
                     tally.migrated += 1;

@@ -15,6 +15,8 @@ pub(super) struct Tally {
     pub(super) skipped: usize,
     pub(super) failed: Vec<Failure>,
     pub(super) met: HashSet<TenantId>,
+    /// Tenants that were not where they were when the run began; they have a second chance.
+    pub(super) moved: HashSet<TenantId>,
     /// Why no other tenant is begun.
     pub(super) halt: Option<Outcome>,
 }

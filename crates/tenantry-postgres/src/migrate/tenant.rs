@@ -27,6 +27,8 @@ pub(super) enum Done {
         attempts: u32,
     },
     Skipped(&'static str),
+    /// It is in another place than when the run began.
+    Moved,
     Failed(Failure),
     /// The run ended while the tenant waited for another try.
     Left,
@@ -101,7 +103,7 @@ impl Run<'_> {
             let took = begun.elapsed();
             match trouble.sqlstate() {
                 Some("TY002") => return Ok(Done::Skipped("it was purged meanwhile")),
-                Some("TY003") => return Ok(Done::Skipped("it was moved meanwhile")),
+                Some("TY003") => return Ok(Done::Moved),
                 // Somebody else was quicker, or an answer of our own was lost on its way.
                 Some("TY001") => match self.version_of(tenant).await? {
                     Some(now) => {
@@ -248,7 +250,8 @@ impl Run<'_> {
         }
     }
 
-    /// Sends a message. Should the server not answer although its own limits have passed, it is told to stop and not waited for.
+    /// Sends a message. Should no answer come although the server's own limits have passed, the server is gone or the way to it is: the
+    /// session is given up, and the guard of the next try finds out what became of the message.
     async fn send(&self, client: &Client, text: &str) -> Result<Vec<SimpleQueryMessage>, Trouble> {
         let limit = self.limits().answer(text);
         match tokio::time::timeout(limit, client.simple_query(text)).await {

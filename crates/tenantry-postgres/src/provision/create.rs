@@ -207,6 +207,7 @@ impl Creation<'_> {
             stripe_subscription_id: None,
             statement_timeout_ms: None,
             lock_timeout_ms: None,
+            canary: false,
             cell: row.get("cell"),
             shard: row.get("shard"),
             generation: 1,

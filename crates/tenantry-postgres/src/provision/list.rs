@@ -8,7 +8,7 @@ use crate::error::{DbError, ProvisionError};
 
 const SELECT: &str = "SELECT t.id, t.slug, t.schema_name, t.status, t.plan_tier, t.admin_email, t.allowed_domains, t.max_agents, \
         t.max_tasks_per_month, t.storage_limit_gb, t.stripe_customer_id, t.stripe_subscription_id, t.created_at, t.updated_at, t.deleted_at, \
-        p.cell_id, p.generation, p.schema_version, p.statement_timeout_ms, p.lock_timeout_ms, c.shard \
+        p.cell_id, p.generation, p.schema_version, p.statement_timeout_ms, p.lock_timeout_ms, p.canary, c.shard \
     FROM public.tenants t JOIN public.tenant_placements p ON p.tenant_id = t.id JOIN public.cells c ON c.id = p.cell_id";
 
 pub(super) async fn by_slug(client: &Client, slug: &str) -> Result<TenantRow, ProvisionError> {
@@ -39,6 +39,7 @@ fn tenant(row: &Row) -> Result<TenantRow, DbError> {
         stripe_subscription_id: row.get("stripe_subscription_id"),
         statement_timeout_ms: row.get("statement_timeout_ms"),
         lock_timeout_ms: row.get("lock_timeout_ms"),
+        canary: row.get("canary"),
         cell: row.get("cell_id"),
         shard: row.get("shard"),
         generation: row.get("generation"),

@@ -126,6 +126,8 @@ pub struct TenantRow {
     pub statement_timeout_ms: Option<i32>,
     /// Time limit of waiting for a lock; the server's default unless set.
     pub lock_timeout_ms: Option<i32>,
+    /// Whether it is migrated before all others.
+    pub canary: bool,
     /// The cell it is placed in.
     pub cell: i32,
     /// The cell's shard.
@@ -199,6 +201,8 @@ pub struct TenantPatch {
     pub statement_timeout_ms: Option<Option<i32>>,
     /// `Some(None)` goes back to the server's default.
     pub lock_timeout_ms: Option<Option<i32>>,
+    /// Whether it is migrated before all others.
+    pub canary: Option<bool>,
     /// Change only the tenant whose `updated_at` this is: what the caller has read.
     pub if_updated_at: Option<DateTime<Utc>>,
 }

@@ -20,11 +20,11 @@ const UPDATE: &str = "UPDATE public.tenants SET plan_tier = coalesce($2, plan_ti
 
 const UPDATE_PLACEMENT: &str = "UPDATE public.tenant_placements SET \
         statement_timeout_ms = CASE WHEN $2 THEN $3 ELSE statement_timeout_ms END, \
-        lock_timeout_ms = CASE WHEN $4 THEN $5 ELSE lock_timeout_ms END \
+        lock_timeout_ms = CASE WHEN $4 THEN $5 ELSE lock_timeout_ms END, canary = coalesce($6, canary) \
     WHERE tenant_id = $1";
 
 impl Provisioner {
-    /// Changes plan, limits, contact, hosts, billing ids or time limits. Every change moves `updated_at`.
+    /// Changes plan, limits, contact, hosts, billing ids, time limits, or whether it is a canary. Every change moves `updated_at`.
     ///
     /// # Errors
     /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownPlan`], [`ProvisionError::DomainTaken`], [`ProvisionError::Invalid`],
@@ -70,7 +70,7 @@ impl Provisioner {
                 return Err(refused(error, slug, plan, domains.as_deref().unwrap_or_default()));
             }
         }
-        if patch.statement_timeout_ms.is_some() || patch.lock_timeout_ms.is_some() {
+        if patch.statement_timeout_ms.is_some() || patch.lock_timeout_ms.is_some() || patch.canary.is_some() {
             client
                 .execute_typed(
                     UPDATE_PLACEMENT,
@@ -80,6 +80,7 @@ impl Provisioner {
                         typed(&patch.statement_timeout_ms.flatten(), Type::INT4),
                         typed(&patch.lock_timeout_ms.is_some(), Type::BOOL),
                         typed(&patch.lock_timeout_ms.flatten(), Type::INT4),
+                        typed(&patch.canary, Type::BOOL),
                     ],
                 )
                 .await?;

@@ -175,6 +175,9 @@ pub(super) struct UpdateArgs {
     /// Storage in GiB, or `plan`
     #[arg(long, value_name = "NUMBER|plan", value_parser = limit)]
     storage_limit_gb: Option<Limit>,
+    /// Whether it is migrated before all others, and a failure on it stops the fleet
+    #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
+    canary: Option<bool>,
 }
 
 /// A limit of the tenant's own, or its plan's.
@@ -201,6 +204,7 @@ impl UpdateArgs {
             max_agents: self.max_agents.map(|l| l.0),
             max_tasks_per_month: self.max_tasks_per_month.map(|l| l.0),
             storage_limit_gb: self.storage_limit_gb.map(|l| l.0),
+            canary: self.canary,
             ..TenantPatch::default()
         };
         let unchanged = patch.plan_tier.is_none()
@@ -208,7 +212,8 @@ impl UpdateArgs {
             && patch.allowed_domains.is_none()
             && patch.max_agents.is_none()
             && patch.max_tasks_per_month.is_none()
-            && patch.storage_limit_gb.is_none();
+            && patch.storage_limit_gb.is_none()
+            && patch.canary.is_none();
         (!unchanged).then_some(patch)
     }
 }

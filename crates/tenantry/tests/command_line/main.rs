@@ -5,6 +5,7 @@ mod dev;
 mod doctor;
 mod import;
 mod installation;
+mod migrate;
 mod reference;
 
 use std::path::Path;

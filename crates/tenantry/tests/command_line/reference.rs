@@ -45,6 +45,12 @@ fn the_command_reference_is_current() {
         "init",
         "doctor",
         "serve",
+        "migrate",
+        "migrate new",
+        "migrate up",
+        "migrate down",
+        "migrate status",
+        "migrate history",
         "tenant",
         "tenant create",
         "tenant list",
@@ -59,6 +65,8 @@ fn the_command_reference_is_current() {
         "key revoke",
         "operator",
         "operator create",
+        "operator list",
+        "operator revoke",
     ] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;

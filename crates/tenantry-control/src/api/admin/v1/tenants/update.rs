@@ -111,6 +111,7 @@ pub(super) async fn update_tenant(
         stripe_subscription_id: body.stripe_subscription_id,
         statement_timeout_ms: body.statement_timeout_ms,
         lock_timeout_ms: body.lock_timeout_ms,
+        canary: None,
         if_updated_at: expected_version(&headers)?,
     };
     Ok(tenant(provisioner.update(slug.as_str(), &patch, &actor).await?))
