@@ -129,7 +129,7 @@ pub async fn create_database(admin_url: &str, name: &str) -> Result<(), DbError>
     Ok(())
 }
 
-async fn open(config: &tokio_postgres::Config) -> Result<Client, DbError> {
+pub(crate) async fn open(config: &tokio_postgres::Config) -> Result<Client, DbError> {
     if config.get_ssl_mode() == tokio_postgres::config::SslMode::Disable {
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
@@ -261,7 +261,8 @@ async fn heal_settings(client: &Client) -> Result<(), DbError> {
                FOR s IN SELECT r.rolname, d.datname FROM pg_db_role_setting g JOIN pg_roles r ON r.oid = g.setrole \
                         LEFT JOIN pg_database d ON d.oid = g.setdatabase \
                         WHERE r.rolname IN (SELECT login_role FROM public.cells \
-                                            UNION SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants) LOOP \
+                                            UNION SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants \
+                                            UNION SELECT role_name FROM public.warm_schemas) LOOP \
                  IF s.datname IS NULL THEN EXECUTE format('ALTER ROLE %I RESET ALL', s.rolname); \
                  ELSE EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', s.rolname, s.datname); END IF; \
                END LOOP; \

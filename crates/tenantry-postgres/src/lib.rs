@@ -117,6 +117,7 @@ mod access;
 mod clients;
 mod config;
 mod connect;
+pub mod doctor;
 mod error;
 mod init;
 pub mod migrate;
@@ -133,7 +134,8 @@ pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, create_database, initialise};
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
-    OperatorInfo, OwnLimits, Plan, Provisioner, TenantFilter, TenantPatch, TenantRow, TenantSchema,
+    OperatorInfo, OwnLimits, Plan, Provisioner, Refilled, TenantFilter, TenantPatch, TenantRow, TenantSchema,
+    WarmStatus,
 };
 pub use registry::{
     Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,

@@ -45,7 +45,8 @@ async fn make(client: &Client, provisioner: &Provisioner, from: From, dedicated:
     let hex = id.as_uuid().simple().to_string();
     let name = format!("tenant_reference_{hex}");
     let schema = SchemaName::from_registry(&name).map_err(|_| DbError::Misuse("a reference has a schema's name"))?;
-    let role = RoleName::for_tenant(id).as_str().to_owned();
+    let own = RoleName::for_tenant(id);
+    let role = own.as_str().to_owned();
     let cell = if dedicated { role.clone() } else { format!("tenantry_reference_{hex}") };
     let place = Place { schema: name, role, cell };
     if !dedicated {
@@ -53,13 +54,12 @@ async fn make(client: &Client, provisioner: &Provisioner, from: From, dedicated:
     }
     match from {
         From::Baseline => {
-            let ddl =
-                provisioner.scratch_ddl(id, &schema, &place.cell, dedicated, provisioner.tables(), client).await?;
+            let ddl = provisioner.scratch_ddl(&schema, &own, &place.cell, dedicated, provisioner.tables());
             client.batch_execute(&ddl).await?;
         }
         From::Replay(version) => {
             let empty = TenantSchema::new("", &[]);
-            let ddl = provisioner.scratch_ddl(id, &schema, &place.cell, dedicated, &empty, client).await?;
+            let ddl = provisioner.scratch_ddl(&schema, &own, &place.cell, dedicated, &empty);
             client.batch_execute(&ddl).await?;
             replay(client, provisioner.tables(), version, &schema, id).await?;
         }
