@@ -88,6 +88,8 @@ pub struct Tenant {
     pub generation: i64,
     /// The migration its schema is at.
     pub schema_version: i32,
+    /// Whether it is migrated before all others.
+    pub canary: bool,
     /// Created.
     pub created_at: DateTime<Utc>,
     /// Last changed; its `ETag` is made of it.
@@ -118,6 +120,7 @@ impl From<registry::TenantRow> for Tenant {
             shard: row.shard,
             generation: row.generation,
             schema_version: row.schema_version,
+            canary: row.canary,
             created_at: row.created_at,
             updated_at: row.updated_at,
             deleted_at: row.deleted_at,

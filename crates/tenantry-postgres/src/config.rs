@@ -36,6 +36,12 @@ impl ClusterSecret {
         mac.update(role.as_bytes());
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()).into()
     }
+
+    /// What the server is given to store in the place of the password: its SCRAM-SHA-256 verifier. So no statement, and no
+    /// log of statements, ever holds a password.
+    pub(crate) fn verifier_of(&self, role: &str) -> String {
+        postgres_protocol::password::scram_sha_256(self.password_of(role).expose_secret().as_bytes())
+    }
 }
 
 /// Where the database is. User and password are those of our own roles, never the URL's.
@@ -109,7 +115,7 @@ pub struct AccessConfig {
     pub mode: AccessMode,
     /// Connections of this process to tenant cells, all together. Default: 64.
     pub max_connections: usize,
-    /// Connections to one cell. Default: 4.
+    /// Connections to one cell. Default: 16.
     pub cell_connections: usize,
     /// Connections one tenant may hold at a time; below `cell_connections`, so that no tenant takes its whole cell. Default: 3.
     pub tenant_connections: usize,

@@ -1,13 +1,12 @@
 //! Prepares a database: roles, privileges, registry and analytics. Repeatable: a second run heals and changes nothing else.
 
-use secrecy::ExposeSecret as _;
 use tenantry_core::{quote_identifier, quote_literal};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls};
 
 use crate::clients::typed;
 use crate::config::DatabaseConfig;
-use crate::connect::{Logins, rustls_connector};
+use crate::connect::{Logins, connect, rustls_connector};
 use crate::error::DbError;
 use crate::migrate::{MigrateError, Migration, shared};
 
@@ -115,6 +114,30 @@ pub async fn initialise(admin_url: &str, database: &DatabaseConfig) -> Result<In
     Ok(report)
 }
 
+/// Whether the server that `admin_url` names has Tenantry's roles already.
+///
+/// # Errors
+/// [`DbError`] when the server is away or the user may not.
+pub async fn is_installed(admin_url: &str) -> Result<bool, DbError> {
+    let config: tokio_postgres::Config = admin_url.parse().map_err(DbError::from)?;
+    let client = open(&config).await?;
+    one(&client, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tenantry_control')").await
+}
+
+/// Whether the server's installation has this secret. Where it does, [`initialise`] changes no password.
+///
+/// # Errors
+/// [`DbError`] when the server is away.
+pub async fn secret_fits(database: &DatabaseConfig) -> Result<bool, DbError> {
+    match connect(database, Logins::CONTROL).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.sqlstate() == Some("28P01") => Ok(false),
+        // The password is looked at before the right to connect to this database.
+        Err(error) if error.sqlstate().is_some() => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Creates a database unless it exists, on the server that `admin_url` names.
 ///
 /// # Errors
@@ -160,7 +183,7 @@ async fn roles(
         ensure_role(client, role, &format!("NOLOGIN NOINHERIT NOCREATEROLE{no_databases}"), report).await?;
     }
     for (role, rights) in logins {
-        let password = quote_literal(database.secret.password_of(role).expose_secret());
+        let password = quote_literal(&database.secret.verifier_of(role));
         let options = format!("LOGIN INHERIT {rights}{no_databases} PASSWORD {password}");
         ensure_role(client, role, &options, report).await?;
     }
@@ -196,7 +219,7 @@ async fn cell_passwords(client: &Client, database: &DatabaseConfig) -> Result<()
     let sql = "SELECT login_role FROM public.cells JOIN pg_roles ON rolname = login_role";
     for row in client.query_typed(sql, &[]).await? {
         let role: String = row.get(0);
-        let password = quote_literal(database.secret.password_of(&role).expose_secret());
+        let password = quote_literal(&database.secret.verifier_of(&role));
         client.batch_execute(&format!("ALTER ROLE {} PASSWORD {password}", quote_identifier(&role))).await?;
     }
     Ok(())

@@ -131,7 +131,7 @@ pub use config::Defences;
 pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
-pub use init::{InitReport, create_database, initialise};
+pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
     OperatorInfo, OwnLimits, Plan, Provisioner, Refilled, TenantFilter, TenantPatch, TenantRow, TenantSchema,

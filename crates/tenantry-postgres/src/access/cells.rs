@@ -18,13 +18,15 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::CellId;
-use crate::config::AccessConfig;
+use crate::config::{AccessConfig, AccessMode};
 use crate::registry::Tenant;
 
 use super::connection::Connection;
 
 /// A connection that rested for so long is not missed by the tenant it served last.
 const RESTED: Duration = Duration::from_secs(1);
+/// So long a tenant is remembered that nobody asks for.
+const REMEMBERED: Duration = Duration::from_secs(10);
 /// Below so many queues of tenants nobody looks for unused ones.
 const SWEEP_FROM: usize = 256;
 
@@ -42,12 +44,10 @@ pub(super) struct State {
 pub(super) struct Cell {
     permits: Arc<Semaphore>,
     tenants: HashMap<TenantId, Share>,
-    /// The permits of each tenant.
-    share: usize,
     /// Least recently used first.
     idle: Vec<Idle>,
     pub(super) live: usize,
-    /// Told when a connection comes back.
+    /// Told when a connection is back or gone.
     pub(super) returned: Arc<Notify>,
 }
 
@@ -57,7 +57,9 @@ struct Share {
     permits: Arc<Semaphore>,
     /// When it was given a connection last.
     served: Option<Instant>,
-    /// Told when a connection that is scoped to it comes back.
+    /// Connections at work for it.
+    at_work: usize,
+    /// Told when one of them is back or gone.
     returned: Arc<Notify>,
 }
 
@@ -87,7 +89,6 @@ impl Cell {
         Self {
             permits: Arc::new(Semaphore::new(config.cell_connections.max(1))),
             tenants: HashMap::new(),
-            share: config.tenant_connections.max(1),
             idle: Vec::new(),
             live: 0,
             returned: Arc::default(),
@@ -103,24 +104,42 @@ impl Cell {
         dead
     }
 
-    /// Chooses for a tenant, and remembers that it was served.
-    pub(super) fn choose(&mut self, tenant: TenantId, now: Instant) -> Choice {
-        let before = self.tenants.get_mut(&tenant).and_then(|share| share.served.replace(now));
+    pub(super) fn choose(&self, tenant: TenantId, mode: AccessMode, now: Instant) -> Choice {
+        let Some(longest) = self.idle.first() else { return Choice::None };
+        // Behind a pooler no session is anybody's.
+        if mode == AccessMode::Pooler {
+            return Choice::Rested(self.idle.len() - 1);
+        }
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.bound == Some(tenant)) {
             return Choice::Scoped(at);
         }
-        let Some(longest) = self.idle.first() else { return Choice::None };
-        let at = if before.is_some_and(|before| before > longest.since) { 0 } else { self.home(tenant) };
-        let idle = &self.idle[at];
-        if idle.connection.bound.is_none() || now.duration_since(idle.since) >= RESTED {
-            return Choice::Rested(at);
+        if longest.connection.bound.is_none() || now.duration_since(longest.since) >= RESTED {
+            return Choice::Rested(0);
         }
-        // The caller holds one permit itself.
-        let another = |share: &&Share| share.permits.available_permits() + 1 < self.share;
-        match self.tenants.get(&tenant).filter(another) {
+        let share = self.tenants.get(&tenant);
+        let frequent = share.and_then(|share| share.served).is_some_and(|served| served > longest.since);
+        let at = if frequent { 0 } else { self.home(tenant) };
+        match share.filter(|share| share.at_work > 0) {
             Some(share) => Choice::Soon(at, Arc::clone(&share.returned)),
             None => Choice::Busy(at),
         }
+    }
+
+    /// A tenant is given a connection.
+    pub(super) fn serve(&mut self, tenant: TenantId, now: Instant) {
+        if let Some(share) = self.tenants.get_mut(&tenant) {
+            share.served = Some(now);
+            share.at_work += 1;
+        }
+    }
+
+    /// A connection that was given to a tenant is back, or gone.
+    pub(super) fn done(&mut self, tenant: TenantId) {
+        if let Some(share) = self.tenants.get_mut(&tenant) {
+            share.at_work = share.at_work.saturating_sub(1);
+            share.returned.notify_waiters();
+        }
+        self.returned.notify_waiters();
     }
 
     /// Of the tenant's two homes the one that has rested longer.
@@ -143,12 +162,7 @@ impl Cell {
     }
 
     pub(super) fn put(&mut self, connection: Box<Connection>, since: Instant) {
-        let bound = connection.bound.and_then(|tenant| self.tenants.get(&tenant));
-        if let Some(share) = bound {
-            share.returned.notify_waiters();
-        }
         self.idle.push(Idle { since, connection });
-        self.returned.notify_waiters();
     }
 }
 
@@ -171,7 +185,8 @@ impl State {
         let cell = self.cells.entry(tenant.cell).or_insert_with(|| Cell::new(config));
         let share = cell.tenants.entry(tenant.id).or_insert_with(|| {
             self.queues += 1;
-            Share { permits: Arc::new(Semaphore::new(cell.share)), served: None, returned: Arc::default() }
+            let permits = Arc::new(Semaphore::new(config.tenant_connections.max(1)));
+            Share { permits, served: None, at_work: 0, returned: Arc::default() }
         });
         (Arc::clone(&share.permits), Arc::clone(&cell.permits))
     }
@@ -180,10 +195,12 @@ impl State {
         self.cells.values().map(|cell| cell.idle.len()).sum()
     }
 
-    pub(super) fn forget(&mut self, cell: CellId) {
+    /// A connection that was given to a tenant is gone.
+    pub(super) fn forget(&mut self, cell: CellId, tenant: TenantId) {
         self.live -= 1;
         if let Some(cell) = self.cells.get_mut(&cell) {
             cell.live -= 1;
+            cell.done(tenant);
         }
     }
 
@@ -198,9 +215,12 @@ impl State {
     /// Removes the queues nobody stands in and the cells nobody uses: a process would otherwise remember every tenant it ever
     /// served. Whoever holds or awaits a permit holds its queue too, so a queue held by the map alone is unused.
     fn sweep(&mut self) {
+        let now = Instant::now();
         let unused = |queue: &Arc<Semaphore>| Arc::strong_count(queue) == 1;
+        // Who was served a moment ago is remembered, or the frequent could not be told from the rare.
+        let recent = |share: &Share| share.served.is_some_and(|served| now.duration_since(served) < REMEMBERED);
         self.cells.retain(|_, cell| {
-            cell.tenants.retain(|_, share| !unused(&share.permits));
+            cell.tenants.retain(|_, share| !unused(&share.permits) || recent(share));
             cell.live > 0 || !cell.tenants.is_empty() || !unused(&cell.permits)
         });
         self.queues = self.cells.values().map(|cell| cell.tenants.len()).sum();
@@ -208,10 +228,11 @@ impl State {
         self.sweep_at = self.queues * 2;
     }
 
-    /// Whether some cell could spare a connection.
-    pub(super) fn has_rested(&self, now: Instant) -> bool {
+    /// Whether another cell could spare a connection.
+    pub(super) fn has_rested(&self, but: CellId, now: Instant) -> bool {
         let rested = |idle: &Idle| now.duration_since(idle.since) >= RESTED;
-        self.cells.values().any(|cell| cell.live > 1 && cell.idle.first().is_some_and(rested))
+        let spare = |(id, cell): (&CellId, &Cell)| *id != but && cell.live > 1 && cell.idle.first().is_some_and(rested);
+        self.cells.iter().any(spare)
     }
 
     /// Closes the connection that has been idle for longest; a cell's only one last.

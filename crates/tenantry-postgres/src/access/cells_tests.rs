@@ -5,6 +5,7 @@ fn queue_of(state: &mut State, config: &AccessConfig, cell: i32, tenant: TenantI
     let share = cell.tenants.entry(tenant).or_insert_with(|| Share {
         permits: Arc::new(Semaphore::new(1)),
         served: None,
+        at_work: 0,
         returned: Arc::default(),
     });
     Arc::clone(&share.permits)

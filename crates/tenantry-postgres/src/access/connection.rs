@@ -17,6 +17,8 @@ pub(super) struct Connection {
     pub(super) cell: CellId,
     /// Tells connections apart, so that each tenant ranks them in an order of its own.
     pub(super) seed: u64,
+    /// The tenant it was given to last, scoped or not yet.
+    pub(super) serves: TenantId,
     /// The tenant the session is scoped to. None: the session is the bare login, which sees nothing.
     pub(super) bound: Option<TenantId>,
     /// The time limits the session was scoped with; an operator may have changed the tenant's since.
@@ -47,12 +49,13 @@ pub(super) enum Way {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client, cell: CellId, seed: u64, config: &AccessConfig) -> Self {
+    pub(super) fn new(client: Client, tenant: &Tenant, seed: u64, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
         Self {
             client,
-            cell,
+            cell: tenant.cell,
             seed,
+            serves: tenant.id,
             bound: None,
             limits: TimeLimits::default(),
             tainted: false,

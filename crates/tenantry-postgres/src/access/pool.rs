@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tenantry_core::TenantId;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -147,39 +148,45 @@ impl Pool {
         let mut state = self.lock();
         let state = &mut *state;
         let now = Instant::now();
-        let full = state.live >= self.config.max_connections;
         let cell = state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
         state.live -= cell.bury_dead();
+        let full = state.live >= self.config.max_connections;
         let room = cell.live < self.config.cell_connections;
-        let choice = cell.choose(tenant.id, now);
+        let choice = cell.choose(tenant.id, self.config.mode, now);
         let (live, returned) = (cell.live, Arc::clone(&cell.returned));
         // Where its binding is in use, another connection serves both tenants, if there may be one.
-        let better_opened = || room && (!full || state.has_rested(now));
+        let better_opened = || room && (!full || state.has_rested(tenant.cell, now));
         match choice {
             Choice::Soon(_, returned) if waited < MOMENT => return Pick::Wait(returned.notified_owned(), MOMENT),
             Choice::Busy(_) | Choice::Soon(..) if better_opened() => {}
             Choice::Scoped(at) | Choice::Rested(at) | Choice::Busy(at) | Choice::Soon(at, _) => {
-                return Pick::Idle(state.cell(tenant.cell).take(at));
+                let cell = state.cell(tenant.cell);
+                cell.serve(tenant.id, now);
+                let mut connection = cell.take(at);
+                connection.serves = tenant.id;
+                return Pick::Idle(connection);
             }
             Choice::None if full && live > 0 && waited < PATIENCE => {
                 return Pick::Wait(returned.notified_owned(), PATIENCE);
             }
             Choice::None => {}
         }
-        state.cell(tenant.cell).live += 1;
+        let cell = state.cell(tenant.cell);
+        cell.serve(tenant.id, now);
+        cell.live += 1;
         state.live += 1;
         // A process permit is held without a connection, so if all are live one of them is idle.
         if state.live > self.config.max_connections && state.evict().is_some() {
             self.counters.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        Pick::Open(Slot { pool: self, cell: tenant.cell, used: false })
+        Pick::Open(Slot { pool: self, cell: tenant.cell, tenant: tenant.id, used: false })
     }
 
     /// Drops a dead connection and keeps its place for the one that is opened instead: given up in between, the place could
     /// be taken, and there would be more connections than the limits allow.
     pub(super) fn bury(&self, dead: Box<Connection>) -> Slot<'_> {
         self.counters.discarded.fetch_add(1, Ordering::Relaxed);
-        Slot { pool: self, cell: dead.cell, used: false }
+        Slot { pool: self, cell: dead.cell, tenant: dead.serves, used: false }
     }
 
     pub(super) async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>) -> Result<Box<Connection>, DbError> {
@@ -192,7 +199,7 @@ impl Pool {
         };
         slot.used = true;
         let seed = self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(Connection::new(client, tenant.cell, seed, &self.config)))
+        Ok(Box::new(Connection::new(client, tenant, seed, &self.config)))
     }
 
     /// Takes back a connection whose session is scoped or clean, and nothing in between.
@@ -201,10 +208,11 @@ impl Pool {
         let worn = connection.touched.len() > self.config.tenants_per_connection;
         let mut state = self.lock();
         if state.closed || worn || connection.client.is_closed() {
-            state.forget(connection.cell);
+            state.forget(connection.cell, connection.serves);
             return;
         }
         if let Some(cell) = state.cells.get_mut(&connection.cell) {
+            cell.done(connection.serves);
             cell.put(connection, Instant::now());
         }
     }
@@ -212,7 +220,7 @@ impl Pool {
     /// Drops a connection whose state is not known.
     pub(super) fn discard(&self, connection: Box<Connection>) {
         self.counters.discarded.fetch_add(1, Ordering::Relaxed);
-        self.lock().forget(connection.cell);
+        self.lock().forget(connection.cell, connection.serves);
     }
 
     /// Asks the server to stop what a discarded connection still runs. Best effort: the statement timeout bounds what a
@@ -254,13 +262,14 @@ enum Pick<'p> {
 pub(super) struct Slot<'p> {
     pool: &'p Pool,
     cell: CellId,
+    tenant: TenantId,
     used: bool,
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         if !self.used {
-            self.pool.lock().forget(self.cell);
+            self.pool.lock().forget(self.cell, self.tenant);
         }
     }
 }

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use secrecy::ExposeSecret as _;
 use tenantry_core::{RoleName, SchemaName, quote_identifier, quote_literal};
 
 use super::{Provisioner, TenantSchema};
@@ -36,7 +35,7 @@ impl Provisioner {
     /// Makes a login that owns nothing and sees nothing but what it becomes. A cell's inherits nothing; a dedicated tenant's
     /// is the tenant itself and inherits the tenants' group.
     pub(super) fn login_ddl(&self, role: &str, inherit: &str) -> String {
-        let password = quote_literal(self.secret.password_of(role).expose_secret());
+        let password = quote_literal(&self.secret.verifier_of(role));
         let name = quote_identifier(role);
         format!(
             "CREATE ROLE {name} LOGIN {inherit} NOCREATEROLE NOCREATEDB PASSWORD {password}; \

@@ -6,8 +6,9 @@ use clap::Args;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tenantry::Settings;
-use tenantry_postgres::{Actor, ProvisionError, initialise};
+use tenantry_postgres::{Actor, ProvisionError, initialise, is_installed, secret_fits};
 
+use super::secret::secret_is_given;
 use super::{CliError, Global, Output, output, read_or_create_secret, say};
 
 /// The name of the operator whose token `init` prints.
@@ -19,6 +20,9 @@ pub(super) struct InitArgs {
     /// Do not make a token for the first operator
     #[arg(long)]
     no_operator: bool,
+    /// Give every login of an existing installation the password of another secret
+    #[arg(long)]
+    change_secret: bool,
 }
 
 pub(super) async fn run(args: InitArgs, global: &Global, settings: &Settings) -> Result<(), CliError> {
@@ -26,11 +30,25 @@ pub(super) async fn run(args: InitArgs, global: &Global, settings: &Settings) ->
         CliError::usage("no database is named").hint("pass `--database-url` with a user that may create roles")
     })?;
     let file = settings.secret_file.clone().unwrap_or_else(|| PathBuf::from("tenantry.secret"));
+    // The server first: a wrong URL leaves no secret behind.
+    let installed = is_installed(url).await?;
+    let mind = |what: String| {
+        CliError::usage(what).hint(
+            "name the installation's secret with `--secret-file`; `--change-secret` gives every login another one, and servers with \
+             the old one are refused",
+        )
+    };
+    if installed && !args.change_secret && !secret_is_given(&file) {
+        return Err(mind(format!("the server has an installation, and there is no secret in `{}`", file.display())));
+    }
     let (secret, created) = read_or_create_secret(&file)?;
     if created {
         say(format!("made a new secret in `{}`: keep it safe, every server needs it", file.display()));
     }
     let database = super::open::configure(url, None, secret)?;
+    if installed && !args.change_secret && !secret_fits(&database).await? {
+        return Err(mind("the secret is not the one of the server's installation".to_owned()));
+    }
     let report = initialise(url, &database).await?;
     let provisioner = global.provisioner(&Settings { secret_file: Some(file), ..settings.clone() })?;
     let token = if args.no_operator {

@@ -26,6 +26,11 @@ pub(super) fn read_secret(settings: &Settings) -> Result<ClusterSecret, CliError
     from_file(path)
 }
 
+/// Whether there is a secret, in the environment or in the file.
+pub(super) fn secret_is_given(path: &Path) -> bool {
+    std::env::var_os(VARIABLE).is_some() || path.exists()
+}
+
 /// As the settings say; a file that does not exist is made with a new secret. True if it was.
 pub(crate) fn read_or_create_secret(path: &Path) -> Result<(ClusterSecret, bool), CliError> {
     if let Some(secret) = from_environment()? {

@@ -166,6 +166,13 @@ async fn a_wrong_secret_is_told() {
     std::fs::write(installation.directory.path().join("other"), "another secret, long enough to be one").unwrap();
     let args = ["--secret-file", "other", "--database-url", &installation.url, "serve", "--listen", "127.0.0.1:0"];
     Ran::of(&tenantry(installation.directory.path()).args(args).output().unwrap()).fails(6, "is the secret the one");
+    let args = ["--secret-file", "other", "--database-url", &installation.url, "init"];
+    Ran::of(&tenantry(installation.directory.path()).args(args).output().unwrap())
+        .fails(2, "is not the one of the server");
+    let args = ["--secret-file", "none", "--database-url", &installation.url, "init"];
+    Ran::of(&tenantry(installation.directory.path()).args(args).output().unwrap())
+        .fails(2, "there is no secret in `none`");
+    assert!(!installation.directory.path().join("none").exists(), "and none was made");
     std::fs::write(installation.directory.path().join("short"), "short").unwrap();
     let args = ["--secret-file", "short", "--database-url", &installation.url, "tenant", "list"];
     Ran::of(&tenantry(installation.directory.path()).args(args).output().unwrap()).fails(2, "at least 32 characters");

@@ -55,6 +55,10 @@ pub(super) struct UpdateTenant {
     #[serde(deserialize_with = "set_or_clear")]
     #[schema(value_type = Option<i32>, minimum = 1)]
     lock_timeout_ms: Option<Option<i32>>,
+    /// Whether it is migrated before all others.
+    #[serde(deserialize_with = "set")]
+    #[schema(value_type = bool, required = false)]
+    canary: Option<bool>,
 }
 
 /// A member that has a value whenever it is there: `null` is refused.
@@ -111,7 +115,7 @@ pub(super) async fn update_tenant(
         stripe_subscription_id: body.stripe_subscription_id,
         statement_timeout_ms: body.statement_timeout_ms,
         lock_timeout_ms: body.lock_timeout_ms,
-        canary: None,
+        canary: body.canary,
         if_updated_at: expected_version(&headers)?,
     };
     Ok(tenant(provisioner.update(slug.as_str(), &patch, &actor).await?))
