@@ -1,3 +1,129 @@
 //! Benchmarks: each prints a table and writes `target/bench/NAME.json`.
+//!
+//! ```text
+//! make bench                                      access, http and revocation, about a quarter of an hour
+//! make bench ARGS='access --tenants 1000'         one of them, on a smaller fleet
+//! make bench ARGS='access --keep /var/tmp/fleet'  keeps the filled cluster for the next run
+//! ```
+//!
+//! # How to read the figures
+//!
+//! No figure is a time to compare with another machine's. Each is a *ratio* of two things measured in the same run, on the
+//! same server, in turns: every round measures each mode once, a mode's figure is the median of its rounds, so noise of the
+//! machine hits both sides. Load generator, program and PostgreSQL share the machine's cores, so work saved anywhere
+//! shows. A ratio of 0.9 means: nine tenant-scoped reads in the time of ten unscoped ones.
+//!
+//! A row of the JSON has `name`, `value`, `unit`, `higher_is_better`, `goal` (what the project promises, or null) and
+//! `baseline` (the same figure for the usual way without this project, or null).
+//!
+//! # `access`: what scoping costs
+//!
+//! One agent read by id, 8 concurrent clients, in a fleet that the real provisioner made (ten tables, a role and grants for
+//! each tenant, ten agents each). *Unscoped* is the best that a single-tenant program could do: each client has a
+//! connection of its own and a statement prepared on it, and reads one fixed table as superuser, without any pool.
+//! The scoped modes send the same statement through [`tenantry_postgres::TenantDb::single`] with a verified context and the
+//! product's default limits:
+//!
+//! Every pattern runs for 2.5 s before it is counted, in which connections move to where the load is.
+//!
+//! * `hot`: every client stays with one tenant of its own;
+//! * `hot64`: every read is for one of 64 tenants;
+//! * `zipf`: over all tenants, the n-th most popular 1/n as often as the first;
+//! * `uniform`: over all tenants alike, which no connection can remember.
+//!
+//! `naive` is what is usually done instead: `BEGIN`, `SET LOCAL ROLE`, `SET LOCAL search_path`, the prepared query and `COMMIT`, one after
+//! the other; `pipelined` sends the same at once. Both have 8 connections of a superuser, who pays nothing for
+//! memberships, and serve as `baseline`.
+//!
+//! The rows with `_cpu_` compare processor time for a read (program and server together, the unscoped read's over the other's) in the
+//! place of reads a second. They are there for machines that do other things meanwhile.
+//!
+//! The rows with `_affine_` say for which share of the reads the connection was scoped to the tenant already.
+//!
+//! `provisioning_beside_load` is the zipf load while a tenant is created every second, over the same load without.
+//! `provisioning_growth` is the p50 of creating a tenant in the full fleet over that in an empty cluster, in turns and
+//! with `fsync` on in both. `backend_memory` is the largest `Anonymous` of `/proc/PID/smaps_rollup` among the pool's backends
+//! after a statement that opens all ten tables has run for every tenant.
+//!
+//! # `http`: what a request costs
+//!
+//! `GET /v1/agents/{id}` through the complete router (API key, context, limits, access log as JSON into a file) over a bare axum
+//! handler with one prepared unscoped query on 8 connections of its own. Both are served by the same loop in this process; the
+//! load comes from a child process over 8 kept-alive connections, for 8 tenants in turn.
+//!
+//! # `revocation`: how long a suspended tenant is served
+//!
+//! Two servers on one database keep reading for a tenant that a third party suspends. Measured from before the suspension is
+//! asked for to the first refusal, each server in each round; then the same while the servers do not hear of changes, with
+//! entries as fresh as can be. `suspending` is what the suspension itself took, which is contained in the figures above.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
+
+mod access;
+mod ground;
+mod http;
+mod report;
+mod revocation;
+mod stats;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Measures what the README claims, as ratios within one run.
+#[derive(Debug, Parser)]
+#[command(about, version)]
+struct Options {
+    /// What to measure; everything when nothing is named.
+    #[arg(value_enum)]
+    names: Vec<Name>,
+    /// Sizes of the fleet for `access`, ascending.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
+    tenants: Vec<usize>,
+    /// Keeps the filled cluster in this directory, and uses the one that is there.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Rounds of each comparison.
+    #[arg(long, default_value_t = 4)]
+    rounds: usize,
+    /// Only reads: leaves provisioning and memory out of `access`.
+    #[arg(long)]
+    reads: bool,
+    /// Where the figures go.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    /// Generates HTTP load as told on standard input; how the program calls itself.
+    #[arg(long, hide = true)]
+    load: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Name {
+    Access,
+    Http,
+    Revocation,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    if options.load {
+        return http::load::run();
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(options))
+}
+
+async fn measure(options: Options) -> anyhow::Result<()> {
+    let all = [Name::Access, Name::Http, Name::Revocation];
+    let names = if options.names.is_empty() { &all[..] } else { &options.names };
+    for name in names {
+        let began = std::time::Instant::now();
+        let report = match name {
+            Name::Access => Box::pin(access::measure(&options)).await?,
+            Name::Http => Box::pin(http::measure(&options)).await?,
+            Name::Revocation => Box::pin(revocation::measure()).await?,
+        };
+        report.publish(&options.out)?;
+        println!("  took {} s\n", began.elapsed().as_secs());
+    }
+    Ok(())
+}

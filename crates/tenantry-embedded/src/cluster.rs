@@ -219,6 +219,11 @@ impl Cluster {
         self.processes.end_sessions().await
     }
 
+    /// Whether the server is durable from the next start on; see [`ClusterConfig::durable`].
+    pub const fn set_durable(&mut self, durable: bool) {
+        self.config.durable = durable;
+    }
+
     /// Starts the server again after [`Cluster::halt`] or after it was killed.
     ///
     /// # Errors

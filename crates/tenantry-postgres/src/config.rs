@@ -137,7 +137,7 @@ impl Default for AccessConfig {
         Self {
             mode: AccessMode::Direct,
             max_connections: 64,
-            cell_connections: 4,
+            cell_connections: 16,
             tenant_connections: 3,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),

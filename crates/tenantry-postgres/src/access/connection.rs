@@ -15,6 +15,8 @@ use crate::statement::Statement;
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) cell: CellId,
+    /// Tells connections apart, so that each tenant ranks them in an order of its own.
+    pub(super) seed: u64,
     /// The tenant the session is scoped to. None: the session is the bare login, which sees nothing.
     pub(super) bound: Option<TenantId>,
     /// The time limits the session was scoped with; an operator may have changed the tenant's since.
@@ -45,11 +47,12 @@ pub(super) enum Way {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client, cell: CellId, config: &AccessConfig) -> Self {
+    pub(super) fn new(client: Client, cell: CellId, seed: u64, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
         Self {
             client,
             cell,
+            seed,
             bound: None,
             limits: TimeLimits::default(),
             tainted: false,
@@ -91,32 +94,34 @@ impl Connection {
     }
 }
 
-/// The messages that scope a session of our own to a tenant (direct mode).
+/// The message that scopes a session of our own to a tenant (direct mode).
 ///
-/// The first returns to the bare login, which sees nothing, so that whatever follows a scope that cannot be taken (the
-/// tenant's role was just dropped) runs as nobody and never as the tenant before. `SET ROLE NONE` and not `RESET ROLE`:
-/// the latter goes to the role that a stolen login may have written into its own `ALTER ROLE … SET role`.
+/// It goes back to the bare login, which sees nothing, in a transaction of its own, and only then takes the tenant's role:
+/// whatever follows a scope that cannot be taken (the tenant's role was just dropped) runs as nobody and never as the tenant
+/// before. If even the way back fails, its transaction block stays open and broken, and nothing runs at all. One message
+/// and not two, because each costs an answer, a wake-up and a switch between processes. `SET ROLE NONE` and not `RESET
+/// ROLE`: the latter goes to the role that a stolen login may have written into its own `ALTER ROLE … SET role`.
 ///
 /// Vetted statements leave nothing but the role and, at most, settings; whatever else could be left taints
 /// the connection and is discarded when it is released.
-pub(super) fn bind_session(tenant: &Tenant, config: &AccessConfig) -> [String; 2] {
+pub(super) fn bind_session(tenant: &Tenant, config: &AccessConfig) -> String {
     #[cfg(feature = "negative-controls")]
     let (reset, role) = (config.defences.reset, config.defences.role);
     #[cfg(not(feature = "negative-controls"))]
     let (reset, role) = (true, true);
     let _ = config;
-    let unbind = if reset { "SET ROLE NONE;RESET ALL" } else { "SET ROLE NONE" };
-    let mut bind = String::with_capacity(96);
+    let mut sql = String::with_capacity(160);
+    sql.push_str(if reset { "BEGIN;SET ROLE NONE;RESET ALL;COMMIT" } else { "BEGIN;SET ROLE NONE;COMMIT" });
     for (name, value) in [("statement_timeout", tenant.statement_timeout), ("lock_timeout", tenant.lock_timeout)] {
         if let Some(limit) = value {
-            bind.push_str(&format!("SET {name} = {};", limit.as_millis()));
+            sql.push_str(&format!(";SET {name} = {}", limit.as_millis()));
         }
     }
     if role && !tenant.dedicated {
-        bind.push_str("SET ROLE ");
-        bind.push_str(&tenant.role().quoted());
+        sql.push_str(";SET ROLE ");
+        sql.push_str(&tenant.role().quoted());
     }
-    [unbind.to_owned(), bind]
+    sql
 }
 
 /// The message that opens a transaction scoped to a tenant on a server connection that is not ours (pooler mode).

@@ -1,6 +1,7 @@
 //! Tenant-scoped access: cells of connections and the transactions on them.
 
 mod cancel;
+mod cells;
 mod connection;
 mod pool;
 mod tx;

@@ -1,9 +1,8 @@
-use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tenantry_core::TenantId;
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -13,12 +12,17 @@ use crate::connect::{connect_cell, connect_with};
 use crate::error::{DbError, Exhausted};
 use crate::registry::{Registry, Tenant};
 
+use super::cells::{Cell, Choice, State};
 use super::connection::{Connection, startup_options};
 
+/// How long to wait for one of the cell's connections to come back before another cell's is closed to open one: that takes
+/// longer than most transactions and starts with empty caches.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// How long to wait for the tenant's own connection to come back before another tenant's is taken, which costs both of them a
+/// change. Most statements take less.
+const MOMENT: Duration = Duration::from_millis(2);
 /// What is done after a request, for the next one, may take so long; then the connection is given up.
 pub(super) const CLEANING: Duration = Duration::from_secs(5);
-/// Below so many queues of tenants nobody looks for unused ones.
-const SWEEP_FROM: usize = 256;
 
 /// Connections to cells, bounded per tenant, per cell and per process.
 ///
@@ -37,32 +41,6 @@ pub(super) struct Pool {
     process: Arc<Semaphore>,
     state: Mutex<State>,
     counters: Counters,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    cells: BTreeMap<CellId, Cell>,
-    live: usize,
-    clock: u64,
-    closed: bool,
-    /// How many tenants have a queue, and at how many the unused ones are removed next.
-    queues: usize,
-    sweep_at: usize,
-}
-
-#[derive(Debug)]
-struct Cell {
-    permits: Arc<Semaphore>,
-    tenants: HashMap<TenantId, Arc<Semaphore>>,
-    /// Least recently used first.
-    idle: Vec<Idle>,
-    live: usize,
-}
-
-#[derive(Debug)]
-struct Idle {
-    since: u64,
-    connection: Box<Connection>,
 }
 
 #[derive(Debug, Default)]
@@ -117,9 +95,15 @@ impl Pool {
     /// A connection for a tenant, scoped to it already where one is to be had.
     pub(super) async fn checkout(&self, tenant: &Tenant) -> Result<(Box<Connection>, Permits), DbError> {
         let permits = self.permits(tenant).await?;
-        let connection = match self.pick(tenant) {
-            Pick::Idle(connection) => connection,
-            Pick::Open(slot) => self.open(tenant, slot).await?,
+        let began = Instant::now();
+        let connection = loop {
+            let (returned, until) = match self.pick(tenant, began.elapsed()) {
+                Pick::Idle(connection) => break connection,
+                Pick::Open(slot) => break self.open(tenant, slot).await?,
+                Pick::Wait(returned, patience) => (returned, began + patience),
+            };
+            // Whether one came or not, the next look decides.
+            let _ = tokio::time::timeout_at(until, returned).await;
         };
         let counter = if connection.bound == Some(tenant.id) { &self.counters.affine } else { &self.counters.bound };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -129,16 +113,7 @@ impl Pool {
     async fn permits(&self, tenant: &Tenant) -> Result<Permits, DbError> {
         let (of_tenant, of_cell) = {
             let mut state = self.lock();
-            if state.queues > state.sweep_at.max(SWEEP_FROM) {
-                state.sweep();
-            }
-            let State { cells, queues, .. } = &mut *state;
-            let cell = cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
-            let share = cell.tenants.entry(tenant.id).or_insert_with(|| {
-                *queues += 1;
-                Arc::new(Semaphore::new(self.config.tenant_connections.max(1)))
-            });
-            (Arc::clone(share), Arc::clone(&cell.permits))
+            state.queues(tenant, &self.config)
         };
         let deadline = Instant::now() + self.config.acquire_timeout;
         let tenant = self.permit(of_tenant, deadline, Exhausted::Tenant).await?;
@@ -165,42 +140,39 @@ impl Pool {
         }
     }
 
-    /// Chooses among a cell's idle connections: one scoped to the tenant, else a new one while the cell
-    /// has room, else one that knows the tenant, else the one idle for longest.
-    fn pick(&self, tenant: &Tenant) -> Pick<'_> {
+    /// Chooses a connection: one scoped to the tenant, else a new one where that serves better, else one that changes its
+    /// tenant. Who has not waited for long waits where that is cheaper: for the tenant's own connection, and for one of the cell's
+    /// where a new one would cost another cell its own.
+    fn pick(&self, tenant: &Tenant, waited: Duration) -> Pick<'_> {
         let mut state = self.lock();
-        let room = state.live < self.config.max_connections;
+        let state = &mut *state;
+        let now = Instant::now();
+        let full = state.live >= self.config.max_connections;
         let cell = state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
-        let before = cell.idle.len();
-        cell.idle.retain(|idle| !idle.connection.client.is_closed());
-        let lost = before - cell.idle.len();
-        cell.live -= lost;
-        let grow = cell.live < self.config.cell_connections && room;
-        let bound = cell.idle.iter().rposition(|i| i.connection.bound == Some(tenant.id));
-        let known = || cell.idle.iter().rposition(|i| i.connection.touched.contains(&tenant.id));
-        let chosen = match bound {
-            Some(at) => Some(at),
-            None if grow => None,
-            None => known().or(if cell.idle.is_empty() { None } else { Some(0) }),
-        };
-        let picked = chosen.map(|at| cell.idle.remove(at).connection);
-        if picked.is_none() {
-            cell.live += 1;
-        }
-        state.live -= lost;
-        match picked {
-            Some(connection) => Pick::Idle(connection),
-            None => {
-                state.live += 1;
-                // A process permit is held without a connection, so if all are live one of them is idle.
-                let victim = if state.live > self.config.max_connections { state.evict() } else { None };
-                drop(state);
-                if victim.is_some() {
-                    self.counters.evicted.fetch_add(1, Ordering::Relaxed);
-                }
-                Pick::Open(Slot { pool: self, cell: tenant.cell, used: false })
+        state.live -= cell.bury_dead();
+        let room = cell.live < self.config.cell_connections;
+        let choice = cell.choose(tenant.id, now);
+        let (live, returned) = (cell.live, Arc::clone(&cell.returned));
+        // Where its binding is in use, another connection serves both tenants, if there may be one.
+        let better_opened = || room && (!full || state.has_rested(now));
+        match choice {
+            Choice::Soon(_, returned) if waited < MOMENT => return Pick::Wait(returned.notified_owned(), MOMENT),
+            Choice::Busy(_) | Choice::Soon(..) if better_opened() => {}
+            Choice::Scoped(at) | Choice::Rested(at) | Choice::Busy(at) | Choice::Soon(at, _) => {
+                return Pick::Idle(state.cell(tenant.cell).take(at));
             }
+            Choice::None if full && live > 0 && waited < PATIENCE => {
+                return Pick::Wait(returned.notified_owned(), PATIENCE);
+            }
+            Choice::None => {}
         }
+        state.cell(tenant.cell).live += 1;
+        state.live += 1;
+        // A process permit is held without a connection, so if all are live one of them is idle.
+        if state.live > self.config.max_connections && state.evict().is_some() {
+            self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        Pick::Open(Slot { pool: self, cell: tenant.cell, used: false })
     }
 
     /// Drops a dead connection and keeps its place for the one that is opened instead: given up in between, the place could
@@ -219,8 +191,8 @@ impl Pool {
             connect_with(&self.database, &base, &tenant.login_role, |_| {}).await?
         };
         slot.used = true;
-        self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(Connection::new(client, tenant.cell, &self.config)))
+        let seed = self.counters.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(Connection::new(client, tenant.cell, seed, &self.config)))
     }
 
     /// Takes back a connection whose session is scoped or clean, and nothing in between.
@@ -232,10 +204,8 @@ impl Pool {
             state.forget(connection.cell);
             return;
         }
-        state.clock += 1;
-        let since = state.clock;
         if let Some(cell) = state.cells.get_mut(&connection.cell) {
-            cell.idle.push(Idle { since, connection });
+            cell.put(connection, Instant::now());
         }
     }
 
@@ -256,7 +226,7 @@ impl Pool {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         AccessStats {
             live: state.live,
-            idle: state.cells.values().map(|c| c.idle.len()).sum(),
+            idle: state.idle(),
             opened: read(&self.counters.opened),
             affine: read(&self.counters.affine),
             bound: read(&self.counters.bound),
@@ -269,71 +239,16 @@ impl Pool {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let mut closed = 0;
-        for cell in state.cells.values_mut() {
-            closed += cell.idle.len();
-            cell.live -= cell.idle.len();
-            cell.idle.clear();
-        }
-        state.live -= closed;
-    }
-}
-
-impl Cell {
-    fn new(config: &AccessConfig) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(config.cell_connections.max(1))),
-            tenants: HashMap::new(),
-            idle: Vec::new(),
-            live: 0,
-        }
-    }
-}
-
-impl State {
-    fn forget(&mut self, cell: CellId) {
-        self.live -= 1;
-        if let Some(cell) = self.cells.get_mut(&cell) {
-            cell.live -= 1;
-        }
-    }
-
-    /// Removes the queues nobody stands in and the cells nobody uses: a process would otherwise remember every tenant it ever
-    /// served. Whoever holds or awaits a permit holds its queue too, so a queue held by the map alone is unused.
-    fn sweep(&mut self) {
-        let unused = |queue: &Arc<Semaphore>| Arc::strong_count(queue) == 1;
-        self.cells.retain(|_, cell| {
-            cell.tenants.retain(|_, queue| !unused(queue));
-            cell.live > 0 || !cell.tenants.is_empty() || !unused(&cell.permits)
-        });
-        self.queues = self.cells.values().map(|cell| cell.tenants.len()).sum();
-        // Twice what is in use, so that the cost of looking at all is spread over as many newcomers.
-        self.sweep_at = self.queues * 2;
-    }
-
-    /// Closes the connection that has been idle for longest, in whichever cell.
-    fn evict(&mut self) -> Option<Box<Connection>> {
-        let (id, _) = self
-            .cells
-            .iter()
-            .filter_map(|(id, c)| c.idle.first().map(|i| (*id, i.since)))
-            .min_by_key(|(_, since)| *since)?;
-        let cell = self.cells.get_mut(&id)?;
-        let victim = cell.idle.remove(0);
-        cell.live -= 1;
-        self.live -= 1;
-        Some(victim.connection)
+        state.close_idle();
     }
 }
 
 enum Pick<'p> {
     Idle(Box<Connection>),
     Open(Slot<'p>),
+    /// Made under the lock, so that what comes back from then on is heard.
+    Wait(OwnedNotified, Duration),
 }
-
-#[cfg(test)]
-#[path = "pool_tests.rs"]
-mod tests;
 
 /// The place reserved for a connection being opened; given up when opening fails or is cancelled.
 pub(super) struct Slot<'p> {

@@ -229,12 +229,14 @@ impl TenantTx {
         }
         let result = self.attempt(statement, params, want).await;
         let result = match result {
-            Err(DbError::Unavailable(_)) if first && self.recycled && self.is_repeatable(statement) => {
+            Err(failure)
+                if failure.error.breaks_connection() && first && self.recycled && self.is_repeatable(statement) =>
+            {
                 self.replace().await?;
                 self.attempt(statement, params, want).await
             }
             // It did nothing, being refused before it began, or as a whole: in a transaction of its own it can be sent anew.
-            Err(error) if self.extent == Extent::Single && is_outdated(&error) => {
+            Err(failure) if self.extent == Extent::Single && is_outdated(&failure.error) => {
                 self.connection_mut().forget_statements();
                 self.attempt(statement, params, want).await
             }
@@ -267,11 +269,14 @@ impl TenantTx {
         statement: &'static Statement,
         params: &[&(dyn ToSql + Sync)],
         want: Want,
-    ) -> Result<Answer, DbError> {
-        let (pool, tenant) = (Arc::clone(&self.pool), Arc::clone(&self.tenant));
-        let way = self.connection_mut().way(statement, &tenant, &pool.config);
+    ) -> Result<Answer, Failure> {
+        let way = match self.connection.as_deref_mut() {
+            Some(connection) => connection.way(statement, &self.tenant, &self.pool.config),
+            None => return Err(DbError::Misuse("a transaction has its connection until it is done").into()),
+        };
         let prelude = self.prelude();
-        let postlude = (self.extent == Extent::Single && pool.config.mode == AccessMode::Pooler).then_some("COMMIT");
+        let pooler = self.pool.config.mode == AccessMode::Pooler;
+        let postlude = (self.extent == Extent::Single && pooler).then_some("COMMIT");
         self.in_flight = true;
         let result = match way {
             Way::Prepared(prepared) => {
@@ -285,8 +290,10 @@ impl TenantTx {
                 let prepare = client.prepare_typed(&text, statement.params());
                 match pipeline(client, &prelude, prepare, None).await {
                     Ok(prepared) => {
-                        let result = send_prepared(client, &prepared, params, want).await.map_err(DbError::from);
-                        self.connection_mut().keep(statement, &tenant, prepared);
+                        let result = send_prepared(client, &prepared, params, want).await.map_err(Failure::from);
+                        if let Some(connection) = self.connection.as_deref_mut() {
+                            connection.keep(statement, &self.tenant, prepared);
+                        }
                         result
                     }
                     Err(error) => Err(error),
@@ -304,33 +311,30 @@ impl TenantTx {
         result
     }
 
-    /// The messages that must go ahead of the next statement.
-    fn prelude(&mut self) -> Vec<String> {
+    /// What must go ahead of the next statement.
+    fn prelude(&self) -> Prelude {
         let (config, tenant) = (&self.pool.config, &self.tenant);
-        let mut messages = Vec::new();
         let fresh = self.phase == Phase::Fresh;
         if config.mode == AccessMode::Pooler {
-            if fresh {
-                messages.push(begin_scoped(tenant, config, self.extent == Extent::ReadOnly));
-            }
-            return messages;
+            let read_only = self.extent == Extent::ReadOnly;
+            return Prelude { scope: fresh.then(|| begin_scoped(tenant, config, read_only)), begin: None };
         }
         let connection = self.connection.as_ref();
         let (bound, tainted) = connection.map_or((None, false), |c| (c.bound, c.tainted));
         let outdated = connection.is_some_and(|c| c.limits != tenant.time_limits());
-        if bound != Some(tenant.id) || (outdated && fresh) || (tainted && self.phase == Phase::Fresh) {
-            messages.extend(bind_session(tenant, config).into_iter().filter(|message| !message.is_empty()));
+        let scope = if bound != Some(tenant.id) || (fresh && (outdated || tainted)) {
+            Some(bind_session(tenant, config))
         } else if tainted && !tenant.dedicated {
-            messages.push(format!("SET ROLE {}", tenant.role().quoted()));
-        }
-        if fresh {
-            match self.extent {
-                Extent::Single => {}
-                Extent::ReadWrite => messages.push("BEGIN".to_owned()),
-                Extent::ReadOnly => messages.push("BEGIN READ ONLY".to_owned()),
-            }
-        }
-        messages
+            Some(format!("SET ROLE {}", tenant.role().quoted()))
+        } else {
+            None
+        };
+        let begin = match self.extent {
+            Extent::ReadWrite if fresh => Some("BEGIN"),
+            Extent::ReadOnly if fresh => Some("BEGIN READ ONLY"),
+            _ => None,
+        };
+        Prelude { scope, begin }
     }
 
     fn ready(&self) -> Result<(), DbError> {
@@ -345,25 +349,28 @@ impl TenantTx {
         }
     }
 
-    fn settle<T>(&mut self, result: Result<T, DbError>) -> Result<T, DbError> {
+    fn settle<T>(&mut self, result: Result<T, Failure>) -> Result<T, DbError> {
         let (id, single) = (self.tenant.id, self.extent == Extent::Single);
         let limits = self.tenant.time_limits();
         match &result {
             Ok(_) => {
                 let connection = self.connection_mut();
-                connection.bound = Some(id);
+                if connection.bound != Some(id) {
+                    connection.bound = Some(id);
+                    connection.touched.insert(id);
+                }
                 connection.limits = limits;
-                connection.touched.insert(id);
                 self.phase = if single { Phase::Done } else { Phase::Open };
             }
-            Err(error) => {
-                // Whether the scope or the statement failed cannot always be told: bind again next time.
+            Err(Failure { error, scope }) => {
+                // A role that the statement has left behind cannot be told from one that it has not: bind again next time.
                 let connection = self.connection_mut();
                 connection.bound = None;
                 if is_outdated(error) {
                     connection.forget_statements();
                 }
-                if error.breaks_connection() {
+                // A scope that was taken in half is no state to go on from.
+                if *scope || error.breaks_connection() {
                     if let Some(connection) = self.connection.take() {
                         self.pool.discard(connection);
                     }
@@ -373,7 +380,7 @@ impl TenantTx {
                 }
             }
         }
-        result
+        result.map_err(|failure| failure.error)
     }
 
     /// Makes the transaction's changes last.
@@ -498,35 +505,54 @@ async fn clean(connection: &mut Connection, open: bool, pool: &Pool) -> Result<(
     Ok(())
 }
 
+/// What goes ahead of a statement.
+struct Prelude {
+    scope: Option<String>,
+    begin: Option<&'static str>,
+}
+
+/// What went wrong, and whether it was the scope.
+struct Failure {
+    error: DbError,
+    scope: bool,
+}
+
+impl<E: Into<DbError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), scope: false }
+    }
+}
+
 /// Sends the prelude, the statement and the postlude at once and awaits all of them: one round trip. The first
 /// error counts, because a later message may well answer OK to a transaction that is lost.
 async fn pipeline<T>(
     client: &Client,
-    prelude: &[String],
+    prelude: &Prelude,
     statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     postlude: Option<&'static str>,
-) -> Result<T, DbError> {
-    let batch = |sql: Option<&str>| {
-        let sql = sql.map(str::to_owned);
-        async move {
-            match sql {
-                Some(sql) => client.batch_execute(&sql).await,
-                None => Ok(()),
-            }
-        }
-    };
-    if prelude.is_empty() && postlude.is_none() {
-        return statement.await.map_err(DbError::from);
+) -> Result<T, Failure> {
+    if prelude.scope.is_none() && prelude.begin.is_none() && postlude.is_none() {
+        return Ok(statement.await?);
     }
-    let message = |n: usize| batch(prelude.get(n).map(String::as_str));
-    let (first, second, third, answer, last) =
-        tokio::join!(biased; message(0), message(1), message(2), statement, batch(postlude));
-    first?;
-    second?;
-    third?;
+    let (scope, begin, answer, last) = tokio::join!(
+        biased;
+        batch(client, prelude.scope.as_deref()),
+        batch(client, prelude.begin),
+        statement,
+        batch(client, postlude),
+    );
+    scope.map_err(|error| Failure { error: error.into(), scope: true })?;
+    begin?;
     let answer = answer?;
     last?;
     Ok(answer)
+}
+
+async fn batch(client: &Client, sql: Option<&str>) -> Result<(), tokio_postgres::Error> {
+    match sql {
+        Some(sql) => client.batch_execute(sql).await,
+        None => Ok(()),
+    }
 }
 
 async fn send_prepared(

@@ -103,6 +103,23 @@ async fn a_tenants_life_at_the_command_line() {
     run(&["tenant", "show", "acme"]).fails(3, "does not exist");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_come_and_go() {
+    let installation = Installation::prepared().await;
+    let run = |args: &[&str]| installation.run(args);
+    assert!(
+        run(&["-o", "json", "operator", "create", "nina"]).ok().json()["token"].as_str().unwrap().starts_with("top_")
+    );
+    run(&["operator", "create", "nina"]).fails(4, "exists already");
+    run(&["operator", "revoke", "nina"]).fails(5, "--yes");
+    run(&["operator", "revoke", "nobody", "--yes"]).fails(3, "does not exist");
+    run(&["operator", "revoke", "nina", "--yes"]).ok();
+    let listed = run(&["-o", "json", "operator", "list"]).ok().json();
+    let nina = listed.as_array().unwrap().iter().find(|operator| operator["name"] == "nina").unwrap();
+    assert!(nina["revoked_at"].is_string() && nina.get("token").is_none(), "{nina}");
+    assert_eq!(listed.as_array().unwrap().len(), 2, "the first operator and nina: {listed}");
+}
+
 struct Served(Child);
 
 impl Drop for Served {

@@ -62,6 +62,8 @@ fn the_command_reference_is_current() {
         "key revoke",
         "operator",
         "operator create",
+        "operator list",
+        "operator revoke",
     ] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;

@@ -2,7 +2,12 @@ use super::*;
 
 fn queue_of(state: &mut State, config: &AccessConfig, cell: i32, tenant: TenantId) -> Arc<Semaphore> {
     let cell = state.cells.entry(CellId(cell)).or_insert_with(|| Cell::new(config));
-    Arc::clone(cell.tenants.entry(tenant).or_insert_with(|| Arc::new(Semaphore::new(1))))
+    let share = cell.tenants.entry(tenant).or_insert_with(|| Share {
+        permits: Arc::new(Semaphore::new(1)),
+        served: None,
+        returned: Arc::default(),
+    });
+    Arc::clone(&share.permits)
 }
 
 #[tokio::test]

@@ -1,0 +1,120 @@
+//! What a request costs with everything on, against a bare handler.
+
+mod bare;
+pub(crate) mod load;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context as _;
+use axum::Router;
+use secrecy::ExposeSecret as _;
+use tenantry::AppState;
+use tenantry_core::SystemClock;
+use tenantry_http::{HttpConfig, TenancyState, serve};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::Options;
+use crate::ground::{self, AGENTS, Ground, agent_id};
+use crate::report::{Report, Row};
+use crate::stats::{median, median_ratio, percentile};
+
+use load::{Answer, Call, Load};
+
+const CONNECTIONS: usize = 8;
+const TENANTS: usize = 8;
+
+pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
+    let mut report = Report::new("http");
+    let log = options.out.join("http-access.log");
+    log_into(&options.out, &log)?;
+    let ground = Ground::start("http", None).await?;
+    report.fact("server", ground.facts());
+    report.fact(
+        "load",
+        format!("a child process, {CONNECTIONS} kept-alive connections, {TENANTS} tenants in one cell; bare: {CONNECTIONS} connections"),
+    );
+    report.fact("access log", format!("JSON, one event a request, `{}`", log.display()));
+    let keys = ground.fill_with_keys(TENANTS).await?;
+    let server = ground.server().await?;
+    let tenancy =
+        TenancyState::new(server.registry.clone(), server.db.clone(), HttpConfig::default(), Arc::new(SystemClock))?;
+    let state = AppState { tenancy, provisioner: ground.provisioner.clone() };
+    let full = Served::start(tenantry::router(&state)).await?;
+    let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;
+
+    let calls = |with_keys: bool| -> Vec<Call> {
+        let call = |n: usize| {
+            let key = &keys[n % keys.len()];
+            let path = format!("/v1/agents/{}", agent_id(n / keys.len() % AGENTS));
+            Call { path, key: with_keys.then(|| key.expose_secret().to_owned()) }
+        };
+        (0..keys.len() * AGENTS).map(call).collect()
+    };
+    let full_load = Load::new(full.address, CONNECTIONS, calls(true));
+    let bare_load = Load::new(bare.address, CONNECTIONS, calls(false));
+    full_load.clone().lasting(2.0).run().await?;
+    bare_load.clone().lasting(1.0).run().await?;
+    let (mut with, mut without): (Vec<Answer>, Vec<Answer>) = (Vec::new(), Vec::new());
+    for round in 1..=options.rounds.max(3) {
+        eprintln!("bench: http, round {round}");
+        without.push(bare_load.clone().lasting(3.0).run().await?);
+        with.push(full_load.clone().lasting(3.0).run().await?);
+        without.push(bare_load.clone().lasting(3.0).run().await?);
+        with.push(full_load.clone().lasting(3.0).run().await?);
+    }
+    let rates = |answers: &[Answer]| answers.iter().map(|a| a.rate).collect::<Vec<_>>();
+    let (with_rates, without_rates) = (rates(&with), rates(&without));
+    report.push(Row::higher("bare_handler", median(&without_rates), "1/s"));
+    report.push(Row::higher("full_stack", median(&with_rates), "1/s"));
+    report.push(Row::higher("http_throughput", median_ratio(&with_rates, &without_rates), "ratio").goal(0.7));
+    let p99 = |answers: &[Answer]| percentile(&answers.iter().map(|a| a.p99_us).collect::<Vec<_>>(), 0.5);
+    report.push(Row::lower("http_p99", p99(&with) / p99(&without), "ratio"));
+
+    full.stop().await?;
+    bare.stop().await?;
+    server.db.close();
+    server.registry.stop();
+    ground.finish().await?;
+    Ok(report)
+}
+
+/// Logs as in production: JSON at level info, a line an event, unbuffered.
+fn log_into(dir: &std::path::Path, log: &std::path::Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let file = std::fs::File::create(log).with_context(|| format!("cannot write `{}`", log.display()))?;
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(tracing_subscriber::EnvFilter::new("info"))
+        .with_writer(Mutex::new(file))
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).context("the log is set up once")
+}
+
+/// A router behind a port.
+struct Served {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Served {
+    async fn start(router: Router) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let ended = async {
+                let _ = stopped.await;
+            };
+            serve(listener, router, &HttpConfig::default(), ended).await;
+        });
+        Ok(Self { address, stop, task })
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        let _ = self.stop.send(());
+        Ok(self.task.await?)
+    }
+}
