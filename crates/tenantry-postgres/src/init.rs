@@ -13,7 +13,7 @@ use crate::migrate::{MigrateError, Migration, shared};
 
 /// What PUBLIC may not call: with these, one injected statement could change its role and read on within itself,
 /// talk to other sessions, or keep something outside every tenant's schema. Superusers are not concerned.
-const FORBIDDEN_FUNCTIONS: &[&str] = &[
+pub(crate) const FORBIDDEN_FUNCTIONS: &[&str] = &[
     "set_config",
     "query_to_xml",
     "query_to_xmlschema",
@@ -74,10 +74,10 @@ const FORBIDDEN_FUNCTIONS: &[&str] = &[
 ];
 
 /// Functions named so count rows, scans and sessions, of every tenant alike. The statistics views stand on them.
-const STATISTICS_FUNCTIONS: &str = "pg\\_stat\\_get\\_%";
+pub(crate) const STATISTICS_FUNCTIONS: &str = "pg\\_stat\\_get\\_%";
 
 /// What the planner knows of every table's size, which PUBLIC need not read.
-const SIZE_COLUMNS: &[&str] = &["reltuples", "relpages", "relallvisible", "relallfrozen"];
+pub(crate) const SIZE_COLUMNS: &[&str] = &["reltuples", "relpages", "relallvisible", "relallfrozen"];
 
 /// What [`initialise`] did.
 #[derive(Debug, Clone, Default)]

@@ -101,7 +101,7 @@ fn replace(sql: &str, schema: &str, role: Option<&str>) -> String {
 
 /// The length of the quoted text or comment that `sql` begins with, if it does. A doubled quote ends one text and
 /// begins another, which comes to the same.
-fn opaque(sql: &str) -> Option<usize> {
+pub(crate) fn opaque(sql: &str) -> Option<usize> {
     let (open, close) =
         [("'", "'"), ("\"", "\""), ("--", "\n"), ("/*", "*/")].into_iter().find(|(o, _)| sql.starts_with(o))?;
     let inner = &sql[open.len()..];

@@ -4,6 +4,7 @@
 //!   all others and the rest in waves.
 //! * What was done to whom stands in `public.migration_ledger`, written in the transaction that did it.
 
+mod drift;
 mod error;
 mod event;
 mod fleet;
@@ -18,6 +19,9 @@ mod step;
 mod tally;
 mod tenant;
 
+pub use drift::{
+    Change, Difference, Drift, DriftProgress, DriftReport, OtherVersion, Repair, TenantDrift, repair_script,
+};
 pub use error::MigrateError;
 pub use event::{Event, Events, Failure, Outcome, Report};
 pub use fleet::Fleet;

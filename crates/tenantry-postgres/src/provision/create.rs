@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tenantry_core::{RoleName, SchemaName, TenantId, quote_identifier};
@@ -5,8 +7,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::{
-    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, audit, check_email, check_limit,
-    check_plan, keys, list, normal_domains,
+    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantSchema, audit, check_email,
+    check_limit, check_plan, keys, list, normal_domains,
 };
 use crate::clients::typed;
 use crate::connect::Logins;
@@ -126,6 +128,26 @@ impl Provisioner {
             owner = Logins::OWNER,
             database = quote_identifier(&self.database),
         )
+    }
+
+    /// What makes a tenant with these tables, for one that is rolled back.
+    pub(crate) async fn scratch_ddl(
+        &self,
+        id: TenantId,
+        schema: &SchemaName,
+        login: &str,
+        dedicated: bool,
+        tables: &TenantSchema,
+        client: &Client,
+    ) -> Result<String, DbError> {
+        let scratch = Self { schema: Arc::new(tables.clone()), ..self.clone() };
+        let cell = Cell { id: 0, login_role: login.to_owned() };
+        Ok(scratch.ddl(id, schema, &cell, dedicated, server_version(client).await?))
+    }
+
+    /// The tables of new tenants.
+    pub(crate) fn tables(&self) -> &TenantSchema {
+        &self.schema
     }
 
     fn ddl(&self, id: TenantId, schema: &SchemaName, cell: &Cell, dedicated: bool, version: i32) -> String {

@@ -22,7 +22,9 @@ Exit codes:
   5  not confirmed
   6  the database is unavailable, not prepared, or refuses the login
   7  some tenants failed, the others are done
-  8  no tenant is done: all failed, or the run was refused, stopped or interrupted";
+  8  no tenant is done: all failed, or the run was refused, stopped or interrupted
+  9  drift was found
+ 10  a migration was found wanting";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -32,6 +34,8 @@ const NOT_CONFIRMED: u8 = 5;
 const DATABASE: u8 = 6;
 const SOME_FAILED: u8 = 7;
 const NOT_RUN: u8 = 8;
+const DRIFT: u8 = 9;
+const LINT: u8 = 10;
 
 /// An error with its exit code and, where there is one, a hint.
 #[derive(Debug)]
@@ -66,6 +70,16 @@ impl CliError {
     /// A run over the fleet that did not begin, was ended early, or had no success.
     pub(super) fn not_run(message: impl Into<String>) -> Self {
         Self::new(NOT_RUN, message.into())
+    }
+
+    /// Something is not what the migrations make of it.
+    pub(super) fn drift(message: impl Into<String>) -> Self {
+        Self::new(DRIFT, message.into())
+    }
+
+    /// Migrations that should not run as they are.
+    pub(super) fn lint(message: impl Into<String>) -> Self {
+        Self::new(LINT, message.into())
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

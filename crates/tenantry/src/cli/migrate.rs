@@ -6,9 +6,12 @@ use clap::{Args, Subcommand};
 use tenantry::Settings;
 use tenantry_postgres::migrate::{Fleet, HistoryFilter, MigrationSet, Scope, Status};
 
+use super::migrate_drift::DriftArgs;
+use super::migrate_lint::LintArgs;
+use super::migrate_plan::PlanArgs;
 use super::migrate_run::{DownArgs, UpArgs};
 use super::output::{self, optional, time};
-use super::{CliError, Global, Output, migrate_run, say};
+use super::{CliError, Global, Output, migrate_drift, migrate_lint, migrate_plan, migrate_run, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MigrateCommand {
@@ -20,6 +23,12 @@ pub(super) enum MigrateCommand {
     Down(DownArgs),
     /// Say where everybody is
     Status(SetArgs),
+    /// Look whether every tenant is what the migrations make of it, privileges included
+    Drift(DriftArgs),
+    /// Explain what is dangerous in migrations, and the safer way
+    Lint(LintArgs),
+    /// Say what would run where, and try it on one tenant in a transaction that is rolled back
+    Plan(PlanArgs),
     /// Say what was done: runs, or the steps of a run or a tenant
     History(HistoryArgs),
 }
@@ -82,6 +91,9 @@ pub(super) async fn run(command: MigrateCommand, global: &Global, settings: &Set
             let fleet = Fleet::new(&global.database(settings)?, args.read()?);
             status(&fleet.status().await?, global.output)
         }
+        MigrateCommand::Drift(args) => migrate_drift::run(args, global, settings).await,
+        MigrateCommand::Lint(args) => migrate_lint::run(&args, global.output),
+        MigrateCommand::Plan(args) => migrate_plan::run(args, global, settings).await,
         MigrateCommand::History(args) => {
             let fleet = Fleet::new(&global.database(settings)?, MigrationSet::none(Scope::Tenant));
             history(&fleet, args, global.output).await
