@@ -9,6 +9,8 @@ use crate::TenantId;
 /// PostgreSQL truncates identifiers silently past this many bytes; ours never reach the limit unchecked.
 const MAX_IDENTIFIER: usize = 63;
 const SCHEMA_PREFIX: &str = "tenant_";
+/// A slug begins with a letter or a digit, so no slug's schema has two underscores here.
+const WARM_PREFIX: &str = "tenant__warm_";
 const ROLE_PREFIX: &str = "tnt_";
 /// The longest slug whose schema name is the plain one. A plain name is thus at most 62 bytes and a
 /// shortened one exactly 63, so the two can never meet.
@@ -172,6 +174,12 @@ impl SchemaName {
         Self(format!("{SCHEMA_PREFIX}{}_{hex}", &flat[..keep]).into())
     }
 
+    /// The schema that waits, complete, for the tenant of this id; whoever claims it renames it. No slug has this name.
+    #[must_use]
+    pub fn warm(id: TenantId) -> Self {
+        Self(format!("{WARM_PREFIX}{}", id.as_uuid().simple()).into())
+    }
+
     /// Takes a name as the registry stores it.
     pub fn from_registry(text: &str) -> Result<Self, NameError> {
         let fine = text.len() <= MAX_IDENTIFIER
@@ -283,6 +291,16 @@ mod tests {
                 if let Some(other) = seen.insert(schema.as_str().to_owned(), slug.clone()) {
                     prop_assert_eq!(other, slug);
                 }
+            }
+        }
+
+        #[test]
+        fn no_slug_has_the_name_of_a_warm_schema(slug in "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|warm-[0-9a-f]{32}|[a-z0-9-]{1,63}", id: u128) {
+            let warm = SchemaName::warm(TenantId::from_uuid(uuid::Uuid::from_u128(id)));
+            prop_assert!(SchemaName::from_registry(warm.as_str()).is_ok() && warm.as_str().starts_with("tenant__"));
+            // Also what an older version may have stored.
+            if let Ok(slug) = Slug::from_registry(&slug) {
+                prop_assert!(!SchemaName::for_slug(&slug).as_str().starts_with("tenant__"), "{}", slug);
             }
         }
 

@@ -100,7 +100,7 @@ impl From<ProvisionError> for Problem {
             ProvisionError::Name(_) | ProvisionError::UnknownPlan(_) | ProvisionError::Invalid { .. } => {
                 &codes::INVALID_VALUE
             }
-            ProvisionError::Database(_) => &codes::INTERNAL_ERROR,
+            ProvisionError::NotRenamable(_) | ProvisionError::Database(_) => &codes::INTERNAL_ERROR,
         };
         let member = match &error {
             ProvisionError::Name(_) | ProvisionError::SlugTaken(_) => Some("/slug"),

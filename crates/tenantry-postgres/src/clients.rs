@@ -34,6 +34,11 @@ impl Clients {
         Self { inner: Arc::new(Inner { config, role, permits, idle: Mutex::default() }) }
     }
 
+    /// The same with another number of connections; it shares none.
+    pub(crate) fn with_connections(&self, connections: usize) -> Self {
+        Self::new(self.inner.config.clone(), self.inner.role, connections)
+    }
+
     pub(crate) async fn get(&self) -> Result<Lent, DbError> {
         let acquired = tokio::time::timeout(WAIT, Arc::clone(&self.inner.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = acquired else {

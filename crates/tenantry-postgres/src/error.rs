@@ -95,6 +95,13 @@ impl DbError {
         self.database().and_then(|e| e.as_db_error()).and_then(|e| e.constraint())
     }
 
+    /// Whether it waited in vain for another transaction that has put the same value into this unique index and is not done.
+    pub(crate) fn waited_for(&self, index: &str) -> bool {
+        let Self::LockTimeout(error) = self else { return false };
+        let context = error.as_db_error().and_then(|e| e.where_()).unwrap_or_default();
+        context.contains(&format!("\"{index}\""))
+    }
+
     /// Whether a unique key already has the value.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
@@ -113,10 +120,10 @@ impl DbError {
         matches!(self.sqlstate(), Some("28P01" | "28000" | "3D000"))
     }
 
-    /// Whether the registry's tables are not there, or not for us.
+    /// Whether the registry's tables or functions are not there, or not for us.
     #[must_use]
     pub fn is_unprepared(&self) -> bool {
-        matches!(self.sqlstate(), Some("42P01" | "3F000" | "42501"))
+        matches!(self.sqlstate(), Some("42P01" | "42883" | "3F000" | "42501"))
     }
 
     fn database(&self) -> Option<&tokio_postgres::Error> {
@@ -198,7 +205,7 @@ pub enum ProvisionError {
     /// A name that cannot be a tenant's.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The slug (or its schema) is taken.
+    /// The slug (or its schema) is taken, perhaps by a creation that is not done yet.
     #[error("tenant `{0}` exists already")]
     SlugTaken(String),
     /// A custom host belongs to another tenant.
@@ -251,6 +258,9 @@ pub enum ProvisionError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The domain's schema cannot wait under another name and be renamed.
+    #[error("schemas cannot be made in advance: a schema's own name is written in {0}, and does not follow a rename")]
+    NotRenamable(String),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),

@@ -261,7 +261,8 @@ async fn heal_settings(client: &Client) -> Result<(), DbError> {
                FOR s IN SELECT r.rolname, d.datname FROM pg_db_role_setting g JOIN pg_roles r ON r.oid = g.setrole \
                         LEFT JOIN pg_database d ON d.oid = g.setdatabase \
                         WHERE r.rolname IN (SELECT login_role FROM public.cells \
-                                            UNION SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants) LOOP \
+                                            UNION SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants \
+                                            UNION SELECT role_name FROM public.warm_schemas) LOOP \
                  IF s.datname IS NULL THEN EXECUTE format('ALTER ROLE %I RESET ALL', s.rolname); \
                  ELSE EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', s.rolname, s.datname); END IF; \
                END LOOP; \

@@ -133,7 +133,8 @@ pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, create_database, initialise};
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
-    OperatorInfo, OwnLimits, Plan, Provisioner, TenantFilter, TenantPatch, TenantRow, TenantSchema,
+    OperatorInfo, OwnLimits, Plan, Provisioner, Refilled, TenantFilter, TenantPatch, TenantRow, TenantSchema,
+    WarmStatus,
 };
 pub use registry::{
     Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,

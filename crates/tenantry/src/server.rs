@@ -13,6 +13,8 @@ use crate::{AppState, Settings, router};
 
 /// How long a start waits for the database before it goes on without: it becomes ready when the database does.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause after each warm schema: making one keeps a core of the database busy for a moment, and tenants are being served.
+const WARM_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +71,14 @@ impl Server {
     /// Serves until `shutdown` resolves, finishes running requests and closes all connections.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Drained {
         let router = router(&self.state);
+        let warm = usize::from(self.settings.warm);
+        let provisioner = self.state.provisioner.clone();
+        let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
+        if let Some(refilling) = refilling {
+            // One that is being made ends with its connection, and the database takes it back.
+            refilling.abort();
+        }
         self.state.tenancy.db().close();
         self.state.tenancy.registry().stop();
         drained

@@ -29,6 +29,9 @@ pub struct Settings {
     pub grace_days: u16,
     /// Tenants that share a cell: one login role and its few connections. Default: 200.
     pub cell_capacity: u16,
+    /// Schemas that this server keeps ready, so that a new tenant need not wait for its tables to be made. Environment:
+    /// `TENANTRY_WARM`. Default: 0, which leaves those that are there alone.
+    pub warm: u16,
     /// Logging.
     pub log: LogSettings,
     /// The HTTP layer.
@@ -48,6 +51,7 @@ impl Default for Settings {
             secret_file: None,
             grace_days: 30,
             cell_capacity: 200,
+            warm: 0,
             log: LogSettings::default(),
             http: HttpConfig::default(),
             access: AccessConfig::default(),

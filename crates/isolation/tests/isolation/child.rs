@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use isolation::marks::schema;
@@ -23,16 +24,28 @@ pub(crate) enum Change {
     /// Suspension, resumption and restoration are the same code with another status.
     Delete,
     Purge,
+    /// Makes one warm schema.
+    Refill,
+    /// Creates a tenant from it.
+    Claim,
+    /// Removes it.
+    Reduce,
 }
 
 impl Change {
     /// Every change. A new one is refused by the compiler in [`Change::run`] and belongs here, too.
-    pub(crate) const ALL: [Self; 4] = [Self::Create, Self::CreateDedicated, Self::Delete, Self::Purge];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Create, Self::CreateDedicated, Self::Delete, Self::Purge, Self::Refill, Self::Claim, Self::Reduce];
+
+    /// A change that sends less was not seen by whoever counts.
+    pub(crate) fn least_requests(self) -> usize {
+        if self == Self::Claim { 1 } else { 4 }
+    }
 
     pub(crate) async fn run(self, provisioner: &Provisioner, slug: &str) -> Result<(), ProvisionError> {
         let actor = Actor::system("test");
         match self {
-            Self::Create | Self::CreateDedicated => {
+            Self::Create | Self::CreateDedicated | Self::Claim => {
                 let new = NewTenant {
                     slug: slug.parse()?,
                     admin_email: format!("admin@{slug}.example"),
@@ -44,6 +57,8 @@ impl Change {
             }
             Self::Delete => provisioner.delete(slug, TimeDelta::zero(), &actor).await.map(drop),
             Self::Purge => provisioner.purge(slug, TimeDelta::zero(), &actor).await.map(drop),
+            Self::Refill => provisioner.refill(1, Duration::ZERO).await.map(drop),
+            Self::Reduce => provisioner.reduce(0).await.map(drop),
         }
     }
 

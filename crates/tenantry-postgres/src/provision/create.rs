@@ -1,27 +1,38 @@
-use std::sync::Arc;
-
-use secrecy::ExposeSecret as _;
-use serde_json::json;
-use tenantry_core::{RoleName, SchemaName, TenantId, quote_identifier};
-use tokio_postgres::Client;
+use futures_util::future::join4;
+use serde_json::{Value, json};
+use tenantry_core::{ApiKeyId, MintedToken, RoleName, SchemaName, TenantId, TenantStatus};
 use tokio_postgres::types::Type;
 
 use super::{
-    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantSchema, audit, check_email,
-    check_limit, check_plan, keys, list, normal_domains,
+    ApiKeyInfo, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantRow, check_email, check_limit, check_plan,
+    keys, normal_domains,
 };
-use crate::clients::typed;
-use crate::connect::Logins;
+use crate::clients::{Lent, typed};
 use crate::error::{DbError, ProvisionError};
 use crate::registry::Actor;
-use crate::statement::render;
 
-/// Held while a cell is chosen or made, so that two creations do not both make one.
-const CELL_LOCK: i64 = 7_468_657_462;
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'";
 
-struct Cell {
-    id: i32,
-    login_role: String,
+const CLAIM: &str = "SELECT tenant, cell, shard, schema_version, created_at, updated_at \
+    FROM tenantry.claim_warm($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+
+const INSERT: &str = "INSERT INTO public.tenants (id, slug, schema_name, plan_tier, admin_email, allowed_domains, \
+    max_agents, max_tasks_per_month, storage_limit_gb) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const SETTLE: &str = "SELECT cell, shard, login, made, created_at, updated_at \
+    FROM tenantry.settle_tenant($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+/// One creation, checked.
+struct Creation<'a> {
+    new: &'a NewTenant,
+    schema: SchemaName,
+    domains: Vec<String>,
+    limits: OwnLimits,
+    actor: &'a Actor,
+    key: ApiKeyId,
+    minted: MintedToken,
+    /// For the audit event.
+    facts: Value,
 }
 
 impl Provisioner {
@@ -34,7 +45,8 @@ impl Provisioner {
     }
 
     /// Creates a tenant: registry row, placement, role, schema, tables, grants, first key and audit event, in one transaction.
-    /// Killed at any point it leaves nothing; after that it is complete.
+    /// Killed at any point it leaves nothing; after that it is complete. Where a warm schema waits, that is taken, which is a
+    /// single request; a dedicated tenant's role is made anew always.
     ///
     /// # Errors
     /// [`ProvisionError::SlugTaken`] when the slug exists or is being created, [`ProvisionError::UnknownPlan`],
@@ -45,186 +57,189 @@ impl Provisioner {
         limits: OwnLimits,
         actor: &Actor,
     ) -> Result<CreatedTenant, ProvisionError> {
-        check_email(&new.admin_email)?;
-        check_plan(&new.plan_tier)?;
+        let domains = new.check(&limits)?;
+        let (key, minted) = keys::first();
+        let creation = Creation {
+            new,
+            schema: SchemaName::for_slug(&new.slug),
+            domains,
+            limits,
+            actor,
+            key,
+            minted,
+            facts: json!({ "slug": new.slug, "plan_tier": new.plan_tier }),
+        };
+        let client = self.migrator.get().await?;
+        if !new.dedicated {
+            let row = self.claim(&client, &creation).await?;
+            self.wanted.notify_one();
+            if let Some(tenant) = row {
+                client.give_back();
+                return Ok(creation.created(tenant));
+            }
+        }
+        let tenant = self.make(&client, &creation).await?;
+        client.give_back();
+        Ok(creation.created(tenant))
+    }
+
+    /// Takes a warm schema, if there is one that this program can serve.
+    async fn claim(&self, client: &Lent, creation: &Creation<'_>) -> Result<Option<TenantRow>, ProvisionError> {
+        let Creation { new, limits, actor, minted, .. } = creation;
+        let (slug, schema, hash) = (new.slug.as_str(), creation.schema.as_str(), minted.hash.as_bytes());
+        let params = [
+            typed(&slug, Type::TEXT),
+            typed(&schema, Type::TEXT),
+            typed(&new.plan_tier, Type::TEXT),
+            typed(&new.admin_email, Type::TEXT),
+            typed(&creation.domains, Type::TEXT_ARRAY),
+            typed(&limits.max_agents, Type::INT4),
+            typed(&limits.max_tasks_per_month, Type::INT4),
+            typed(&limits.storage_limit_gb, Type::INT4),
+            typed(&self.schema.version, Type::INT4),
+            typed(creation.key.as_uuid(), Type::UUID),
+            typed(&minted.lookup, Type::TEXT),
+            typed(&hash, Type::BYTEA),
+            typed(&actor.kind, Type::TEXT),
+            typed(&actor.name, Type::TEXT),
+            typed(&actor.request_id, Type::TEXT),
+            typed(&actor.client_ip, Type::TEXT),
+            typed(&creation.facts, Type::JSONB),
+        ];
+        let rows = client.query_typed(CLAIM, &params).await.map_err(|error| creation.refused(error))?;
+        let row = rows.first();
+        Ok(row.map(|row| creation.row(TenantId::from_uuid(row.get("tenant")), row.get("schema_version"), row)))
+    }
+
+    /// Makes everything. What does not need an answer is sent at once: the server goes through it without waiting for us.
+    async fn make(&self, client: &Lent, creation: &Creation<'_>) -> Result<TenantRow, ProvisionError> {
+        let Creation { new, limits, actor, minted, .. } = creation;
+        let (slug, schema, hash) = (new.slug.as_str(), creation.schema.as_str(), minted.hash.as_bytes());
+        let id = TenantId::generate();
+        let role = RoleName::for_tenant(id);
+        let role_name = role.as_str();
+        let inserted = [
+            typed(id.as_uuid(), Type::UUID),
+            typed(&slug, Type::TEXT),
+            typed(&schema, Type::TEXT),
+            typed(&new.plan_tier, Type::TEXT),
+            typed(&new.admin_email, Type::TEXT),
+            typed(&creation.domains, Type::TEXT_ARRAY),
+            typed(&limits.max_agents, Type::INT4),
+            typed(&limits.max_tasks_per_month, Type::INT4),
+            typed(&limits.storage_limit_gb, Type::INT4),
+        ];
+        let make_role = if new.dedicated {
+            self.login_ddl(role.as_str(), "INHERIT")
+        } else {
+            format!("CREATE ROLE {} NOLOGIN", role.quoted())
+        };
+        let ddl = format!("{make_role}; {}", self.schema_ddl(&creation.schema, &role));
+        let settled = [
+            typed(id.as_uuid(), Type::UUID),
+            typed(&role_name, Type::TEXT),
+            typed(&new.dedicated, Type::BOOL),
+            typed(&self.cell_capacity, Type::INT4),
+            typed(&self.schema.version, Type::INT4),
+            typed(creation.key.as_uuid(), Type::UUID),
+            typed(&minted.lookup, Type::TEXT),
+            typed(&hash, Type::BYTEA),
+            typed(&actor.kind, Type::TEXT),
+            typed(&actor.name, Type::TEXT),
+            typed(&actor.request_id, Type::TEXT),
+            typed(&actor.client_ip, Type::TEXT),
+            typed(&creation.facts, Type::JSONB),
+        ];
+        // The first to fail says why; after it the transaction takes nothing more.
+        let (begun, registered, made, settled) = join4(
+            client.batch_execute(BEGIN),
+            client.execute_typed(INSERT, &inserted),
+            client.batch_execute(&ddl),
+            client.query_typed(SETTLE, &settled),
+        )
+        .await;
+        begun?;
+        registered.map_err(|error| creation.refused(error))?;
+        made?;
+        let rows = settled?;
+        let settled = rows.first().ok_or(DbError::Misuse("a tenant was not placed"))?;
+        let login: &str = settled.get("login");
+        let rest = match (new.dedicated, settled.get("made")) {
+            (true, _) => self.connect_ddl(login) + "; ",
+            (false, true) => self.new_cell_ddl(login, &role) + "; ",
+            (false, false) => String::new(),
+        };
+        client.batch_execute(&format!("{rest}COMMIT")).await?;
+        Ok(creation.row(id, self.schema.version, settled))
+    }
+}
+
+impl NewTenant {
+    /// Whether this could be a tenant, as far as that can be said without the registry. Gives its domains as they are stored.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Invalid`], [`ProvisionError::UnknownPlan`] for what no plan can be called.
+    pub fn check(&self, limits: &OwnLimits) -> Result<Vec<String>, ProvisionError> {
+        check_email(&self.admin_email)?;
+        check_plan(&self.plan_tier)?;
         check_limit("max_agents", limits.max_agents, 0)?;
         check_limit("max_tasks_per_month", limits.max_tasks_per_month, 0)?;
         check_limit("storage_limit_gb", limits.storage_limit_gb, 0)?;
-        let domains = normal_domains(&new.allowed_domains)?;
-        let id = TenantId::generate();
-        let schema = SchemaName::for_slug(&new.slug);
-        let client = self.migrator.get().await?;
-        client.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'").await?;
-        insert(&client, id, &schema, new, &domains, limits).await?;
-        let cell = self.cell(&client, id, new.dedicated).await?;
-        client.batch_execute(&self.ddl(id, &schema, &cell, new.dedicated, server_version(&client).await?)).await?;
-        client
-            .execute_typed(
-                "INSERT INTO public.tenant_placements (tenant_id, cell_id, schema_version) VALUES ($1, $2, $3)",
-                &[
-                    typed(id.as_uuid(), Type::UUID),
-                    typed(&cell.id, Type::INT4),
-                    typed(&self.schema.version, Type::INT4),
-                ],
-            )
-            .await?;
-        let (key, token) = keys::insert(&client, id, "first key", &[], None).await?;
-        let details = json!({ "slug": new.slug, "plan_tier": new.plan_tier, "cell": cell.id, "key": key.id });
-        audit(&client, Some(*id.as_uuid()), actor, "tenant.create", &format!("tenant/{id}"), details).await?;
-        let tenant = list::by_slug(&client, new.slug.as_str()).await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
-        Ok(CreatedTenant { tenant, key: CreatedKey { info: key, token } })
-    }
-
-    /// The cell for a new tenant: the fullest with room, or a new one.
-    async fn cell(&self, client: &Client, tenant: TenantId, dedicated: bool) -> Result<Cell, DbError> {
-        if dedicated {
-            let role = RoleName::for_tenant(tenant).as_str().to_owned();
-            let sql = "INSERT INTO public.cells (login_role, capacity, tenants, dedicated) VALUES ($1, 1, 1, true) RETURNING id";
-            let rows = client.query_typed(sql, &[typed(&role, Type::TEXT)]).await?;
-            let id = rows.first().map(|r| r.get(0)).ok_or(DbError::Misuse("a cell was not made"))?;
-            return Ok(Cell { id, login_role: role });
-        }
-        const TAKE: &str = "UPDATE public.cells SET tenants = tenants + 1 WHERE id = ( \
-                SELECT id FROM public.cells WHERE NOT dedicated AND tenants < capacity \
-                ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, login_role";
-        let taken = |rows: Vec<tokio_postgres::Row>| rows.first().map(|r| Cell { id: r.get(0), login_role: r.get(1) });
-        if let Some(cell) = taken(client.query_typed(TAKE, &[]).await?) {
-            return Ok(cell);
-        }
-        // All are full, or the one with room is being filled at this moment: look again alone.
-        client.query_typed("SELECT pg_advisory_xact_lock($1)", &[typed(&CELL_LOCK, Type::INT8)]).await?;
-        if let Some(cell) = taken(client.query_typed(TAKE, &[]).await?) {
-            return Ok(cell);
-        }
-        self.new_cell(client).await
-    }
-
-    async fn new_cell(&self, client: &Client) -> Result<Cell, DbError> {
-        let rows = client
-            .query_typed(
-                "WITH next AS (SELECT nextval(pg_get_serial_sequence('public.cells', 'id'))::int AS id) \
-                 INSERT INTO public.cells (id, login_role, capacity, tenants) \
-                 SELECT next.id, 'tenantry_cell_' || i.id || '_' || next.id, $1, 1 FROM next, public.installation i \
-                 RETURNING id, login_role",
-                &[typed(&self.cell_capacity, Type::INT4)],
-            )
-            .await?;
-        let row = rows.first().ok_or(DbError::Misuse("a cell was not made"))?;
-        let cell = Cell { id: row.get(0), login_role: row.get(1) };
-        client.batch_execute(&self.login(&cell.login_role)).await?;
-        Ok(cell)
-    }
-
-    /// A login that owns nothing, inherits nothing and sees nothing but what it becomes.
-    fn login(&self, role: &str) -> String {
-        let password = tenantry_core::quote_literal(self.secret.password_of(role).expose_secret());
-        let name = quote_identifier(role);
-        format!(
-            "CREATE ROLE {name} LOGIN NOINHERIT NOCREATEROLE NOCREATEDB PASSWORD {password}; \
-             SET LOCAL ROLE {owner}; GRANT CONNECT ON DATABASE {database} TO {name}; RESET ROLE; \
-             ALTER ROLE {name} SET search_path = pg_catalog, pg_temp",
-            owner = Logins::OWNER,
-            database = quote_identifier(&self.database),
-        )
-    }
-
-    /// What makes a tenant with these tables, for one that is rolled back.
-    pub(crate) async fn scratch_ddl(
-        &self,
-        id: TenantId,
-        schema: &SchemaName,
-        login: &str,
-        dedicated: bool,
-        tables: &TenantSchema,
-        client: &Client,
-    ) -> Result<String, DbError> {
-        let scratch = Self { schema: Arc::new(tables.clone()), ..self.clone() };
-        let cell = Cell { id: 0, login_role: login.to_owned() };
-        Ok(scratch.ddl(id, schema, &cell, dedicated, server_version(client).await?))
-    }
-
-    /// The tables of new tenants.
-    pub(crate) fn tables(&self) -> &TenantSchema {
-        &self.schema
-    }
-
-    fn ddl(&self, id: TenantId, schema: &SchemaName, cell: &Cell, dedicated: bool, version: i32) -> String {
-        let role = RoleName::for_tenant(id);
-        let quoted = role.quoted();
-        let inherit = if version >= 160_000 { " WITH INHERIT TRUE, SET FALSE" } else { "" };
-        let member = if version >= 160_000 { " WITH INHERIT FALSE, SET TRUE" } else { "" };
-        let make = if dedicated {
-            // Its login inherits the group, being the tenant itself.
-            self.login(role.as_str()).replacen("NOINHERIT", "INHERIT", 1)
-        } else {
-            format!("CREATE ROLE {quoted} NOLOGIN; GRANT {quoted} TO {}{member}", quote_identifier(&cell.login_role))
-        };
-        let grant = |rights: &str, append_only: bool| {
-            let of_kind = self.schema.tables.iter().filter(|t| self.schema.append_only.contains(*t) == append_only);
-            let names: Vec<String> = of_kind.map(|t| format!("{}.{}", schema.quoted(), quote_identifier(t))).collect();
-            if names.is_empty() {
-                String::new()
-            } else {
-                format!("GRANT {rights} ON {} TO {quoted};", names.join(", "))
-            }
-        };
-        let grants = grant("SELECT, INSERT, UPDATE, DELETE", false) + &grant("SELECT, INSERT", true);
-        format!(
-            "{make}; GRANT {group} TO {quoted}{inherit}; \
-             SET LOCAL ROLE {owner}; SET LOCAL search_path = pg_catalog, pg_temp; CREATE SCHEMA {schema}; {ddl}; \
-             GRANT USAGE ON SCHEMA {schema} TO {quoted}; {grants} RESET ROLE",
-            group = Logins::TENANT_GROUP,
-            owner = Logins::OWNER,
-            schema = schema.quoted(),
-            ddl = render(&self.schema.sql, schema, &role),
-        )
+        normal_domains(&self.allowed_domains)
     }
 }
 
-async fn server_version(client: &Client) -> Result<i32, DbError> {
-    let rows = client.query_typed("SELECT current_setting('server_version_num')::int", &[]).await?;
-    Ok(rows.first().map_or(0, |r| r.get(0)))
-}
+impl Creation<'_> {
+    /// The registry's row as it is now.
+    fn row(&self, id: TenantId, schema_version: i32, row: &tokio_postgres::Row) -> TenantRow {
+        TenantRow {
+            id,
+            slug: self.new.slug.clone(),
+            schema_name: self.schema.as_str().to_owned(),
+            status: TenantStatus::Active,
+            plan_tier: self.new.plan_tier.clone(),
+            admin_email: self.new.admin_email.clone(),
+            allowed_domains: self.domains.clone(),
+            max_agents: self.limits.max_agents,
+            max_tasks_per_month: self.limits.max_tasks_per_month,
+            storage_limit_gb: self.limits.storage_limit_gb,
+            stripe_customer_id: None,
+            stripe_subscription_id: None,
+            statement_timeout_ms: None,
+            lock_timeout_ms: None,
+            canary: false,
+            cell: row.get("cell"),
+            shard: row.get("shard"),
+            generation: 1,
+            schema_version,
+            created_at: row.get("created_at"),
+            updated_at: row.get("updated_at"),
+            deleted_at: None,
+        }
+    }
 
-async fn insert(
-    client: &Client,
-    id: TenantId,
-    schema: &SchemaName,
-    new: &NewTenant,
-    domains: &[String],
-    limits: OwnLimits,
-) -> Result<(), ProvisionError> {
-    let result = client
-        .execute_typed(
-            "INSERT INTO public.tenants (id, slug, schema_name, plan_tier, admin_email, allowed_domains, \
-                max_agents, max_tasks_per_month, storage_limit_gb) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            &[
-                typed(id.as_uuid(), Type::UUID),
-                typed(&new.slug.as_str(), Type::TEXT),
-                typed(&schema.as_str(), Type::TEXT),
-                typed(&new.plan_tier, Type::TEXT),
-                typed(&new.admin_email, Type::TEXT),
-                typed(&domains, Type::TEXT_ARRAY),
-                typed(&limits.max_agents, Type::INT4),
-                typed(&limits.max_tasks_per_month, Type::INT4),
-                typed(&limits.storage_limit_gb, Type::INT4),
-            ],
-        )
-        .await;
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) => Err(refused(error.into(), new.slug.as_str(), &new.plan_tier, domains)),
+    fn created(self, tenant: TenantRow) -> CreatedTenant {
+        let key = keys::stored_first(self.key, self.minted, tenant.created_at);
+        CreatedTenant { tenant, key }
+    }
+
+    fn refused(&self, error: tokio_postgres::Error) -> ProvisionError {
+        refused(error.into(), self.new.slug.as_str(), &self.new.plan_tier, &self.domains)
     }
 }
 
-/// Turns a violated constraint of the registry into what it means.
+/// Turns a violated constraint of the registry into what it means. Whoever waits in vain for another change that has the same slug
+/// or domain is refused as if that were done: it most likely will be.
 pub(super) fn refused(error: DbError, slug: &str, plan: &str, domains: &[String]) -> ProvisionError {
+    let waited = |index| error.waited_for(index);
     match error.constraint() {
         Some("tenants_slug_key" | "tenants_schema_name_key") => ProvisionError::SlugTaken(slug.to_owned()),
         Some("tenants_plan_tier_fkey") => ProvisionError::UnknownPlan(plan.to_owned()),
         Some("tenant_domains_pkey") => ProvisionError::DomainTaken(domains.join(", ")),
+        _ if waited("tenants_slug_key") || waited("tenants_schema_name_key") => {
+            ProvisionError::SlugTaken(slug.to_owned())
+        }
+        _ if waited("tenant_domains_pkey") => ProvisionError::DomainTaken(domains.join(", ")),
         _ => ProvisionError::Database(error),
     }
 }

@@ -12,7 +12,26 @@ use crate::registry::Actor;
 
 const COLUMNS: &str = "id, name, lookup, scopes, created_at, expires_at, revoked_at";
 
-pub(super) async fn insert(
+/// The first key of a tenant, for the statement that makes both.
+pub(super) fn first() -> (ApiKeyId, MintedToken) {
+    (ApiKeyId::generate(), MintedToken::mint(TokenKind::TenantKey))
+}
+
+/// What [`first`] made, once it is stored.
+pub(super) fn stored_first(id: ApiKeyId, minted: MintedToken, created_at: DateTime<Utc>) -> CreatedKey {
+    let info = ApiKeyInfo {
+        id,
+        name: "first key".to_owned(),
+        lookup: minted.lookup,
+        scopes: Vec::new(),
+        created_at,
+        expires_at: None,
+        revoked_at: None,
+    };
+    CreatedKey { info, token: minted.text }
+}
+
+async fn insert(
     client: &Client,
     tenant: TenantId,
     name: &str,

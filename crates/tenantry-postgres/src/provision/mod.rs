@@ -1,6 +1,7 @@
 //! The life of tenants: created whole or not at all, suspended, deleted with grace, purged; and their keys.
 
 mod create;
+mod ddl;
 mod events;
 mod keys;
 mod lifecycle;
@@ -10,11 +11,13 @@ mod plans;
 mod purge;
 mod schema;
 mod update;
+mod warm;
 
 pub use events::{AuditEvent, AuditFilter};
 pub use operators::{CreatedOperator, OperatorInfo};
 pub use plans::Plan;
 pub use schema::TenantSchema;
+pub use warm::{Refilled, WarmStatus};
 
 use std::sync::Arc;
 
@@ -23,6 +26,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
 use tenantry_core::{ApiKeyId, Slug, TenantId, TenantStatus};
+use tokio::sync::Notify;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -43,6 +47,8 @@ pub struct Provisioner {
     database: String,
     cell_capacity: i32,
     grace: TimeDelta,
+    /// Told when a creation has taken a warm schema, or found none.
+    wanted: Arc<Notify>,
 }
 
 /// What a new tenant is to be.
@@ -222,7 +228,15 @@ impl Provisioner {
             database: database.database().to_owned(),
             cell_capacity: i32::from(cell_capacity.max(1)),
             grace: TimeDelta::days(30),
+            wanted: Arc::default(),
         }
+    }
+
+    /// Sets how many changes of schemas may be made at a time, with a connection each; 4 unless set.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.migrator = self.migrator.with_connections(connections);
+        self
     }
 
     /// Sets how long a deleted tenant's data is kept before it may be purged; 30 days unless set.

@@ -3,6 +3,7 @@ use serde_json::json;
 use tenantry_core::{RoleName, SchemaName, TenantStatus, quote_identifier};
 use tokio_postgres::types::Type;
 
+use super::ddl::CELL_LOCK;
 use super::{Provisioner, TenantRow, audit, list};
 use crate::clients::typed;
 use crate::connect::Logins;
@@ -57,9 +58,10 @@ impl Provisioner {
             ))
             .await?;
         if dedicated {
+            // PostgreSQL refuses two changes of a database's rights at once.
             client
                 .batch_execute(&format!(
-                    "DELETE FROM public.cells WHERE id = {}; SET LOCAL ROLE {}; REVOKE ALL ON DATABASE {} FROM {role}; RESET ROLE",
+                    "SELECT pg_advisory_xact_lock({CELL_LOCK}); DELETE FROM public.cells WHERE id = {}; SET LOCAL ROLE {}; REVOKE ALL ON DATABASE {} FROM {role}; RESET ROLE",
                     tenant.cell,
                     Logins::OWNER,
                     quote_identifier(&self.database)

@@ -24,7 +24,8 @@ Exit codes:
   7  some tenants failed, the others are done
   8  no tenant is done: all failed, or the run was refused, stopped or interrupted
   9  drift was found
- 10  a migration was found wanting";
+ 10  a migration was found wanting
+ 11  `doctor` found something that fails";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -36,6 +37,7 @@ const SOME_FAILED: u8 = 7;
 const NOT_RUN: u8 = 8;
 const DRIFT: u8 = 9;
 const LINT: u8 = 10;
+const UNHEALTHY: u8 = 11;
 
 /// An error with its exit code and, where there is one, a hint.
 #[derive(Debug)]
@@ -80,6 +82,11 @@ impl CliError {
     /// Migrations that should not run as they are.
     pub(super) fn lint(message: impl Into<String>) -> Self {
         Self::new(LINT, message.into())
+    }
+
+    /// The doctor's patient is ill.
+    pub(super) fn unhealthy(message: impl Into<String>) -> Self {
+        Self::new(UNHEALTHY, message.into())
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -210,6 +217,8 @@ impl From<ProvisionError> for CliError {
                 Self::new(CONFLICT, message).hint("delete it first, or pass `--ignore-grace`")
             }
             ProvisionError::DomainTaken(_) | ProvisionError::Transition { .. } => Self::new(CONFLICT, message),
+            ProvisionError::NotRenamable(_) => Self::failed(message)
+                .hint("write the schema's name only where PostgreSQL keeps it by id, or go without warm schemas"),
             ProvisionError::Database(inner) => inner.into(),
         }
     }

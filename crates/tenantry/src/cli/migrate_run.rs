@@ -109,7 +109,16 @@ pub(super) async fn up(args: UpArgs, global: &Global, settings: &Settings) -> Re
     let progress = Progress::new(json);
     let report = until_interrupted(&options, fleet.up(&options, &progress.events())).await;
     progress.end();
-    finish(report, json, &command)
+    let whole = options.to.is_none() && options.tenants.is_empty() && args.run.set.dir.is_none();
+    finish(report, json, &command)?;
+    if whole {
+        // They wait for tenants, and are of the fleet: a new tenant begins where the others are.
+        let renewed = global.provisioner(settings)?.renew_warm().await?;
+        if renewed.made + renewed.removed > 0 {
+            say(format!("warm schemas: {} made anew, {} of an older version removed", renewed.made, renewed.removed));
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn down(args: DownArgs, global: &Global, settings: &Settings) -> Result<(), CliError> {
@@ -120,7 +129,16 @@ pub(super) async fn down(args: DownArgs, global: &Global, settings: &Settings) -
     let progress = Progress::new(json);
     let report = until_interrupted(&options, fleet.down(args.to, &options, &progress.events())).await;
     progress.end();
-    finish(report, json, &command)
+    let own = args.run.set.dir.is_none();
+    finish(report, json, &command)?;
+    if own {
+        // A tenant that took one would be ahead of the others.
+        let removed = global.provisioner(settings)?.reduce(0).await?;
+        if removed > 0 {
+            say(format!("warm schemas: {removed} removed"));
+        }
+    }
+    Ok(())
 }
 
 /// The command that does what is left.

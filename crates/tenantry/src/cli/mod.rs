@@ -2,6 +2,9 @@
 
 mod confirm;
 mod error;
+mod import;
+mod import_file;
+mod import_report;
 mod init;
 mod key;
 mod migrate;

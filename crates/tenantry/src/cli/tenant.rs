@@ -1,5 +1,7 @@
 //! `tenantry tenant …`.
 
+use std::time::Duration;
+
 use chrono::{TimeDelta, Utc};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -10,8 +12,8 @@ use tenantry_postgres::{Actor, NewTenant, ProvisionError, Provisioner, TenantFil
 use super::key::NewKey;
 use super::output::{self, optional, time};
 pub(super) use super::tenant_args::TenantCommand;
-use super::tenant_args::{CreateArgs, ListArgs, PurgeArgs, UpdateArgs};
-use super::{CliError, Global, say};
+use super::tenant_args::{CreateArgs, ListArgs, PurgeArgs, UpdateArgs, Warm};
+use super::{CliError, Global, import, say};
 
 /// Tenants read at once.
 const PAGE: i64 = 1000;
@@ -24,6 +26,8 @@ pub(super) async fn run(command: TenantCommand, global: &Global, settings: &Sett
         TenantCommand::Create(args) => return create(args, global, &provisioner, &actor).await,
         TenantCommand::List(args) => return list(args, global, &provisioner).await,
         TenantCommand::Purge(args) => return purge(args, global, &provisioner, &actor, grace).await,
+        TenantCommand::Import(args) => return import::run(args, global.output, &provisioner, &actor).await,
+        TenantCommand::Warm { wanted } => return warm(wanted, global, &provisioner).await,
         TenantCommand::Update(args) => update(args, &provisioner, &actor).await?,
         TenantCommand::Show(named) => provisioner.show(&named.slug).await?,
         TenantCommand::Suspend(named) => provisioner.suspend(&named.slug, &actor).await?,
@@ -90,7 +94,7 @@ async fn list(args: ListArgs, global: &Global, provisioner: &Provisioner) -> Res
 }
 
 /// Every tenant of a filter, page by page, or the first `limit`.
-async fn all(
+pub(super) async fn all(
     provisioner: &Provisioner,
     filter: &mut TenantFilter,
     limit: Option<i64>,
@@ -110,6 +114,22 @@ async fn all(
             return Ok(tenants);
         }
     }
+}
+
+async fn warm(wanted: Warm, global: &Global, provisioner: &Provisioner) -> Result<(), CliError> {
+    if let Warm::Number(wanted) = wanted {
+        let target = usize::from(wanted);
+        let refilled = provisioner.refill(target, Duration::ZERO).await?;
+        let reduced = provisioner.reduce(target).await?;
+        say(format!("made {}, removed {}", refilled.made, refilled.removed + reduced));
+    }
+    let status = provisioner.warm_status().await?;
+    let lines = [
+        ("ready", status.ready.to_string()),
+        ("of an older version", status.behind.to_string()),
+        ("version of new tenants", status.version.to_string()),
+    ];
+    output::record(global.output, &status, &lines)
 }
 
 async fn update(args: UpdateArgs, provisioner: &Provisioner, actor: &Actor) -> Result<TenantRow, CliError> {

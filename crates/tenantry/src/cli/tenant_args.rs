@@ -1,5 +1,7 @@
 //! The arguments of `tenantry tenant …`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use tenantry_core::TenantStatus;
 use tenantry_postgres::TenantPatch;
@@ -27,6 +29,19 @@ pub(super) enum TenantCommand {
     Restore(Named),
     /// Remove a deleted tenant's data for good, after its grace period
     Purge(PurgeArgs),
+    /// Make many tenants from a CSV file; run again, it goes on where it ended
+    ///
+    /// The first line names the columns: `slug` and `admin_email`, and where wanted `plan`, `domains` (with spaces between),
+    /// `dedicated` (`true` or `false`), `max_agents`, `max_tasks_per_month` and `storage_limit_gb`. The whole file is checked
+    /// before anything is made. What became of each tenant, with its first key, is written to FILE.report.csv, which only you
+    /// can read.
+    Import(ImportArgs),
+    /// Make schemas ready in advance, so that new tenants need not wait for their tables; or show how many are
+    Warm {
+        /// How many are to be ready, or `status`. What is too many is removed
+        #[arg(value_name = "NUMBER|status", value_parser = warm)]
+        wanted: Warm,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +89,32 @@ pub(super) struct CreateArgs {
     /// Give it a cell and a database login of its own
     #[arg(long)]
     pub(super) dedicated: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The CSV file
+    pub(super) file: PathBuf,
+    /// Tenants to make at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(super) jobs: u8,
+    /// Check the file and make nothing
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+/// What to do with warm schemas.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Warm {
+    Status,
+    Number(u16),
+}
+
+fn warm(text: &str) -> Result<Warm, String> {
+    if text == "status" {
+        return Ok(Warm::Status);
+    }
+    text.parse().map(Warm::Number).map_err(|_| "expected a number up to 65535 or `status`".to_owned())
 }
 
 #[derive(Debug, Args)]

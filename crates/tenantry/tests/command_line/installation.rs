@@ -9,10 +9,10 @@ use testkit::{SECRET, admin_client, alone, url_for};
 
 use super::{Ran, tenantry};
 
-struct Installation {
-    directory: TempDir,
+pub(super) struct Installation {
+    pub(super) directory: TempDir,
     url: String,
-    database: String,
+    pub(super) database: String,
 }
 
 impl Installation {
@@ -26,7 +26,7 @@ impl Installation {
     }
 
     /// One that `init` has prepared.
-    async fn prepared() -> Self {
+    pub(super) async fn prepared() -> Self {
         let installation = Self::empty().await;
         let others = alone().await;
         installation.run(&["init"]).ok();
@@ -34,13 +34,13 @@ impl Installation {
         installation
     }
 
-    fn command(&self, args: &[&str]) -> std::process::Command {
+    pub(super) fn command(&self, args: &[&str]) -> std::process::Command {
         let mut command = tenantry(self.directory.path());
         command.args(["--secret-file", "secret", "--database-url", &self.url]).args(args);
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(super) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(&self.command(args).output().unwrap())
     }
 }
@@ -54,7 +54,7 @@ async fn init_is_repeatable_and_gives_one_operator() {
     let first = installation.run(&["-o", "json", "init"]).ok().json();
     let second = installation.run(&["-o", "json", "init"]).ok().json();
     drop(others);
-    assert_eq!(first["migrations_applied"].as_array().unwrap().len(), 3);
+    assert_eq!(first["migrations_applied"].as_array().unwrap().len(), 4);
     assert!(first["operator_token"].as_str().unwrap().starts_with("top_"));
     assert_eq!(second["migrations_applied"], serde_json::json!([]));
     assert!(second["operator_token"].is_null(), "the first token stays the only one");

@@ -53,13 +53,12 @@ async fn make(client: &Client, provisioner: &Provisioner, from: From, dedicated:
     }
     match from {
         From::Baseline => {
-            let ddl =
-                provisioner.scratch_ddl(id, &schema, &place.cell, dedicated, provisioner.tables(), client).await?;
+            let ddl = provisioner.scratch_ddl(id, &schema, &place.cell, dedicated, provisioner.tables());
             client.batch_execute(&ddl).await?;
         }
         From::Replay(version) => {
             let empty = TenantSchema::new("", &[]);
-            let ddl = provisioner.scratch_ddl(id, &schema, &place.cell, dedicated, &empty, client).await?;
+            let ddl = provisioner.scratch_ddl(id, &schema, &place.cell, dedicated, &empty);
             client.batch_execute(&ddl).await?;
             replay(client, provisioner.tables(), version, &schema, id).await?;
         }
