@@ -101,11 +101,28 @@ fn replace(sql: &str, schema: &str, role: Option<&str>) -> String {
 
 /// The length of the quoted text or comment that `sql` begins with, if it does. A doubled quote ends one text and
 /// begins another, which comes to the same.
-pub(crate) fn opaque(sql: &str) -> Option<usize> {
+fn opaque(sql: &str) -> Option<usize> {
     let (open, close) =
         [("'", "'"), ("\"", "\""), ("--", "\n"), ("/*", "*/")].into_iter().find(|(o, _)| sql.starts_with(o))?;
     let inner = &sql[open.len()..];
     Some(inner.find(close).map_or(sql.len(), |at| open.len() + at + close.len()))
+}
+
+/// Leaves a word out, in any case, where it is not quoted and no comment.
+pub(crate) fn without_word(sql: &str, word: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some(c) = rest.chars().next() {
+        let run = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
+        if run > 0 && rest[..run].eq_ignore_ascii_case(word) {
+            rest = &rest[run..];
+            continue;
+        }
+        let end = opaque(rest).unwrap_or(if run > 0 { run } else { c.len_utf8() });
+        out.push_str(&rest[..end]);
+        rest = &rest[end..];
+    }
+    out
 }
 
 /// Declares the statements of a store module, and `STATEMENTS`, the list of them that the test which
@@ -134,6 +151,12 @@ macro_rules! statements {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_in_quotes_and_comments_stay() {
+        let sql = "CREATE INDEX CONCURRENTLY i ON a (b); -- concurrently\nSELECT 'concurrently', \"concurrently\", my_concurrently";
+        assert_eq!(without_word(sql, "concurrently"), sql.replacen("CONCURRENTLY", "", 1));
+    }
 
     #[test]
     fn replaces_only_the_pseudo_schema() {

@@ -1,6 +1,7 @@
 //! The server: the tenancy crates and the agent domain put together behind one router.
 
 mod api;
+pub mod lint;
 mod server;
 mod settings;
 mod state;

@@ -8,3 +8,4 @@ CREATE TABLE tenant.bookings (
     CHECK (ends_at > starts_at)
 );
 CREATE INDEX bookings_by_room ON tenant.bookings (room_id, starts_at);
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenant.bookings TO tenant_role;

@@ -24,6 +24,7 @@ pub fn schema() -> TenantSchema {
     let files = [
         ("0001_rooms.sql", include_str!("../migrations/0001_rooms.sql")),
         ("0002_bookings.sql", include_str!("../migrations/0002_bookings.sql")),
+        ("0002_bookings.down.sql", include_str!("../migrations/0002_bookings.down.sql")),
     ];
     let migrations = MigrationSet::new(Scope::Tenant, &files).expect("the files' names are a set");
     TenantSchema::replaying(migrations, &["rooms", "bookings"])

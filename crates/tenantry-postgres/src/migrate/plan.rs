@@ -144,6 +144,11 @@ fn order(tenants: &mut [Pending]) {
     tenants.sort_by_key(|tenant| (tenant.failed_before, places.get(&tenant.id).copied().unwrap_or(0), tenant.cell));
 }
 
+/// The canary that a try is made on.
+pub(super) fn first_canary(pending: &[Pending]) -> Option<Pending> {
+    pending.iter().filter(|tenant| tenant.canary).min_by(|a, b| a.slug.cmp(&b.slug)).cloned()
+}
+
 /// Those of `pending` that were not met yet.
 pub(super) fn unmet(pending: Vec<Pending>, met: &HashSet<TenantId>) -> Vec<Pending> {
     pending.into_iter().filter(|tenant| !met.contains(&tenant.id)).collect()

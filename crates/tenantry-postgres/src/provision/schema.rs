@@ -1,4 +1,5 @@
 use crate::migrate::{MigrationSet, Scope};
+use crate::statement::without_word;
 
 /// The tables a domain puts into each tenant's schema.
 #[derive(Debug, Clone)]
@@ -58,8 +59,4 @@ impl TenantSchema {
         self.needs = version;
         self
     }
-}
-
-fn without_word(sql: &str, word: &str) -> String {
-    sql.split_inclusive(char::is_whitespace).filter(|part| !part.trim_end().eq_ignore_ascii_case(word)).collect()
 }

@@ -47,12 +47,17 @@ impl Allowed {
                 allowed: None,
             };
             if entry.reason.is_empty() {
-                faults.push(fault("allow-without-reason", Severity::Error, format!("`{}` is allowed without a reason", entry.rule)));
+                faults.push(fault(
+                    "allow-without-reason",
+                    Severity::Error,
+                    format!("`{}` is allowed without a reason", entry.rule),
+                ));
                 continue;
             }
             let mut used = false;
             for finding in found.iter_mut() {
-                if finding.rule == entry.rule && (entry.line == 0 || (entry.line..=entry.upto).contains(&finding.line)) {
+                if finding.rule == entry.rule && (entry.line == 0 || (entry.line..=entry.upto).contains(&finding.line))
+                {
                     finding.allowed = Some(entry.reason.clone());
                     used = true;
                 }

@@ -25,7 +25,8 @@ pub(super) struct Stmt {
 impl SqlFile {
     pub(super) fn parse(name: &str, text: &str) -> Self {
         let parse = SourceFile::parse(text);
-        let statements = parse.tree().stmts().map(|stmt| Stmt::of(&SyntaxElement::from(stmt.syntax().clone()))).collect();
+        let statements =
+            parse.tree().stmts().map(|stmt| Stmt::of(&SyntaxElement::from(stmt.syntax().clone()))).collect();
         Self {
             name: name.to_owned(),
             text: text.to_owned(),

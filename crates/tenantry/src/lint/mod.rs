@@ -94,7 +94,9 @@ pub fn directory(scope: Scope, directory: &Path, only: &[String]) -> Result<Vec<
     };
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let mut found = lint(scope, &files, &allow);
-    found.retain(|finding| only.is_empty() || finding.line == 0 && finding.rule == "set" || only.contains(&finding.file));
+    found.retain(|finding| {
+        only.is_empty() || finding.line == 0 && finding.rule == "set" || only.contains(&finding.file)
+    });
     Ok(found)
 }
 

@@ -10,7 +10,12 @@ pub(super) fn check(scope: Scope, file: &SqlFile, set: &[SqlFile]) -> Vec<Findin
     let mut found = Findings { file, found: Vec::new() };
     for error in file.parse.errors() {
         let line = file.line(usize::from(error.range().start()));
-        found.add(line, "syntax", &format!("it cannot be parsed: {error}"), "mend it, or allow it where the parser is wrong");
+        found.add(
+            line,
+            "syntax",
+            &format!("it cannot be parsed: {error}"),
+            "mend it, or allow it where the parser is wrong",
+        );
     }
     for stmt in &file.statements {
         statement(scope, stmt, &mut found);
@@ -76,7 +81,10 @@ fn statement(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
         );
     }
     if stmt.begins("alter table")
-        && (stmt.has("set unlogged") || stmt.has("set logged") || stmt.has("set tablespace") || stmt.has("set access method")
+        && (stmt.has("set unlogged")
+            || stmt.has("set logged")
+            || stmt.has("set tablespace")
+            || stmt.has("set access method")
             || (stmt.has("add column") || stmt.has("add")) && stmt.has("stored"))
     {
         found.at(
@@ -86,7 +94,9 @@ fn statement(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
             "add a plain column, fill it in batches, and let the program keep it",
         );
     }
-    if (stmt.begins("create") && stmt.has("if not exists")) || stmt.begins("alter table") && stmt.has("add column if not exists") {
+    if (stmt.begins("create") && stmt.has("if not exists"))
+        || stmt.begins("alter table") && stmt.has("add column if not exists")
+    {
         found.at(
             stmt,
             "if-not-exists",
@@ -106,15 +116,47 @@ fn statement(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
 
 /// What names an object follows these words.
 const NAMING: &[&str] = &[
-    "create table", "create unlogged table", "alter table", "drop table", "truncate table", "create view", "create or replace view",
-    "drop view", "create sequence", "alter sequence", "drop sequence", "drop index", "drop index concurrently", "alter index", "create type",
-    "alter type", "drop type", "create function", "create or replace function", "drop function", "alter function", "create procedure",
-    "insert into", "delete from", "update", "create materialized view", "create domain",
+    "create table",
+    "create unlogged table",
+    "alter table",
+    "drop table",
+    "truncate table",
+    "create view",
+    "create or replace view",
+    "drop view",
+    "create sequence",
+    "alter sequence",
+    "drop sequence",
+    "drop index",
+    "drop index concurrently",
+    "alter index",
+    "create type",
+    "alter type",
+    "drop type",
+    "create function",
+    "create or replace function",
+    "drop function",
+    "alter function",
+    "create procedure",
+    "insert into",
+    "delete from",
+    "update",
+    "create materialized view",
+    "create domain",
 ];
 /// What names a table later in a statement.
-const LATER: &[(&str, &str)] =
-    &[("create index", "on"), ("create unique index", "on"), ("create policy", "on"), ("alter policy", "on"), ("drop policy", "on"),
-      ("create trigger", "on"), ("create constraint trigger", "on"), ("drop trigger", "on"), ("create table", "references"), ("alter table", "references")];
+const LATER: &[(&str, &str)] = &[
+    ("create index", "on"),
+    ("create unique index", "on"),
+    ("create policy", "on"),
+    ("alter policy", "on"),
+    ("drop policy", "on"),
+    ("create trigger", "on"),
+    ("create constraint trigger", "on"),
+    ("drop trigger", "on"),
+    ("create table", "references"),
+    ("alter table", "references"),
+];
 
 fn names(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
     let direct = NAMING.iter().filter(|phrase| stmt.begins(phrase)).max_by_key(|phrase| phrase.len());
@@ -144,7 +186,9 @@ fn names(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
                 found.at(
                     stmt,
                     "foreign-schema",
-                    &format!("`{schema}.{own}` is not the tenant's: this would run once for every tenant on one object"),
+                    &format!(
+                        "`{schema}.{own}` is not the tenant's: this would run once for every tenant on one object"
+                    ),
                     "put it into the registry's or the analytics' set",
                 );
             }
@@ -155,8 +199,11 @@ fn names(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
 
 fn grant(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
     let Some(at) = stmt.words.iter().rposition(|word| word == "to") else { return };
-    let to: Vec<&str> =
-        stmt.words[at + 1..].iter().map(String::as_str).take_while(|word| *word != "with" && *word != "granted").collect();
+    let to: Vec<&str> = stmt.words[at + 1..]
+        .iter()
+        .map(String::as_str)
+        .take_while(|word| *word != "with" && *word != "granted")
+        .collect();
     if to.contains(&"public") {
         found.at(
             stmt,
@@ -188,9 +235,8 @@ fn tables(scope: Scope, file: &SqlFile, set: &[SqlFile], found: &mut Findings<'_
     for stmt in &file.statements {
         let made = stmt.after("create table").or_else(|| stmt.after("create unlogged table"));
         let Some((_, table)) = made.filter(|_| stmt.begins("create")).and_then(name) else { continue };
-        let on = |stmt: &Stmt| {
-            stmt.words.windows(3).any(|words| words[1] == "." && words[2].trim_matches('"') == table)
-        };
+        let on =
+            |stmt: &Stmt| stmt.words.windows(3).any(|words| words[1] == "." && words[2].trim_matches('"') == table);
         // The first file's tables are granted by the code that makes tenants.
         if scope == Scope::Tenant && file.version != Some(1) {
             let granted = upward().any(|stmt| stmt.begins("grant") && on(stmt) && stmt.has("tenant_role"));
@@ -205,7 +251,10 @@ fn tables(scope: Scope, file: &SqlFile, set: &[SqlFile], found: &mut Findings<'_
         }
         let has_tenant = stmt.words.iter().any(|word| word == "tenant_id") && !stmt.has("partition of");
         let secured = |what: &str| upward().any(|stmt| stmt.begins("alter table") && on(stmt) && stmt.has(what));
-        if has_tenant && scope != Scope::Registry && !(secured("enable row level security") && secured("force row level security")) {
+        if has_tenant
+            && scope != Scope::Registry
+            && !(secured("enable row level security") && secured("force row level security"))
+        {
             found.at(
                 stmt,
                 "tenant-id-without-rls",
@@ -221,7 +270,10 @@ fn whole(scope: Scope, file: &SqlFile, set: &[SqlFile], found: &mut Findings<'_>
         found.add(
             1,
             "several-statements",
-            &format!("without a transaction each of its {} statements stands alone: one that fails leaves those before it", file.statements.len()),
+            &format!(
+                "without a transaction each of its {} statements stands alone: one that fails leaves those before it",
+                file.statements.len()
+            ),
             "one statement per file",
         );
     }
