@@ -102,6 +102,7 @@ pub(super) async fn run(command: MigrateCommand, global: &Global, settings: &Set
 }
 
 fn new(args: &NewArgs, output: Output) -> Result<(), CliError> {
+    MigrationSet::check_name(&format!("0001_{}.sql", args.name))?;
     let set = if args.dir.exists() {
         MigrationSet::read(Scope::Tenant, &args.dir)?
     } else {
@@ -120,9 +121,6 @@ fn new(args: &NewArgs, output: Output) -> Result<(), CliError> {
             format!("{label}.down.sql"),
             format!("{mark}-- Undoes {label}. Delete this file where that is not possible.\n\n"),
         ));
-    }
-    for (file, _) in &files {
-        MigrationSet::check_name(file)?;
     }
     std::fs::create_dir_all(&args.dir)?;
     let mut written = Vec::new();

@@ -11,7 +11,7 @@ use super::{Ran, tenantry};
 
 pub(super) struct Installation {
     pub(super) directory: TempDir,
-    url: String,
+    pub(super) url: String,
     pub(super) database: String,
 }
 

@@ -4,6 +4,7 @@
 mod dev;
 mod import;
 mod installation;
+mod migrate;
 mod reference;
 
 use std::path::Path;
