@@ -1,5 +1,6 @@
 //! What the database itself holds: the registry of the approved design, audit and analytics, and who may do what with them.
 
+#![expect(clippy::disallowed_methods, reason = "a superuser looks from outside, in no scope")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use tenantry_postgres::{TenantSchema, initialise};

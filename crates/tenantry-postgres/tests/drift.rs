@@ -180,7 +180,7 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("ALTER TABLE acme.notes SET (fillfactor = 70)", "+ option tenant.notes.fillfactor: 70"),
     ("GRANT acme_role TO globex_role", "is a member of tenant_role"),
     ("GRANT pg_read_all_data TO acme_role", "+ tenant_role is a member of pg_read_all_data"),
-    ("REVOKE acme_role FROM the_cell", "- the cell's login is no member of tenant_role"),
+    ("REVOKE acme_role FROM the_cell GRANTED BY tenantry_migrator", "- the cell's login is no member of tenant_role"),
     ("ALTER ROLE acme_role LOGIN BYPASSRLS", "~ tenant_role is `NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN"),
     ("ALTER ROLE acme_role SET search_path = globex, public", "+ setting search_path = globex, public of tenant_role"),
     (

@@ -82,6 +82,7 @@ impl World {
     ///
     /// # Panics
     /// When the tenant is not served.
+    #[expect(clippy::disallowed_methods, reason = "tests of access begin behind authentication")]
     pub async fn context(&self, slug: &str) -> TenantContext {
         let slug: Slug = slug.parse().expect("a slug");
         self.registry.system_context(&slug, "test").await.expect("the tenant is served")

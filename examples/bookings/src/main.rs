@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use tenantry_core::SystemClock;
 use tenantry_embedded::{Throwaway, ThrowawayConfig};
 use tenantry_http::{HttpConfig, TenancyState, serve};
+use tenantry_postgres::migrate::{Events, Fleet, Options};
 use tenantry_postgres::{
     AccessConfig, Actor, ClusterSecret, DatabaseConfig, NewTenant, Provisioner, Registry, RegistryConfig, TenantDb,
     initialise,
@@ -25,7 +26,11 @@ async fn main() -> anyhow::Result<()> {
     initialise(&admin_url, &database).await?;
 
     // 2. The parts of tenancy, with this domain's tables.
-    let registry = Registry::start(&database, &RegistryConfig::default(), Arc::new(SystemClock));
+    // Tenants that an earlier version of this program has made are brought to its version; in production a step of the deployment does this.
+    let options = Options::new(Actor::system("bookings"));
+    Fleet::new(&database, bookings::schema().migrations).up(&options, &Events::none()).await?;
+    let registry = RegistryConfig { needs_version: bookings::schema().needs, ..RegistryConfig::default() };
+    let registry = Registry::start(&database, &registry, Arc::new(SystemClock));
     let db = TenantDb::new(database.clone(), AccessConfig::default(), registry.clone());
     let provisioner = Provisioner::new(&database, bookings::schema(), 200);
 

@@ -77,3 +77,10 @@ async fn two_bookings_at_once_do_not_both_get_the_room() {
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409]);
 }
+
+#[tokio::test]
+async fn a_new_company_is_what_the_migrations_make_of_an_old_one() {
+    let database = testkit::TestDatabase::create().await;
+    let drift = tenantry_postgres::migrate::Drift::new(&database.config, bookings::schema());
+    assert_eq!(drift.baseline().await.unwrap(), []);
+}

@@ -555,6 +555,7 @@ async fn batch(client: &Client, sql: Option<&str>) -> Result<(), tokio_postgres:
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a statement that is prepared already is sent at once")]
 async fn send_prepared(
     client: &Client,
     prepared: &tokio_postgres::Statement,

@@ -7,6 +7,9 @@ pub enum MigrateError {
     /// The files.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// `init` was never run on the database.
+    #[error("the database is not prepared")]
+    NotPrepared,
     /// A file was changed after it was applied.
     #[error("`{label}` of the {scope} set has another text than the one that was applied")]
     Changed {

@@ -117,6 +117,10 @@ impl Fleet {
         let step = |scope, migration: &super::Migration| {
             events.send(Event::Applied { scope, migration: migration.label() });
         };
+        // The first step of the registry is `init`'s: it needs rights that nobody has at run time.
+        if shared::applied(&client, Scope::Registry).await?.is_empty() {
+            return Err(MigrateError::NotPrepared);
+        }
         shared::apply(&client, step).await?;
         heal(&client).await?;
         plan::check_slugs(&client, options).await?;

@@ -158,7 +158,7 @@ impl Fleet {
     /// Where everybody is.
     ///
     /// # Errors
-    /// [`MigrateError::Database`].
+    /// [`MigrateError::NotPrepared`], [`MigrateError::Database`].
     pub async fn status(&self) -> Result<Status, MigrateError> {
         let client = self.clients.get().await?;
         let mut shared_sets = Vec::new();
@@ -169,11 +169,10 @@ impl Fleet {
             let pending = set.after(version).iter().map(Migration::label).collect();
             shared_sets.push(SharedStatus { scope: set.scope(), version, pending });
         }
-        let counts = match plan::versions(&client).await {
-            Ok(counts) => counts,
-            Err(error) if error.is_unprepared() => return Err(error.into()),
-            Err(error) => return Err(error.into()),
-        };
+        if versions.get(Scope::Registry.as_str()).is_none_or(|version| *version == 0) {
+            return Err(MigrateError::NotPrepared);
+        }
+        let counts = plan::versions(&client).await?;
         // The ledger itself comes with a migration of the registry.
         let has_ledger = versions.get(Scope::Registry.as_str()).is_some_and(|version| *version >= 2);
         let (last_run, failed) = if has_ledger {

@@ -102,7 +102,7 @@ pub(super) async fn session(database: &DatabaseConfig) -> Result<Client, DbError
 /// Who runs: at most 63 bytes are kept by the server.
 fn own_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(30).collect();
+    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(20).collect();
     format!("{NAME}, process {} on {}", std::process::id(), if host.is_empty() { "?" } else { &host })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use tenantry_core::quote_literal;
 use tokio_postgres::Client;
@@ -13,6 +14,9 @@ use crate::error::DbError;
 
 /// The lock under which roles, registry and analytics are changed.
 pub(crate) const PREPARE_LOCK: i64 = 7_468_657_461;
+
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
 
 macro_rules! files {
     ($directory:literal: $($file:literal),+ $(,)?) => {
@@ -91,15 +95,25 @@ async fn apply_locked(client: &Client, on_step: &mut impl FnMut(Scope, &Migratio
     for set in sets() {
         let applied = applied(client, set.scope()).await?;
         for migration in set.all().iter().filter(|migration| !applied.contains_key(&migration.version)) {
-            client.batch_execute(&text(set.scope(), migration)).await.map_err(|error| MigrateError::Shared {
-                scope: set.scope(),
-                label: migration.label(),
-                source: error.into(),
-            })?;
+            step(client, set.scope(), migration).await?;
             on_step(set.scope(), migration);
         }
     }
     Ok(())
+}
+
+/// Servers read these tables all the time: a step that waits for a lock makes them wait behind it, so it waits shortly and often.
+async fn step(client: &Client, scope: Scope, migration: &Migration) -> Result<(), MigrateError> {
+    let text = text(scope, migration);
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        match client.batch_execute(&text).await.map_err(DbError::from) {
+            Ok(()) => return Ok(()),
+            Err(DbError::LockTimeout(_)) if tries > 0 => tokio::time::sleep(PAUSE).await,
+            Err(source) => return Err(MigrateError::Shared { scope, label: migration.label(), source }),
+        }
+    }
 }
 
 /// One message is one transaction: an error leaves nothing, also not an open transaction.
@@ -108,7 +122,7 @@ fn text(scope: Scope, migration: &Migration) -> String {
     let checksum = hex(&migration.checksum);
     let (version, name) = (migration.version, quote_literal(&migration.name));
     format!(
-        "SET LOCAL ROLE {owner}; SET LOCAL search_path = pg_catalog, pg_temp;\n{up}\n;\n\
+        "SET LOCAL lock_timeout = '2s'; SET LOCAL ROLE {owner}; SET LOCAL search_path = pg_catalog, pg_temp;\n{up}\n;\n\
          INSERT INTO public.schema_migrations (scope, version, name, checksum) VALUES ({scope}, {version}, {name}, {checksum}); \
          DO $tenantry$ BEGIN IF to_regclass('public.migration_ledger') IS NOT NULL THEN \
            INSERT INTO public.migration_ledger (scope, version, direction, state, started_at, finished_at, duration_ms, checksum) \

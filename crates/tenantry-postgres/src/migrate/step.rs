@@ -144,8 +144,8 @@ pub(super) fn recorded(step: &Migration) -> String {
     )
 }
 
-/// The beginning of a step outside a transaction: its row in the ledger. The answer has one row: whether an earlier
-/// try has an unknown end.
+/// The beginning of a step outside a transaction: its row in the ledger. The answer's last row counts the tries, since the step
+/// was last made or undone, whose end nobody saw.
 pub(super) fn open(
     run: i64,
     tenant: &Pending,
@@ -161,7 +161,8 @@ pub(super) fn open(
          INSERT INTO public.migration_ledger (run_id, tenant_id, version, direction, state, started_at, attempts, checksum) \
            VALUES ({run}, '{id}', {step_version}, '{way}', 'running', clock_timestamp(), {attempts}, {checksum}); \
          SELECT count(*) FROM public.migration_ledger WHERE tenant_id = '{id}' AND version = {step_version} \
-           AND direction = '{way}' AND state = 'failed' AND error IN ('{LOST}', '{KILLED}')",
+           AND direction = '{way}' AND state = 'failed' AND error IN ('{LOST}', '{KILLED}') AND id > coalesce( \
+             (SELECT max(id) FROM public.migration_ledger WHERE tenant_id = '{id}' AND version = {step_version} AND state = 'done'), 0)",
         guard = guard(tenant, version),
         checksum = hex(&step.checksum),
     )

@@ -250,7 +250,8 @@ impl Run<'_> {
         }
     }
 
-    /// Sends a message. Should the server not answer although its own limits have passed, it is told to stop and not waited for.
+    /// Sends a message. Should no answer come although the server's own limits have passed, the server is gone or the way to it is: the
+    /// session is given up, and the guard of the next try finds out what became of the message.
     async fn send(&self, client: &Client, text: &str) -> Result<Vec<SimpleQueryMessage>, Trouble> {
         let limit = self.limits().answer(text);
         match tokio::time::timeout(limit, client.simple_query(text)).await {

@@ -94,15 +94,38 @@ impl Identified {
     }
 }
 
-/// A token whose signature, issuer, audience and times were verified by the caller.
+/// A token whose signature, issuer, audience and times were verified.
 #[derive(Debug, Clone)]
 pub struct VerifiedToken {
-    /// The tenant claim.
-    pub tenant_slug: Slug,
-    /// The subject claim.
-    pub subject: String,
-    /// The scopes.
-    pub scopes: Vec<String>,
+    pub(super) tenant_slug: Slug,
+    subject: String,
+    scopes: Vec<String>,
+}
+
+impl VerifiedToken {
+    /// Vouches for a token: whoever calls this has verified it. A context is as good as this promise.
+    #[must_use]
+    pub const fn vouch(tenant_slug: Slug, subject: String, scopes: Vec<String>) -> Self {
+        Self { tenant_slug, subject, scopes }
+    }
+
+    /// The tenant it is for.
+    #[must_use]
+    pub const fn tenant_slug(&self) -> &Slug {
+        &self.tenant_slug
+    }
+
+    /// Who it is for.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// What it is limited to.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
 }
 
 /// How a principal proved itself.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tenantry_postgres::migrate::{Events, Outcome};
-use tenantry_postgres::{AccessError, DbError};
+use tenantry_postgres::{AccessError, Actor, DbError};
 
 use super::locks::needing;
 use super::stage::{BASELINE, COLOR, COLOR_DOWN, Stage, TAGS};
@@ -95,4 +95,27 @@ async fn readers_and_writers_notice_nothing() {
     }
     assert_eq!(stage.columns("notes", "color").await, 20);
     stage.is_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_suspended_while_it_is_migrated() {
+    let stage = Stage::of(1).await;
+    let slow = ("0002_slow.sql", "CREATE TABLE tenant.a (); SELECT pg_sleep(2)");
+    let fleet = stage.fleet(&[BASELINE, slow]);
+    let run = tokio::spawn(async move { fleet.up(&Stage::options(), &Events::none()).await });
+    let at_work = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    while stage.count(at_work).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    stage.world.provisioner.suspend("t00", &Actor::system("test")).await.unwrap();
+    assert_eq!(stage.count(at_work).await, 1, "nobody has waited for the other");
+    stage
+        .admin
+        .batch_execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        .await
+        .unwrap();
+    // A cancelled step is tried again.
+    let report = run.await.unwrap().unwrap();
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    assert_eq!(stage.at(2).await, 1);
 }

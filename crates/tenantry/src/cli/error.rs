@@ -144,7 +144,9 @@ impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         let hint = match &error {
             StartError::Jwt(_) => return Self::usage(error.to_string()),
-            StartError::NotPrepared(_) => "run `tenantry init` on it first",
+            StartError::NotPrepared(_) => {
+                "run `tenantry init` on it first, or `tenantry migrate up` when an earlier version prepared it"
+            }
             StartError::LoginRefused(_) => "is the secret the one that `tenantry init` was run with?",
         };
         Self::new(DATABASE, error.to_string()).hint(hint)
@@ -183,6 +185,7 @@ impl From<MigrateError> for CliError {
         match error {
             MigrateError::Source(inner) => inner.into(),
             MigrateError::Database(inner) => inner.into(),
+            MigrateError::NotPrepared => Self::new(DATABASE, message).hint("run `tenantry init` on the database first"),
             MigrateError::UnknownTenant(_) => Self::new(NOT_FOUND, message).hint("`tenantry tenant list` shows all"),
             MigrateError::NoVersion { .. } => Self::usage(message),
             MigrateError::Changed { .. } => Self::not_run(message)

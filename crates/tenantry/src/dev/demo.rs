@@ -20,6 +20,7 @@ pub(super) async fn fill(state: &AppState, local: &mut LocalRun) -> Result<(), C
     operator(state, local).await
 }
 
+#[expect(clippy::disallowed_methods, reason = "the platform fills its own demonstration")]
 async fn tenant(state: &AppState, slug: &Slug, local: &mut LocalRun) -> Result<(), CliError> {
     let actor = Actor::system("tenantry dev");
     let provisioner = &state.provisioner;

@@ -57,10 +57,10 @@ A tour, to paste into another terminal:
   curl -s $BASE/v1/agents/$AGENT -H "X-Api-Key: $GLOBEX"; echo
   curl -s $BASE/v1/agents -H "X-Api-Key: $ACME" -H 'X-Tenant-Slug: globex'; echo
 
-  # the operator suspends globex: refused at once, and served again after resume
-  curl -s -X POST $BASE/admin/v1/tenants/globex/suspend -H "Authorization: Bearer $OPERATOR"; echo
+  # the operator suspends globex: refused within a second, and served again after resume
+  curl -s -X POST $BASE/admin/v1/tenants/globex/suspend -H "Authorization: Bearer $OPERATOR"; echo; sleep 1
   curl -s $BASE/v1/agents -H "X-Api-Key: $GLOBEX"; echo
-  curl -s -X POST $BASE/admin/v1/tenants/globex/resume -H "Authorization: Bearer $OPERATOR"; echo
+  curl -s -X POST $BASE/admin/v1/tenants/globex/resume -H "Authorization: Bearer $OPERATOR"; echo; sleep 1
   curl -s "$BASE/v1/agents?limit=1" -H "X-Api-Key: $GLOBEX"; echo
 "#
     )

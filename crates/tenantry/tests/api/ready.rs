@@ -52,6 +52,40 @@ async fn a_missing_migration_is_a_reason() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_is_not_migrated_is_refused_alone() {
+    let server = TestServer::start().await;
+    let (acme, globex) = (server.tenant("acme").await, server.tenant("globex").await);
+    let asked = async |tenant| Answer::to(server.by(tenant, Method::GET, "/v1/agents")).await;
+    let admin = server.database.admin().await;
+    let at = async |version: i32| {
+        let sql = format!(
+            "UPDATE public.tenant_placements SET schema_version = {version} WHERE tenant_id = (SELECT id FROM public.tenants WHERE slug = 'acme')"
+        );
+        admin.batch_execute(&sql).await.unwrap();
+    };
+    let latest = workforce::tenant_schema().needs;
+    at(latest - 1).await;
+    let refused = loop {
+        let answer = asked(&acme).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_str()),
+        (503, Some("tenant_schema_behind")),
+        "{}",
+        refused.text
+    );
+    assert_eq!(refused.header("retry-after"), "10");
+    assert_eq!(asked(&globex).await.status, 200);
+    until(&server, 200, "").await;
+    // Ahead is served: a program is always older than the fleet for a while.
+    at(latest + 1).await;
+    while asked(&acme).await.status != 200 {}
+}
+
+#[tokio::test]
 async fn a_listener_that_is_cut_is_a_reason_until_it_hears_again() {
     let server = TestServer::start().await;
     server.state.tenancy.registry().cut_listener(Duration::from_secs(3));

@@ -5,6 +5,7 @@ mod dev;
 mod import;
 mod installation;
 mod migrate;
+mod migrations;
 mod reference;
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 WITH b AS MATERIALIZED (
-    SELECT n.oid AS nsp, n.nspname, n.nspowner, n.nspacl, u.role, u.cell, r.oid AS role_oid
+    -- Whose a line is goes with it: another join at the end is one that the server may plan badly.
+    SELECT n.oid, concat_ws(chr(31), n.nspname, u.role, u.cell) AS nsp, n.nspname, n.nspowner, n.nspacl, u.role, u.cell, r.oid AS role_oid
       FROM unnest($1::text[], $2::text[], $3::text[]) AS u (schema, role, cell)
       JOIN pg_namespace n ON n.nspname = u.schema
       LEFT JOIN pg_roles r ON r.rolname = u.role
@@ -7,7 +8,7 @@ WITH b AS MATERIALIZED (
 -- What depends on a schema is found by an index, however many schemas there are; pg_class has none by schema.
 dep AS MATERIALIZED (
     SELECT b.nsp, d.classid, d.objid
-      FROM b JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = b.nsp
+      FROM b JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = b.oid
      -- An extension is told as one object, not by all that it brings.
      WHERE NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
 ),
@@ -181,7 +182,7 @@ line (nsp, kind, name, def, within) AS (
                || CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END
                || chr(31) || CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(e.grantee)) END,
            string_agg(e.privilege_type, ', ' ORDER BY e.privilege_type), ''
-      FROM b JOIN pg_default_acl d ON d.defaclnamespace = b.nsp, aclexplode(d.defaclacl) AS e
+      FROM b JOIN pg_default_acl d ON d.defaclnamespace = b.oid, aclexplode(d.defaclacl) AS e
      GROUP BY b.nsp, d.defaclrole, d.defaclobjtype, e.grantee
     UNION ALL
     SELECT dep.nsp, 'object', pg_describe_object(dep.classid, dep.objid, 0), '', '' FROM dep
@@ -215,7 +216,7 @@ line (nsp, kind, name, def, within) AS (
      WHERE (s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
             OR s.dbid = 0 AND s.classid <> 'pg_auth_members'::regclass
                AND (s.classid <> 'pg_database'::regclass OR s.objid = (SELECT oid FROM pg_database WHERE datname = current_database())))
-       AND b.nsp IS DISTINCT FROM CASE
+       AND b.oid IS DISTINCT FROM CASE
                WHEN s.classid = 'pg_namespace'::regclass THEN s.objid
                WHEN s.classid = 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = s.objid)
                WHEN s.classid = 'pg_proc'::regclass THEN (SELECT pronamespace FROM pg_proc WHERE oid = s.objid)
@@ -225,11 +226,13 @@ line (nsp, kind, name, def, within) AS (
 ),
 -- Own names give way to marks, so that tenants can be compared and the marks be put back.
 normal AS (
-    SELECT b.nspname, line.kind, own.name, own.def,
-           replace(replace(line.within, '"' || nspname || '".', chr(1)), quote_ident(nspname) || '.', chr(1)) AS within
-      FROM line JOIN b USING (nsp), LATERAL (
-          SELECT replace(replace(replace(replace(replace(replace(line.name, '"' || nspname || '".', chr(1)), quote_ident(nspname) || '.', chr(1)),
-                     'schema ' || quote_ident(nspname), 'schema ' || chr(4)), '"' || role || '"', chr(2)), role, chr(2)), cell, chr(3)) AS name,
-                 replace(replace(replace(replace(replace(line.def, '"' || nspname || '".', chr(1)), quote_ident(nspname) || '.', chr(1)),
-                     '"' || role || '"', chr(2)), role, chr(2)), cell, chr(3)) AS def) AS own
+    SELECT nspname, kind,
+           replace(replace(replace(replace(replace(replace(name, quoted, chr(1)), bare, chr(1)), 'schema ' || schema, 'schema ' || chr(4)),
+               '"' || role || '"', chr(2)), role, chr(2)), cell, chr(3)) AS name,
+           replace(replace(replace(replace(replace(def, quoted, chr(1)), bare, chr(1)), '"' || role || '"', chr(2)), role, chr(2)), cell, chr(3)) AS def,
+           replace(replace(within, quoted, chr(1)), bare, chr(1)) AS within
+      FROM (SELECT *, quote_ident(nspname) AS schema, quote_ident(nspname) || '.' AS bare, '"' || nspname || '".' AS quoted
+              FROM (SELECT kind, name, def, within, split_part(nsp, chr(31), 1) AS nspname, split_part(nsp, chr(31), 2) AS role,
+                           split_part(nsp, chr(31), 3) AS cell
+                      FROM line OFFSET 0) AS line OFFSET 0) AS line
 )
