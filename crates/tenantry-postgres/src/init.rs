@@ -129,7 +129,7 @@ pub async fn create_database(admin_url: &str, name: &str) -> Result<(), DbError>
     Ok(())
 }
 
-async fn open(config: &tokio_postgres::Config) -> Result<Client, DbError> {
+pub(crate) async fn open(config: &tokio_postgres::Config) -> Result<Client, DbError> {
     if config.get_ssl_mode() == tokio_postgres::config::SslMode::Disable {
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);

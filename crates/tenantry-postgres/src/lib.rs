@@ -117,6 +117,7 @@ mod access;
 mod clients;
 mod config;
 mod connect;
+pub mod doctor;
 mod error;
 mod init;
 pub mod migrate;

@@ -1,5 +1,6 @@
 //! Schemas made in advance, and creations that run at the same time.
 
+#![expect(clippy::disallowed_methods, reason = "a test looks from outside, in no scope")]
 #![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
 
 use std::collections::BTreeSet;
@@ -128,12 +129,14 @@ async fn an_older_version_is_not_claimed_and_is_replaced() {
     assert_eq!((status.ready, status.behind, status.version), (0, 2, 2));
     let cold = world.provisioner.create(&new("cold"), &actor()).await.unwrap();
     assert!(!is_warm(&admin, &cold).await && cold.tenant.schema_version == 2);
-    let refilled = world.provisioner.refill(1, NO_PAUSE).await.unwrap();
-    assert_eq!((refilled.made, refilled.removed), (1, 2));
+    // As after a migration of the fleet: as many, of the new version.
+    let renewed = world.provisioner.renew_warm().await.unwrap();
+    assert_eq!((renewed.made, renewed.removed), (2, 2));
+    assert_eq!(world.provisioner.renew_warm().await.unwrap().made, 0);
     // A program of before takes a newer one, as it serves newer tenants.
     let newer = older.create(&new("newer"), &actor()).await.unwrap();
     assert!(is_warm(&admin, &newer).await && newer.tenant.schema_version == 2);
-    assert_eq!(number(&admin, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenant\\_%'").await, 2);
+    assert_eq!(number(&admin, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenant\\_%'").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Commands: parsed here, one file per group.
 
 mod confirm;
+mod doctor;
 mod error;
 mod import;
 mod import_file;
@@ -97,6 +98,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// Prepare a database: roles, privileges, registry; repeatable
     Init(init::InitArgs),
+    /// Look for what is wrong with the database, the installation and the pooler, and say how to mend it
+    Doctor(doctor::DoctorArgs),
     /// Serve HTTP
     Serve(serve::ServeArgs),
     /// Migrate all tenants' schemas, and the registry's and the analytics' tables
@@ -167,6 +170,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     match command {
         Command::Dev(args) => dev::run(args, &global, settings).await,
         Command::Init(args) => init::run(args, &global, &settings).await,
+        Command::Doctor(args) => doctor::run(args, &global, settings).await,
         Command::Serve(args) => serve::run(args, &global, settings).await,
         Command::Migrate(command) => migrate::run(command, &global, &settings).await,
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
