@@ -36,7 +36,7 @@ impl Peer {
     pub(super) async fn versions(&self) -> anyhow::Result<String> {
         let versions = self.run(&["versions"], "after").await?;
         Ok(format!(
-            "{}, {} tenants, executors standard and multiprocessing ({PROCESSES} processes)",
+            "{}, {} tenants, executors standard and multiprocessing ({PROCESSES} processes), every commit on disk as by default",
             versions.trim(),
             self.tenants
         ))
