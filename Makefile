@@ -8,10 +8,10 @@ ARGS ?=
 WITH_POSTGRES := cargo run --quiet --package tenantry-embedded --bin with-postgres --
 
 .DEFAULT_GOAL := help
-.PHONY: help run test isolation bench lint docs
+.PHONY: help run test isolation bench bench-fleet lint docs
 
 help: ## print this list
-	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the server on a private PostgreSQL, with two demo tenants
 	@scripts/setup run
@@ -28,6 +28,10 @@ isolation: ## run the isolation suite alone
 bench: ## measure, and write the figures to target/bench/
 	@scripts/setup bench
 	cargo run --release --package bench -- $(or $(ARGS),access http revocation)
+
+bench-fleet: ## measure migrations of 10,000 tenants, beside django-tenants
+	@scripts/setup bench-fleet
+	cargo run --release --package bench -- fleet $(ARGS)
 
 lint: ## check format, lints and documentation
 	@scripts/setup lint

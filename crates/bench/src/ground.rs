@@ -86,6 +86,10 @@ impl Ground {
         connect(&self.cluster.superuser_url("bench")).await
     }
 
+    pub(crate) fn superuser_url(&self, database: &str) -> String {
+        self.cluster.superuser_url(database)
+    }
+
     /// A server with the product's defaults.
     pub(crate) async fn server(&self) -> anyhow::Result<Server> {
         let registry = Registry::start(&self.config, &RegistryConfig::default(), Arc::new(SystemClock));

@@ -4,6 +4,8 @@
 //! make bench                                      access, http and revocation, about a quarter of an hour
 //! make bench ARGS='access --tenants 1000'         one of them, on a smaller fleet
 //! make bench ARGS='access --keep /var/tmp/fleet'  keeps the filled cluster for the next run
+//! make bench-fleet                                the fleet, with 10,000 tenants
+//! make bench-fleet ARGS='--tenants 1000'          the same with fewer
 //! ```
 //!
 //! # How to read the figures
@@ -56,11 +58,21 @@
 //! Two servers on one database keep reading for a tenant that a third party suspends. Measured from before the suspension is
 //! asked for to the first refusal, each server in each round; then the same while the servers do not hear of changes, with
 //! entries as fresh as can be. `suspending` is what the suspension itself took, which is contained in the figures above.
+//!
+//! # `fleet`: what it takes to migrate all tenants
+//!
+//! A fleet as above, on which the migration engine makes what `crates/bench/fleet/` says (a column and an index) with its defaults, and
+//! takes it back. Beside it `crates/bench/peer/` is a project of django-tenants with the same tables and its own, smaller fleet on
+//! the same server; its rates are by tenant. Runs of both sides take turns. `up` and `down` are tenants a second, from the call to
+//! the commit that has everything on disk. `noop_up` is a run that finds nothing to do; its `baseline` is django-tenants' time for
+//! one tenant times the size of the fleet. Creations are one after the other: `cold` makes the schema, `warm` claims one that waits.
+//! The rows with `reads` are what 8 clients without a pause meet during a run; `baseline` is what they met just before.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 #![expect(clippy::disallowed_methods, reason = "access is measured without authentication")]
 
 mod access;
+mod fleet;
 mod ground;
 mod http;
 mod report;
@@ -78,7 +90,7 @@ struct Options {
     /// What to measure; everything when nothing is named.
     #[arg(value_enum)]
     names: Vec<Name>,
-    /// Sizes of the fleet for `access`, ascending.
+    /// Sizes of the fleet for `access`, ascending; `fleet` takes the largest.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     tenants: Vec<usize>,
     /// Keeps the filled cluster in this directory, and uses the one that is there.
@@ -90,6 +102,9 @@ struct Options {
     /// Only reads: leaves provisioning and memory out of `access`.
     #[arg(long)]
     reads: bool,
+    /// Tenants of django-tenants in `fleet`; 0 leaves it out.
+    #[arg(long, default_value_t = 200)]
+    peer_tenants: usize,
     /// Where the figures go.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -101,6 +116,7 @@ struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Name {
     Access,
+    Fleet,
     Http,
     Revocation,
 }
@@ -114,12 +130,13 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(options: Options) -> anyhow::Result<()> {
-    let all = [Name::Access, Name::Http, Name::Revocation];
+    let all = [Name::Access, Name::Http, Name::Revocation, Name::Fleet];
     let names = if options.names.is_empty() { &all[..] } else { &options.names };
     for name in names {
         let began = std::time::Instant::now();
         let report = match name {
             Name::Access => Box::pin(access::measure(&options)).await?,
+            Name::Fleet => Box::pin(fleet::measure(&options)).await?,
             Name::Http => Box::pin(http::measure(&options)).await?,
             Name::Revocation => Box::pin(revocation::measure()).await?,
         };

@@ -1,0 +1,2 @@
+DROP INDEX tenant.agents_by_budget;
+ALTER TABLE tenant.agents DROP COLUMN budget_cents;
