@@ -14,6 +14,9 @@ use crate::{AppState, Settings, router};
 /// How long a start waits for the database before it goes on without: it becomes ready when the database does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long an end waits for refused attempts to be in the audit table.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -71,6 +74,7 @@ impl Server {
         let router = router(&self.state);
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
         self.state.tenancy.db().close();
+        self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
         drained
     }
