@@ -63,7 +63,8 @@ impl From<DbError> for Problem {
                 DbError::LockTimeout(_) => {
                     Self::of(&codes::LOCK_TIMEOUT).detail("another transaction holds the record").retry_after(SOON)
                 }
-                DbError::Unavailable(_) => Self::of(&codes::DATABASE_UNAVAILABLE)
+                // that our own login is refused is the operator's business, and the log's
+                DbError::Unavailable(_) | DbError::Login(_) => Self::of(&codes::DATABASE_UNAVAILABLE)
                     .detail("the database cannot be reached at the moment")
                     .retry_after(SOON),
                 DbError::ContextExpired => Self::of(&codes::TENANT_INACTIVE)

@@ -1,12 +1,14 @@
 //! Extractors whose refusals are problems.
 
+use std::fmt::Display;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
 use crate::codes;
@@ -30,6 +32,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
                 Problem::of(&codes::UNREADABLE_BODY).detail("the body could not be read to its end")
             }
         })?;
+        must_be_object(&bytes)?;
         // the path to an error costs something to track, so it is looked for only when there is an error
         serde_json::from_slice(&bytes).map(Self).or_else(|_| parse_slowly(&bytes).map(Self))
     }
@@ -53,7 +56,7 @@ fn parse_slowly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut from = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut from).map_err(|error| {
         if error.inner().is_data() {
-            let detail = without_position(&error.inner().to_string());
+            let detail = for_callers(without_position(&error.inner().to_string()));
             Problem::of(&codes::INVALID_BODY).pointer(&json_pointer(error.path()), &detail).detail(detail)
         } else {
             not_json(error.inner())
@@ -63,13 +66,52 @@ fn parse_slowly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// A struct is read from an array as well, by the order of its fields, which is nobody's contract.
+fn must_be_object(bytes: &[u8]) -> Result<(), Problem> {
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
+        return Ok(());
+    }
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| not_json(&error))?;
+    let detail = "the body must be a JSON object";
+    Err(Problem::of(&codes::INVALID_BODY).pointer("", detail).detail(detail))
+}
+
 fn not_json(error: &serde_json::Error) -> Problem {
     Problem::of(&codes::INVALID_JSON).detail(error.to_string())
 }
 
 /// serde_json ends its messages with the position, which says nothing beside a pointer.
-fn without_position(message: &str) -> String {
-    message.rsplit_once(" at line ").map_or(message, |(text, _)| text).to_owned()
+fn without_position(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(text, _)| text)
+}
+
+/// A message ends with what was expected, in words of Rust; the caller gets it in words of JSON.
+fn for_callers(message: &str) -> String {
+    match message.rsplit_once(", expected ").and_then(|(said, expected)| Some((said, in_json(expected)?))) {
+        Some((said, expected)) => format!("{said}, expected {expected}"),
+        None => message.to_owned(),
+    }
+}
+
+fn in_json(expected: &str) -> Option<String> {
+    fn between(least: impl Display, most: impl Display) -> String {
+        format!("a whole number from {least} to {most}")
+    }
+    Some(match expected {
+        "i8" => between(i8::MIN, i8::MAX),
+        "i16" => between(i16::MIN, i16::MAX),
+        "i32" => between(i32::MIN, i32::MAX),
+        "u8" => between(u8::MIN, u8::MAX),
+        "u16" => between(u16::MIN, u16::MAX),
+        "u32" => between(u32::MIN, u32::MAX),
+        "i64" | "i128" | "isize" => "a whole number".to_owned(),
+        "u64" | "u128" | "usize" => "a whole number that is not negative".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a map" => "an object".to_owned(),
+        "a sequence" => "an array".to_owned(),
+        _ if expected.starts_with("struct ") => "an object".to_owned(),
+        _ => return None,
+    })
 }
 
 /// RFC 6901. An enum's variant is no place in the document.
@@ -134,7 +176,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath
         let problem = Problem::of(&codes::INVALID_PATH);
         Err(match failed.kind() {
             ErrorKind::ParseErrorAtKey { key, value, expected_type } => {
-                let detail = format!("`{value}` is not a `{expected_type}`");
+                let detail = match in_json(expected_type) {
+                    Some(expected) => format!("`{value}` is not {expected}"),
+                    None => format!("`{value}` is not a `{expected_type}`"),
+                };
                 problem.parameter(key, &detail).detail(detail)
             }
             ErrorKind::DeserializeError { key, value, message } => {
@@ -196,10 +241,32 @@ mod tests {
         let (code, errors_of_tag) = errors(r#"{"title":"x","tags":[{"a/b~c":1},{"a/b~c":"heavy"}]}"#).await;
         assert_eq!(code, "invalid_body");
         assert_eq!(errors_of_tag[0]["pointer"], "/tags/1/a~1b~0c");
-        assert_eq!(errors_of_tag[0]["detail"], "invalid type: string \"heavy\", expected u8");
+        assert_eq!(errors_of_tag[0]["detail"], "invalid type: string \"heavy\", expected a whole number from 0 to 255");
         assert_eq!(errors(r#"{"title":7}"#).await.1[0]["pointer"], "/title");
         assert_eq!(errors(r#"{}"#).await.1[0], json!({ "pointer": "", "detail": "missing field `title`" }));
         assert_eq!(errors(r#"{"title":"x","titel":"y"}"#).await.1[0]["pointer"], "/titel");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_an_object() {
+        for other in [r#"["x",[]]"#, " [\"x\"]", "[]", "7", "\"x\"", "null", "true"] {
+            let (code, errors) = errors(other).await;
+            assert_eq!(code, "invalid_body", "{other}");
+            assert_eq!(errors[0], json!({ "pointer": "", "detail": "the body must be a JSON object" }), "{other}");
+        }
+        assert_eq!(post("application/json", "\r\n\t {\"title\":\"x\"}").await.unwrap().title, "x");
+    }
+
+    #[tokio::test]
+    async fn messages_speak_of_json() {
+        let detail = async |body: &str| errors(body).await.1[0]["detail"].as_str().unwrap().to_owned();
+        let tag = detail(r#"{"title":"x","tags":[7]}"#).await;
+        assert_eq!(tag, "invalid type: integer `7`, expected an object");
+        let heavy = detail(r#"{"title":"x","tags":[{"a/b~c":256}]}"#).await;
+        assert_eq!(heavy, "invalid value: integer `256`, expected a whole number from 0 to 255");
+        assert_eq!(detail(r#"{"title":"x","tags":7}"#).await, "invalid type: integer `7`, expected an array");
+        // what the caller sent stays as it is
+        assert_eq!(for_callers("unknown field `a, expected u8`"), "unknown field `a, expected u8`");
     }
 
     #[tokio::test]

@@ -41,6 +41,11 @@ impl Naming {
         Ok(naming)
     }
 
+    /// Whether nothing can name a tenant, not even a foreign host that might be one's own.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.subdomain.is_none() && self.header.is_none() && self.custom_host.is_none()
+    }
+
     /// Everything that names a tenant, for the registry to compare. `domain_known` says whether the custom host is one.
     pub(crate) fn identified(self, domain_known: bool) -> Vec<Identified> {
         let slugs = [self.subdomain, self.header].into_iter().flatten().map(Identified::Slug);
@@ -166,5 +171,6 @@ mod tests {
         let names: Vec<_> = naming.identified(true).iter().map(|i| i.as_str().to_owned()).collect();
         assert_eq!(names, ["acme", "globex", "crm.acme.com"]);
         assert!(custom("crm.acme.com").identified(false).is_empty());
+        assert!(!custom("crm.acme.com").is_empty() && Naming::default().is_empty());
     }
 }

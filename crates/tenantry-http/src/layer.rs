@@ -1,7 +1,9 @@
 //! The layers that let a request in: for a tenant, or for an operator.
 //!
 //! Identification (host, header) and credential are found first, the credential is proved next, and only then does
-//! the registry compare the two and yield a [`TenantContext`]. No connection to tenants' data is taken before that.
+//! the registry compare the two and yield a [`TenantContext`]. No connection to tenants' data is taken before that, and
+//! the registry is not read for a request without a credential: a foreign host counts as identification then, because
+//! only the registry knows whether it is some tenant's own.
 //!
 //! | the request has | status | code |
 //! |---|---|---|
@@ -15,8 +17,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use tenantry_core::TenantId;
-use tenantry_postgres::{AccessError, Operator, Refusal, TenantContext};
+use tenantry_postgres::{AccessError, Operator, Principal, Refusal, TenantContext};
 
 use crate::authenticate::{Credential, Refused, invalid, prove};
 use crate::codes;
@@ -37,12 +38,11 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
         Err(problem) => return refuse(&tenancy, problem),
     };
     tracing::Span::current().record("tenant", context.slug().as_str());
-    let tenant = context.id();
     info.runs_for(Who::Tenant(context.clone()));
-    parts.extensions.insert(TenantScope(context));
+    parts.extensions.insert(TenantScope(context.clone()));
     let response = next.run(Request::from_parts(parts, body)).await;
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-        count_refused_statement(&tenancy, &info, tenant, &response);
+        count_refused_statement(&tenancy, &info, context.principal(), &response);
     }
     response
 }
@@ -63,13 +63,8 @@ pub async fn operator_auth(State(tenancy): State<TenancyState>, request: Request
 async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {
     let naming = Naming::read(parts, info.client(), tenancy.config())?;
     let credential = Credential::from_headers(&parts.headers)?;
-    let domain_known = match &naming.custom_host {
-        Some(host) => tenancy.registry().domain_is_known(host).await?,
-        None => false,
-    };
-    let identified = naming.identified(domain_known);
     let credential = credential.ok_or_else(|| {
-        if identified.is_empty() {
+        if naming.is_empty() {
             Problem::of(&codes::TENANT_IDENTIFIER_REQUIRED)
                 .detail("Please provide tenant via subdomain or X-Tenant-Slug header")
         } else {
@@ -82,11 +77,16 @@ async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Res
         Err(Refused::Access(error)) => return Err(error.into()),
         Err(Refused::Problem(problem)) => return Err(problem),
     };
+    let domain_known = match &naming.custom_host {
+        Some(host) => tenancy.registry().domain_is_known(host).await?,
+        None => false,
+    };
+    let identified = naming.identified(domain_known);
     match tenancy.registry().context(&principal, &identified).await {
         Ok(context) => Ok(context.for_request(info.id().as_str(), info.client().ip)),
         Err(error) => {
             if let AccessError::Mismatch { presented } = &error {
-                record(tenancy, info, principal.tenant(), "access.mismatch", presented.clone());
+                record(tenancy, info, &principal, "access.mismatch", presented.clone());
             }
             Err(error.into())
         }
@@ -112,21 +112,23 @@ fn refuse(tenancy: &TenancyState, problem: Problem) -> Response {
 }
 
 /// A statement that role or row level security refused reached for something outside the tenant.
-fn count_refused_statement(tenancy: &TenancyState, info: &RequestInfo, tenant: TenantId, response: &Response) {
+fn count_refused_statement(tenancy: &TenancyState, info: &RequestInfo, principal: &Principal, response: &Response) {
     let refused = response.extensions().get::<Problem>().is_some_and(|p| p.code() == codes::SCOPE_REFUSED.code);
     if refused {
-        record(tenancy, info, tenant, "access.statement_refused", "sqlstate 42501".to_owned());
+        record(tenancy, info, principal, "access.statement_refused", "sqlstate 42501".to_owned());
     }
 }
 
-fn record(tenancy: &TenancyState, info: &RequestInfo, tenant: TenantId, action: &'static str, presented: String) {
+fn record(tenancy: &TenancyState, info: &RequestInfo, by: &Principal, action: &'static str, presented: String) {
     tenancy.counters().count_cross_tenant_attempt();
     tracing::warn!(
-        target: "tenantry::access", tenant_id = %tenant, presented, action, request_id = %info.id(),
+        target: "tenantry::access", tenant_id = %by.tenant(), subject = by.subject(), presented, action, request_id = %info.id(),
         client_ip = info.client().ip.map(tracing::field::display), "cross-tenant attempt refused"
     );
     tenancy.registry().record_refusal(Refusal {
-        tenant: Some(tenant),
+        tenant: Some(by.tenant()),
+        kind: by.kind(),
+        subject: by.subject().to_owned(),
         action,
         presented,
         client_ip: info.client().ip,

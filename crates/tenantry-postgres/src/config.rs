@@ -47,52 +47,60 @@ impl ClusterSecret {
 /// Where the database is. User and password are those of our own roles, never the URL's.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
-    pub(crate) postgres: tokio_postgres::Config,
-    pub(crate) pooler: Option<tokio_postgres::Config>,
+    pub(crate) direct: Address,
+    pub(crate) pooler: Option<Address>,
     pub(crate) secret: ClusterSecret,
+}
+
+/// Where a server or pooler is, and whether TLS is spoken on the way there: a pooler beside us may do without what the
+/// server far away needs, and the other way round.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) postgres: tokio_postgres::Config,
     pub(crate) tls: bool,
 }
 
 impl DatabaseConfig {
     /// Reads a `postgres://` URL or key-value string.
     pub fn new(url: &str, secret: ClusterSecret) -> Result<Self, tokio_postgres::Error> {
-        let (postgres, tls) = parse(url)?;
-        Ok(Self { postgres, pooler: None, secret, tls })
+        Ok(Self { direct: Address::parse(url)?, pooler: None, secret })
     }
 
     /// Sends tenant traffic through a transaction-mode pooler; registry, listener and provisioning
     /// stay on the direct address.
     pub fn with_pooler(mut self, url: &str) -> Result<Self, tokio_postgres::Error> {
-        self.pooler = Some(parse(url)?.0);
+        self.pooler = Some(Address::parse(url)?);
         Ok(self)
     }
 
     /// The database's name.
     #[must_use]
     pub fn database(&self) -> &str {
-        self.postgres.get_dbname().unwrap_or("postgres")
+        self.direct.postgres.get_dbname().unwrap_or("postgres")
     }
 
     /// Host and port, for messages.
     #[must_use]
     pub fn address(&self) -> String {
-        let host = match self.postgres.get_hosts().first() {
+        let host = match self.direct.postgres.get_hosts().first() {
             Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
             Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
             None => "localhost".into(),
         };
-        format!("{host}:{}", self.postgres.get_ports().first().copied().unwrap_or(5432))
+        format!("{host}:{}", self.direct.postgres.get_ports().first().copied().unwrap_or(5432))
     }
 }
 
-fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), tokio_postgres::Error> {
-    let mut config: tokio_postgres::Config = url.parse()?;
-    config
-        .connect_timeout(Duration::from_secs(5))
-        .application_name("tenantry")
-        .tcp_user_timeout(Duration::from_secs(20));
-    let tls = config.get_ssl_mode() != tokio_postgres::config::SslMode::Disable;
-    Ok((config, tls))
+impl Address {
+    fn parse(url: &str) -> Result<Self, tokio_postgres::Error> {
+        let mut postgres: tokio_postgres::Config = url.parse()?;
+        postgres
+            .connect_timeout(Duration::from_secs(5))
+            .application_name("tenantry")
+            .tcp_user_timeout(Duration::from_secs(20));
+        let tls = postgres.get_ssl_mode() != tokio_postgres::config::SslMode::Disable;
+        Ok(Self { postgres, tls })
+    }
 }
 
 /// How connections are scoped to a tenant.
@@ -212,6 +220,21 @@ impl Default for RegistryConfig {
             needs_version: 0,
             #[cfg(feature = "negative-controls")]
             invalidate: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_has_its_own_tls() {
+        let secret = || ClusterSecret::new("0123456789abcdef0123456789abcdef".to_owned().into()).unwrap();
+        for (direct, pooler) in [("require", "disable"), ("disable", "require")] {
+            let config = DatabaseConfig::new(&format!("postgres://db.example/app?sslmode={direct}"), secret()).unwrap();
+            let config = config.with_pooler(&format!("postgres://localhost:6432/app?sslmode={pooler}")).unwrap();
+            assert_eq!((config.direct.tls, config.pooler.unwrap().tls), (direct == "require", pooler == "require"));
         }
     }
 }

@@ -2,11 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::DatabaseConfig;
+use crate::config::{Address, DatabaseConfig};
 use crate::error::DbError;
 
 /// How long a connection may take to be ready for its first statement. The driver's own limit ends when the socket is
@@ -40,30 +39,30 @@ impl Logins {
 
 /// Connects as one of our roles. The connection's task ends when the client is dropped.
 pub(crate) async fn connect(config: &DatabaseConfig, role: &str) -> Result<Client, DbError> {
-    connect_with(config, &config.postgres, role, |_| {}).await
+    connect_with(config, &config.direct, role, |_| {}).await
 }
 
 /// Connects a cell's login, through the pooler where there is one.
 pub(crate) async fn connect_cell(config: &DatabaseConfig, role: &str) -> Result<Client, DbError> {
-    connect_with(config, config.pooler.as_ref().unwrap_or(&config.postgres), role, |_| {}).await
+    connect_with(config, config.pooler.as_ref().unwrap_or(&config.direct), role, |_| {}).await
 }
 
 /// Connects and hands every asynchronous message (notifications, notices) to `on_message`.
 pub(crate) async fn connect_with(
     config: &DatabaseConfig,
-    base: &tokio_postgres::Config,
+    address: &Address,
     role: &str,
     on_message: impl FnMut(AsyncMessage) + Send + 'static,
 ) -> Result<Client, DbError> {
-    let mut base = base.clone();
+    let mut base = address.postgres.clone();
     base.user(role).password(config.secret.password_of(role).expose_secret());
     let connecting = async {
-        if config.tls {
-            let (client, connection) = base.connect(rustls_connector()?).await.map_err(not_connected)?;
+        if address.tls {
+            let (client, connection) = base.connect(rustls_connector()?).await.map_err(DbError::not_connected)?;
             drive(connection, on_message);
             Ok(client)
         } else {
-            let (client, connection) = base.connect(NoTls).await.map_err(not_connected)?;
+            let (client, connection) = base.connect(NoTls).await.map_err(DbError::not_connected)?;
             drive(connection, on_message);
             Ok(client)
         }
@@ -73,13 +72,6 @@ pub(crate) async fn connect_with(
         Ok(connected) => connected,
         Err(_) => Err(DbError::Unavailable(format!("no connection within {READY:?}"))),
     }
-}
-
-/// A database that lets nobody in (`ALLOW_CONNECTIONS false`, SQLSTATE 55000) is away like one that does not answer;
-/// in a statement the same code means something else.
-fn not_connected(error: tokio_postgres::Error) -> DbError {
-    let closed = error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
-    if closed { DbError::Unavailable(error.to_string()) } else { error.into() }
 }
 
 pub(crate) fn rustls_connector() -> Result<MakeRustlsConnect, DbError> {

@@ -48,6 +48,9 @@ pub enum DbError {
     /// The server cannot be reached, is starting, stopping, or dropped the connection.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The server does not let our role in: another password, no such role or database, or no right to connect.
+    #[error("the database refused the login: {}", describe(.0))]
+    Login(#[source] tokio_postgres::Error),
     /// The role or row level security refused (SQLSTATE 42501).
     #[error("the database refused access: {}", describe(.0))]
     Refused(#[source] tokio_postgres::Error),
@@ -114,28 +117,39 @@ impl DbError {
         self.sqlstate() == Some(SqlState::FOREIGN_KEY_VIOLATION.code())
     }
 
-    /// Whether the server does not let our role in: another password, or no such role or database.
+    /// An error from before the first statement. Nothing of a caller's was refused then, whatever the code says: either the
+    /// server does not let our role in, or it cannot serve us now. A database that lets nobody in (`ALLOW_CONNECTIONS
+    /// false`, SQLSTATE 55000) is away like one that does not answer; in a statement the same code means something else.
+    pub(crate) fn not_connected(error: tokio_postgres::Error) -> Self {
+        match error.code().map(SqlState::code) {
+            Some("28P01" | "28000" | "3D000" | "42501") => Self::Login(error),
+            Some(_) => Self::Unavailable(describe(&error)),
+            None => Self::Unavailable(with_cause(&error)),
+        }
+    }
+
+    /// Whether the server does not let our role in: another password, no such role or database, or no right to connect.
     #[must_use]
-    pub fn refuses_login(&self) -> bool {
-        matches!(self.sqlstate(), Some("28P01" | "28000" | "3D000"))
+    pub const fn refuses_login(&self) -> bool {
+        matches!(self, Self::Login(_))
     }
 
     /// Whether the registry's tables or functions are not there, or not for us.
     #[must_use]
     pub fn is_unprepared(&self) -> bool {
-        matches!(self.sqlstate(), Some("42P01" | "42883" | "3F000" | "42501"))
+        !self.refuses_login() && matches!(self.sqlstate(), Some("42P01" | "42883" | "3F000" | "42501"))
     }
 
     fn database(&self) -> Option<&tokio_postgres::Error> {
         match self {
-            Self::Timeout(e) | Self::LockTimeout(e) | Self::Refused(e) | Self::Query(e) => Some(e),
+            Self::Timeout(e) | Self::LockTimeout(e) | Self::Login(e) | Self::Refused(e) | Self::Query(e) => Some(e),
             _ => None,
         }
     }
 
     /// Whether the connection can no longer be used after this error.
     pub(crate) fn breaks_connection(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Login(_))
     }
 }
 

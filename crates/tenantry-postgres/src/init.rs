@@ -154,11 +154,11 @@ pub async fn create_database(admin_url: &str, name: &str) -> Result<(), DbError>
 
 pub(crate) async fn open(config: &tokio_postgres::Config) -> Result<Client, DbError> {
     if config.get_ssl_mode() == tokio_postgres::config::SslMode::Disable {
-        let (client, connection) = config.connect(NoTls).await?;
+        let (client, connection) = config.connect(NoTls).await.map_err(DbError::not_connected)?;
         tokio::spawn(connection);
         return Ok(client);
     }
-    let (client, connection) = config.connect(rustls_connector()?).await?;
+    let (client, connection) = config.connect(rustls_connector()?).await.map_err(DbError::not_connected)?;
     tokio::spawn(connection);
     Ok(client)
 }

@@ -33,6 +33,14 @@ async fn world(change: impl FnOnce(&mut AccessConfig)) -> World {
     World::start(config).await
 }
 
+async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn bodies(world: &World, slug: &str) -> Vec<String> {
     let context = world.context(slug).await;
     let mut tx = world.db.single(&context).await.unwrap();
@@ -127,7 +135,12 @@ async fn a_tenants_own_timeouts_hold() {
         )
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    eventually("the tenant's own limit is heard", async || {
+        let context = world.context("acme").await;
+        let mut tx = world.db.single(&context).await.unwrap();
+        tx.query_one(&WHO, &[]).await.unwrap().get::<_, String>(3) == "50ms"
+    })
+    .await;
     let context = world.context("acme").await;
     let mut tx = world.db.single(&context).await.unwrap();
     assert!(matches!(tx.query(&WAIT, &[&5.0]).await, Err(DbError::Timeout(_))));
@@ -212,8 +225,10 @@ async fn a_suspended_tenant_is_refused_with_a_context_from_before() {
     world.tenant("acme").await;
     let context = world.context("acme").await;
     world.provisioner.suspend("acme", &tenantry_postgres::Actor::system("test")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(matches!(world.db.single(&context).await, Err(DbError::ContextExpired)));
+    eventually("the suspension is heard", async || {
+        matches!(world.db.single(&context).await, Err(DbError::ContextExpired))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -233,4 +248,32 @@ async fn a_dedicated_tenant_has_its_own_login() {
     world.provisioner.delete("alone", chrono::TimeDelta::zero(), &actor).await.unwrap();
     world.db.close();
     world.provisioner.purge("alone", chrono::TimeDelta::zero(), &actor).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_no_refused_statement() {
+    let world = world(|_| {}).await;
+    world.tenant("acme").await;
+    let context = world.context("acme").await;
+    let admin = world.admin().await;
+    let cell: String = admin.query_one("SELECT login_role FROM public.cells", &[]).await.unwrap().get(0);
+    let database = world.database.config.database();
+    let connects = |may: &str| {
+        format!("SET ROLE tenantry_owner; {may} {cell}; RESET ROLE").replace("THIS", &format!("\"{database}\""))
+    };
+    for (lock, unlock, code) in [
+        (connects("REVOKE CONNECT ON DATABASE THIS FROM"), connects("GRANT CONNECT ON DATABASE THIS TO"), "42501"),
+        (format!("ALTER ROLE {cell} NOLOGIN"), format!("ALTER ROLE {cell} LOGIN"), "28000"),
+        (format!("ALTER ROLE {cell} CONNECTION LIMIT 0"), format!("ALTER ROLE {cell} CONNECTION LIMIT -1"), "53300"),
+    ] {
+        admin.batch_execute(&lock).await.unwrap();
+        let error = world.db.single(&context).await.unwrap_err();
+        match code {
+            "53300" => assert!(matches!(error, DbError::Unavailable(_)), "{error}"),
+            _ => assert!(error.refuses_login() && error.sqlstate() == Some(code), "{code}: {error}"),
+        }
+        assert!(!error.is_unprepared(), "{error}");
+        admin.batch_execute(&unlock).await.unwrap();
+    }
+    add(&world, "acme", "served again").await;
 }

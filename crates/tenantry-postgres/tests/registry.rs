@@ -214,6 +214,8 @@ async fn a_refusal_that_cannot_be_stored_does_not_keep_the_others_out() {
     for presented in ["nul\0 inside".to_owned(), "x".repeat(100_000), "fine".to_owned()] {
         world.registry.record_refusal(tenantry_postgres::Refusal {
             tenant: None,
+            kind: "token",
+            subject: "somebody".into(),
             action: "access.mismatch",
             presented,
             client_ip: None,
@@ -224,4 +226,29 @@ async fn a_refusal_that_cannot_be_stored_does_not_keep_the_others_out() {
     let count = "SELECT count(*), max(length(target)) FROM audit.events WHERE action = 'access.mismatch'";
     eventually("all three", || async { admin.query_one(count, &[]).await.unwrap().get::<_, i64>(0) == 3 }).await;
     assert_eq!(admin.query_one(count, &[]).await.unwrap().get::<_, i32>(1), 256);
+}
+
+#[tokio::test]
+async fn an_end_loses_no_refusal() {
+    let world = world().await;
+    let refused = 1000_i64;
+    for i in 0..refused {
+        world.registry.record_refusal(tenantry_postgres::Refusal {
+            tenant: None,
+            kind: "api_key",
+            subject: "key:7".into(),
+            action: "access.mismatch",
+            presented: "globex".into(),
+            client_ip: None,
+            request_id: format!("request-{i}"),
+        });
+    }
+    assert!(world.registry.drain_refusals(Duration::from_secs(60)).await, "everything is written");
+    let told = "SELECT count(*) FILTER (WHERE action = 'access.mismatch' AND actor_kind = 'api_key' AND actor = 'key:7'), \
+                sum((details->>'not_recorded_before')::bigint)::bigint FROM audit.events WHERE action LIKE 'access.%'";
+    let row = world.admin().await.query_one(told, &[]).await.unwrap();
+    let (rows, counted): (i64, i64) = (row.get(0), row.get(1));
+    assert!(counted > 0, "more than the queue holds");
+    assert_eq!(rows + counted, refused);
+    assert!(world.registry.drain_refusals(Duration::ZERO).await, "nothing is left to wait for");
 }

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause after each warm schema: making one keeps a core of the database busy for a moment, and tenants are being served.
 const WARM_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long an end waits for refused attempts to be in the audit table.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -80,6 +83,7 @@ impl Server {
             refilling.abort();
         }
         self.state.tenancy.db().close();
+        self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
         drained
     }

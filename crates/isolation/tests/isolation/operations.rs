@@ -212,6 +212,8 @@ async fn the_others_name_with_the_own_credential_is_refused_and_recorded() {
         assert_eq!(row.slug, "acme", "the tenant whose credential was used");
         assert_eq!((row.action.as_str(), row.client_ip.as_str()), ("access.mismatch", "127.0.0.1"));
         assert_eq!(row.request_id, format!("attempt-{i}"));
+        assert_eq!(row.actor_kind, "api_key");
+        assert!(row.actor.starts_with("key:") && row.actor == recorded[0].actor, "the key to revoke: {}", row.actor);
         assert!([&globex.tenant.slug, &globex.tenant.custom_host()].contains(&&row.target), "{}", row.target);
     }
 }
@@ -223,14 +225,16 @@ pub(super) struct Refused {
     pub(super) target: String,
     pub(super) request_id: String,
     pub(super) client_ip: String,
+    pub(super) actor_kind: String,
+    pub(super) actor: String,
 }
 
 /// The recorded refusals, once all are there: they are written in the background.
 pub(super) async fn refusals(server: &TestServer, expected: u64) -> Vec<Refused> {
     let admin = server.database.admin().await;
-    let sql = "SELECT t.slug, e.action, e.target, e.request_id, e.client_ip FROM audit.events e \
+    let sql = "SELECT t.slug, e.action, e.target, e.request_id, e.client_ip, e.actor_kind, e.actor FROM audit.events e \
                LEFT JOIN public.tenants t ON t.id = e.tenant_id \
-               WHERE e.actor_kind = 'anonymous' AND e.actor = 'refused' ORDER BY e.id";
+               WHERE e.action IN ('access.mismatch', 'access.statement_refused') ORDER BY e.id";
     for _ in 0..1000 {
         let rows = admin.query(sql, &[]).await.unwrap();
         if u64::try_from(rows.len()).unwrap() >= expected {
@@ -241,6 +245,8 @@ pub(super) async fn refusals(server: &TestServer, expected: u64) -> Vec<Refused>
                 target: row.get(2),
                 request_id: row.get(3),
                 client_ip: row.get(4),
+                actor_kind: row.get(5),
+                actor: row.get(6),
             };
             return rows.iter().map(read).collect();
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
 
+use isolation::backends::eventually;
 use tenantry_core::Slug;
 use tenantry_postgres::{AccessError, Actor};
 use testkit::{World, WorldConfig};
@@ -65,7 +66,7 @@ async fn should_validate_tenant_status_before_granting_access() {
     let slug: Slug = "alice-test".parse().unwrap();
     let before = world.context("alice-test").await;
     world.provisioner.suspend("alice-test", &Actor::system("test")).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    eventually("the suspension is heard", async || world.registry.system_context(&slug, "test").await.is_err()).await;
     let refused = world.registry.system_context(&slug, "test").await.unwrap_err();
     assert!(matches!(refused, AccessError::Inactive { .. }), "{refused}");
     assert!(world.db.single(&before).await.is_err(), "a context from before opens nothing either");

@@ -110,6 +110,7 @@ async fn a_refused_request_takes_no_connection() {
         (PATH, vec![own], body.into(), (415, "unsupported_media_type")),
         (PATH, vec![JSON, own], "{".into(), (400, "invalid_json")),
         (PATH, vec![JSON, own], r#"{"number":"x"}"#.into(), (422, "invalid_body")),
+        (PATH, vec![JSON, own], "[1]".into(), (422, "invalid_body")),
         (PATH, vec![JSON, own], format!("{{\"number\":1{}}}", " ".repeat(1000)), (413, "body_too_large")),
     ];
     for (path, headers, body, (status, code)) in refused {
@@ -121,6 +122,20 @@ async fn a_refused_request_takes_no_connection() {
     assert_eq!(notes.tenancy.counters().unauthorized(), 4);
     assert_eq!(notes.post(PATH, &[JSON, own], body).await.0, 200);
     assert_eq!(notes.world.db.stats().opened, 1, "the first that is let in takes the first");
+}
+
+#[tokio::test]
+async fn a_stranger_with_any_host_costs_the_database_nothing() {
+    let notes = Notes::open().await;
+    let admin = notes.world.admin().await;
+    // whoever reads the registry now waits, and is answered 503 in the end
+    let lock = "BEGIN; LOCK TABLE public.tenants IN ACCESS EXCLUSIVE MODE; LOCK TABLE public.tenant_domains IN ACCESS EXCLUSIVE MODE";
+    admin.batch_execute(lock).await.unwrap();
+    for host in ["one.stranger.example", "two.stranger.example"] {
+        let answer = notes.post(PATH, &[JSON, ("host", host)], "{}").await;
+        assert_eq!(answer, (401, "credential_required".to_owned()), "{host}");
+    }
+    admin.batch_execute("ROLLBACK").await.unwrap();
 }
 
 #[tokio::test]

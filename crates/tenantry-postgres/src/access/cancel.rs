@@ -21,15 +21,15 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) async fn cancel(database: &DatabaseConfig, mode: AccessMode, token: &CancelToken) {
     let sent = async {
         let pooler = database.pooler.as_ref().filter(|_| mode == AccessMode::Pooler);
-        if database.tls {
+        if pooler.unwrap_or(&database.direct).tls {
             let tls = rustls_connector().map_err(|e| e.to_string())?;
             match pooler {
-                Some(pooler) => through(pooler, token, tls).await,
+                Some(pooler) => through(&pooler.postgres, token, tls).await,
                 None => token.cancel_query(tls).await.map_err(|e| e.to_string()),
             }
         } else {
             match pooler {
-                Some(pooler) => through(pooler, token, NoTls).await,
+                Some(pooler) => through(&pooler.postgres, token, NoTls).await,
                 None => token.cancel_query(NoTls).await.map_err(|e| e.to_string()),
             }
         }

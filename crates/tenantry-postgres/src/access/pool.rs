@@ -193,9 +193,9 @@ impl Pool {
         let client = if self.config.mode == AccessMode::Pooler {
             connect_cell(&self.database, &tenant.login_role).await?
         } else {
-            let mut base = self.database.postgres.clone();
-            base.options(startup_options(&self.config));
-            connect_with(&self.database, &base, &tenant.login_role, |_| {}).await?
+            let mut direct = self.database.direct.clone();
+            direct.postgres.options(startup_options(&self.config));
+            connect_with(&self.database, &direct, &tenant.login_role, |_| {}).await?
         };
         slot.used = true;
         let seed = self.counters.opened.fetch_add(1, Ordering::Relaxed);

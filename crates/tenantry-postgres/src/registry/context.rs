@@ -197,6 +197,16 @@ impl Principal {
     pub const fn via(&self) -> &Via {
         &self.via
     }
+
+    /// The kind of actor that it is in the audit table.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self.via {
+            Via::ApiKey { .. } => "api_key",
+            Via::Token => "token",
+            Via::System { .. } => "system",
+        }
+    }
 }
 
 /// An operator of the platform. Made by the registry from a proven token only.
@@ -289,14 +299,14 @@ impl TenantContext {
     /// Who acts, as an audit event says it.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        let (kind, name) = match self.principal.via() {
-            Via::ApiKey { id, name } => ("api_key", format!("{name} ({id})")),
-            Via::Token => ("token", self.principal.subject().to_owned()),
-            Via::System { reason } => ("system", (*reason).to_owned()),
+        let name = match self.principal.via() {
+            Via::ApiKey { id, name } => format!("{name} ({id})"),
+            Via::Token => self.principal.subject().to_owned(),
+            Via::System { reason } => (*reason).to_owned(),
         };
         let request = self.request.as_deref();
         Actor {
-            kind,
+            kind: self.principal.kind(),
             name,
             request_id: request.map(|(id, _)| id.clone()),
             client_ip: request.and_then(|(_, ip)| ip.map(|ip| ip.to_string())),

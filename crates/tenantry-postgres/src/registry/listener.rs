@@ -96,7 +96,7 @@ async fn listen(
     let invalidate = config.invalidate;
     #[cfg(not(feature = "negative-controls"))]
     let invalidate = true;
-    let client = connect_with(database, &database.postgres, Logins::CONTROL, move |message| {
+    let client = connect_with(database, &database.direct, Logins::CONTROL, move |message| {
         if let AsyncMessage::Notification(note) = message {
             if note.channel() == own_channel {
                 if let Ok(number) = note.payload().parse() {

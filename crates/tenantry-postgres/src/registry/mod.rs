@@ -55,6 +55,10 @@ impl std::fmt::Debug for Registry {
 pub struct Refusal {
     /// The tenant the credential belongs to, where known.
     pub tenant: Option<TenantId>,
+    /// How the one who tried had proved itself: [`Principal::kind`].
+    pub kind: &'static str,
+    /// Who tried: [`Principal::subject`], for a key `key:<id>`.
+    pub subject: String,
     /// What was refused, such as `access.mismatch`.
     pub action: &'static str,
     /// What was asked for.
@@ -212,6 +216,12 @@ impl Registry {
             TenantStatus::Active => Ok(tenant),
             _ => Err(DbError::ContextExpired),
         }
+    }
+
+    /// Writes what [`record_refusal`](Self::record_refusal) has taken so far, at most until `limit`, and takes nothing more;
+    /// used to end a process cleanly. False when some could not be written in time.
+    pub async fn drain_refusals(&self, limit: Duration) -> bool {
+        self.inner.refusals.drain(limit).await
     }
 
     /// Stops listening; used to end a process cleanly.

@@ -1,9 +1,10 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::Refusal;
@@ -11,13 +12,18 @@ use crate::clients::{Clients, typed};
 use crate::error::DbError;
 
 const QUEUE: usize = 256;
-const MAX_PRESENTED: usize = 256;
+const MAX_TEXT: usize = 256;
 
 /// Writes refused attempts to the audit table in the background. The queue is bounded, so that a flood of
 /// refused requests costs the database little; what does not fit is counted and written as one row.
 pub(super) struct Recorder {
-    queue: mpsc::Sender<Refusal>,
+    running: Mutex<Option<Running>>,
     surplus: Arc<AtomicU64>,
+}
+
+struct Running {
+    queue: mpsc::Sender<Refusal>,
+    writer: JoinHandle<()>,
 }
 
 impl Recorder {
@@ -25,29 +31,70 @@ impl Recorder {
         let (queue, mut waiting) = mpsc::channel::<Refusal>(QUEUE);
         let surplus = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&surplus);
-        tokio::spawn(async move {
+        let writer = tokio::spawn(async move {
             while let Some(refusal) = waiting.recv().await {
-                let missed = counted.swap(0, Ordering::Relaxed);
-                while let Err(error) = write(&clients, &refusal, missed).await {
-                    // One that the database will never take must not keep the others out.
-                    if !matches!(error, DbError::Unavailable(_) | DbError::Exhausted { .. }) {
-                        tracing::error!(%error, action = refusal.action, "a refused attempt cannot be audited");
-                        counted.fetch_add(missed + 1, Ordering::Relaxed);
-                        break;
-                    }
-                    tracing::warn!(%error, "a refused attempt is not in the audit table yet");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+                store(&clients, &refusal, &counted).await;
+            }
+            // Nobody comes after these whose row could tell of them.
+            if counted.load(Ordering::Relaxed) > 0 {
+                store(&clients, &not_recorded(), &counted).await;
             }
         });
-        Self { queue, surplus }
+        Self { running: Mutex::new(Some(Running { queue, writer })), surplus }
     }
 
     pub(super) fn record(&self, refusal: Refusal) {
-        if self.queue.try_send(refusal).is_err() {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref().is_none_or(|running| running.queue.try_send(refusal).is_err()) {
             self.surplus.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// Takes nothing more and waits until everything is written.
+    pub(super) async fn drain(&self, limit: Duration) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Running { queue, mut writer }) = running else { return true };
+        drop(queue);
+        if tokio::time::timeout(limit, &mut writer).await.is_ok() {
+            return true;
+        }
+        writer.abort();
+        tracing::error!("refused attempts are not in the audit table: the database did not take them in time");
+        false
+    }
+}
+
+/// Writes a row, and with it how many were missed before. A database that is away is waited for.
+async fn store(clients: &Clients, refusal: &Refusal, counted: &AtomicU64) {
+    let missed = counted.swap(0, Ordering::Relaxed);
+    while let Err(error) = write(clients, refusal, missed).await {
+        // One that the database will never take must not keep the others out.
+        if !matches!(error, DbError::Unavailable(_) | DbError::Login(_) | DbError::Exhausted { .. }) {
+            tracing::error!(%error, action = refusal.action, "a refused attempt cannot be audited");
+            counted.fetch_add(missed + 1, Ordering::Relaxed);
+            return;
+        }
+        tracing::warn!(%error, "a refused attempt is not in the audit table yet");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// The row that tells of the surplus when no refusal follows that could.
+fn not_recorded() -> Refusal {
+    Refusal {
+        tenant: None,
+        kind: "system",
+        subject: "shutdown".to_owned(),
+        action: "access.not_recorded",
+        presented: String::new(),
+        client_ip: None,
+        request_id: String::new(),
+    }
+}
+
+/// What a stranger sent is cut, and loses the one character that PostgreSQL cannot store.
+fn storable(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect()
 }
 
 async fn write(clients: &Clients, refusal: &Refusal, missed: u64) -> Result<(), DbError> {
@@ -55,10 +102,11 @@ async fn write(clients: &Clients, refusal: &Refusal, missed: u64) -> Result<(), 
     let tenant = refusal.tenant.map(|t| *t.as_uuid());
     let ip = refusal.client_ip.map(|ip| ip.to_string());
     let details = json!({ "not_recorded_before": missed });
-    // What a stranger sent is cut, and loses the one character that PostgreSQL cannot store.
-    let presented: String = refusal.presented.chars().filter(|c| *c != '\0').take(MAX_PRESENTED).collect();
-    let params: [(&(dyn ToSql + Sync), Type); 6] = [
+    let (subject, presented) = (storable(&refusal.subject), storable(&refusal.presented));
+    let params: [(&(dyn ToSql + Sync), Type); 8] = [
         typed(&tenant, Type::UUID),
+        typed(&refusal.kind, Type::TEXT),
+        typed(&subject, Type::TEXT),
         typed(&refusal.action, Type::TEXT),
         typed(&presented, Type::TEXT),
         typed(&refusal.request_id, Type::TEXT),
@@ -66,8 +114,19 @@ async fn write(clients: &Clients, refusal: &Refusal, missed: u64) -> Result<(), 
         typed(&details, Type::JSONB),
     ];
     let sql = "INSERT INTO audit.events (tenant_id, actor_kind, actor, action, target, request_id, client_ip, details) \
-               VALUES ($1, 'anonymous', 'refused', $2, $3, $4, $5, $6)";
+               VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8)";
     client.execute_typed(sql, &params).await?;
     client.give_back();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_sent_can_be_stored() {
+        assert_eq!(storable("a\0b"), "ab");
+        assert_eq!(storable(&"ä".repeat(300)).chars().count(), MAX_TEXT);
+    }
 }
