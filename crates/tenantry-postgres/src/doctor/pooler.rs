@@ -13,7 +13,7 @@ const CHECK: &str = "pooler.reachable";
 pub(super) async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let Some(pooler) = &patient.database.pooler else { return Vec::new() };
     let mut findings = vec![reachable(patient).await];
-    let mut console = pooler.clone();
+    let mut console = pooler.postgres.clone();
     console.dbname("pgbouncer").application_name("tenantry doctor");
     match in_time(ask(&console)).await {
         Ok((version, config)) => findings.extend(judge(version, &config, patient)),
