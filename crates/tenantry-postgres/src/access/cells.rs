@@ -74,7 +74,7 @@ struct Idle {
 pub(super) enum Choice {
     /// It is scoped to the tenant.
     Scoped(usize),
-    /// It changes its tenant, and nobody misses it.
+    /// It changes its tenant, and nobody misses it, or the tenant is too rare for one of its own.
     Rested(usize),
     /// It changes its tenant, who used it a moment ago.
     Busy(usize),
@@ -121,7 +121,9 @@ impl Cell {
         let at = if frequent { 0 } else { self.home(tenant) };
         match share.filter(|share| share.at_work > 0) {
             Some(share) => Choice::Soon(at, Arc::clone(&share.returned)),
-            None => Choice::Busy(at),
+            None if frequent => Choice::Busy(at),
+            // A connection of its own would serve it once and make all backends colder.
+            None => Choice::Rested(at),
         }
     }
 
