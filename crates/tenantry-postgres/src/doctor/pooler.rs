@@ -103,7 +103,7 @@ fn judge(version: Option<(u32, u32, u32)>, config: &BTreeMap<String, String>, pa
     findings
 }
 
-/// Defects of releases, from <https://www.pgbouncer.org/changelog.html>; looked up in November 2026. Distributions mend older
+/// Defects of releases, from <https://www.pgbouncer.org/changelog.html>; as known in November 2026, not all checked there. Distributions mend older
 /// releases without another number, so only what certainly concerns us fails.
 fn versions(version: Option<(u32, u32, u32)>, config: &BTreeMap<String, String>) -> Vec<Finding> {
     const CHECK: &str = "pooler.version";

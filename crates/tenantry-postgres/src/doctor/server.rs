@@ -11,7 +11,7 @@ struct Known {
 }
 
 /// Those that let a tenant's session see, become or run what it must not. From <https://www.postgresql.org/support/security/>
-/// and the announcements of the releases (2024-11-14, 2025-08-14, 2026-02-12, 2026-05-14); looked up in November 2026. A
+/// and the announcements of the releases (2024-11-14, 2025-08-14, 2026-02-12, 2026-05-14); as known in November 2026, not all checked there. A
 /// major version without entry was released without the defect.
 const SECURITY: &[Known] = &[
     Known {
