@@ -6,12 +6,14 @@
 mod clock;
 mod ids;
 mod names;
+mod operator;
 mod secret;
 pub mod serde_seconds;
 mod tenant;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use ids::{ApiKeyId, IdError, RequestId, TenantId};
+pub use ids::{ApiKeyId, IdError, MemberId, RequestId, TenantId};
 pub use names::{NameError, RoleName, SchemaName, Slug, quote_identifier, quote_literal};
+pub use operator::{OperatorRole, UnknownOperatorRole};
 pub use secret::{MintedToken, PresentedToken, TokenError, TokenHash, TokenKind};
 pub use tenant::{Generation, TenantStatus, UnknownStatus};

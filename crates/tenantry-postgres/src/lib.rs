@@ -121,6 +121,7 @@ pub mod doctor;
 mod error;
 mod init;
 pub mod migrate;
+mod once;
 mod provision;
 mod registry;
 mod statement;
@@ -132,13 +133,15 @@ pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, Regist
 pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
+pub use once::OnceRequest;
 pub use provision::{
-    ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
-    OperatorInfo, OwnLimits, Plan, Provisioner, Refilled, TenantFilter, TenantPatch, TenantRow, TenantSchema,
-    WarmStatus,
+    ApiKeyInfo, AuditEvent, AuditFilter, AuditedTable, BillingEvent, BillingEventRow, BillingFilter, BillingOutcome,
+    BillingPolicy, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, EventKind, NewPlan, NewTenant, OnCancelled,
+    OnPastDue, OperatorInfo, OwnLimits, Plan, PlanPatch, Provisioner, ReadRequest, ReadRows, Refilled, Standing,
+    TenantBilling, TenantFilter, TenantPatch, TenantRow, TenantSchema, WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
+    Actor, Identified, Limits, Member, MemberFilter, NewKey, NewMember, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
     Via,
 };
 pub use statement::Statement;

@@ -34,7 +34,11 @@ pub use text_enum::UnknownWord;
 
 /// The migrations of a tenant's schema in order: file and SQL, with the pseudo schema.
 pub const MIGRATIONS: &[(&str, &str)] =
-    &[("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql"))];
+    &[
+        ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
+        ("0002_auditor.sql", include_str!("../../../migrations/tenant/0002_auditor.sql")),
+        ("0002_auditor.down.sql", include_str!("../../../migrations/tenant/0002_auditor.down.sql")),
+    ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.
 pub const TENANT_TABLES: &[&str] = &[
