@@ -1,5 +1,8 @@
 //! Changes of the registry that are made once, however often their request is sent.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,10 +21,10 @@ pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL 
 
 /// Whoever stores an answer takes a few old ones along, so that they need no other keeper.
 const EXPIRE: &str = "DELETE FROM public.idempotent_requests WHERE (caller, key_hash) IN ( \
-        SELECT caller, key_hash FROM public.idempotent_requests WHERE created_at < now() - interval '2 days' \
+        SELECT caller, key_hash FROM public.idempotent_requests WHERE created_at < now() - interval '1 day' \
         ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED)";
 
-/// A request with an `Idempotency-Key`: the same one again gets the same answer, for two days at least.
+/// A request with an `Idempotency-Key`: the same one again gets the same answer, for a day.
 ///
 /// The answer is stored by the transaction of the change, so a request that was killed has either done nothing or is answered
 /// when it comes again. No answer holds a secret: a token that is made for such a request is derived from the key, which is
@@ -32,6 +35,7 @@ pub struct OnceRequest {
     key: SecretString,
     key_hash: [u8; 32],
     request_hash: [u8; 32],
+    replayed: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for OnceRequest {
@@ -45,7 +49,13 @@ impl OnceRequest {
     #[must_use]
     pub fn new(caller: String, key: &str, request_hash: [u8; 32]) -> Self {
         let key_hash = Sha256::digest(key.as_bytes()).into();
-        Self { caller, key: key.to_owned().into(), key_hash, request_hash }
+        Self { caller, key: key.to_owned().into(), key_hash, request_hash, replayed: Arc::default() }
+    }
+
+    /// Whether it was answered before, once it was tried.
+    #[must_use]
+    pub fn was_replayed(&self) -> bool {
+        self.replayed.load(Ordering::Relaxed)
     }
 
     fn token(&self, secret: &ClusterSecret, kind: TokenKind, id: Uuid) -> MintedToken {
@@ -85,7 +95,10 @@ pub(crate) async fn start<T: DeserializeOwned>(
     client.batch_execute(begin).await?;
     let Some(once) = once else { return Ok(None) };
     let hashes: [&[u8]; 2] = [&once.key_hash, &once.request_hash];
-    let insert = "INSERT INTO public.idempotent_requests (caller, key_hash, request_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    // One that is older than a day is free again.
+    let insert = "INSERT INTO public.idempotent_requests AS r (caller, key_hash, request_hash) VALUES ($1, $2, $3) \
+                  ON CONFLICT (caller, key_hash) DO UPDATE SET request_hash = excluded.request_hash, answer = NULL, created_at = now() \
+                  WHERE r.created_at < now() - interval '1 day'";
     if client.execute_typed(insert, &once.params(&hashes)).await? == 1 {
         return Ok(None);
     }
@@ -98,7 +111,10 @@ pub(crate) async fn start<T: DeserializeOwned>(
     }
     let answer = row.get::<_, Option<serde_json::Value>>(1).unwrap_or_default();
     match serde_json::from_value(answer) {
-        Ok(answer) => Ok(Some(answer)),
+        Ok(answer) => {
+            once.replayed.store(true, Ordering::Relaxed);
+            Ok(Some(answer))
+        }
         Err(error) => {
             tracing::error!(%error, "a stored answer cannot be read");
             Err(DbError::Misuse("a stored answer cannot be read").into())
