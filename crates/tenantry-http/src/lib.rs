@@ -42,7 +42,7 @@ pub use counters::SecurityCounters;
 pub use extract::{ApiJson, ApiPath, ApiQuery};
 pub use host::{BaseDomainError, BaseDomains, Host, HostClaim, HostError};
 pub use jwks::{JwksConfig, JwksError};
-pub use jwt::{JwtConfig, JwtConfigError, JwtVerifier, TokenError};
+pub use jwt::{JwtConfig, JwtConfigError, JwtVerifier, TokenError, UnlistedRole};
 pub use keys::{JwtAlgorithm, JwtKeyFile, KeyError};
 pub use layer::{operator_auth, tenant_context};
 pub use once::{Answer, Early, IDEMPOTENCY_KEY, Idempotency, Once, STATEMENTS, replayed};

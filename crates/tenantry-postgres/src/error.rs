@@ -193,6 +193,12 @@ pub enum AccessError {
         /// Why it is not served.
         status: TenantStatus,
     },
+    /// The token is good, but its subject is no member of its tenant.
+    #[error("the token's subject is no member of tenant `{slug}`")]
+    NotAMember {
+        /// The tenant's slug.
+        slug: String,
+    },
     /// Header, host or token name a tenant that the credential is not for.
     #[error("the credential is not for `{presented}`")]
     Mismatch {

@@ -76,7 +76,7 @@
 //!
 //! ```compile_fail,E0624
 //! use tenantry_postgres::Operator;
-//! let forged = Operator::new(Default::default(), String::new());
+//! let forged = Operator::new(Default::default(), String::new(), tenantry_core::OperatorRole::Admin);
 //! ```
 //!
 //! Without a context there is no transaction:
@@ -141,7 +141,7 @@ pub use provision::{
     TenantBilling, TenantFilter, TenantPatch, TenantRow, TenantSchema, WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, Member, MemberFilter, NewKey, NewMember, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
+    Actor, Identified, Limits, Member, MemberFilter, MemberPatch, NewKey, NewMember, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
     Via,
 };
 pub use statement::Statement;

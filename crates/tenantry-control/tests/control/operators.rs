@@ -1,6 +1,7 @@
 use axum::http::{Method, header};
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use tenantry_core::OperatorRole;
 use tenantry_postgres::Actor;
 
 use crate::plane::Plane;
@@ -34,7 +35,7 @@ async fn the_last_valid_token_stays() {
     assert_eq!(plane.delete(&ada).await.face(), (409, "last_operator", ""));
     // A token that has expired lets nobody in, so it does not count.
     let past = Some(Utc::now() - TimeDelta::seconds(1));
-    plane.world.provisioner.issue_operator("expired", past, &Actor::system("test")).await.unwrap();
+    plane.world.provisioner.issue_operator("expired", OperatorRole::Admin, past, &Actor::system("test")).await.unwrap();
     assert_eq!(plane.delete(&ada).await.face(), (409, "last_operator", ""));
 
     let made = plane.post(PATH, json!({ "name": "grace" })).await;
@@ -55,10 +56,10 @@ async fn operators_that_make_no_sense_are_refused() {
     let plane = Plane::start().await;
     assert_eq!(plane.post(PATH, json!({ "name": "ada" })).await.face(), (409, "operator_exists", "/name"));
     for (body, code, pointer) in [
-        (json!({ "name": "" }), "invalid_value", "/name"),
-        (json!({ "name": " a" }), "invalid_value", "/name"),
-        (json!({ "name": "a\0" }), "invalid_value", "/name"),
-        (json!({ "name": "x", "expires_at": Utc::now() - TimeDelta::seconds(1) }), "invalid_value", "/expires_at"),
+        (json!({ "name": "" }), "validation_failed", "/name"),
+        (json!({ "name": " a" }), "validation_failed", "/name"),
+        (json!({ "name": "a\0" }), "validation_failed", "/name"),
+        (json!({ "name": "x", "expires_at": Utc::now() - TimeDelta::seconds(1) }), "validation_failed", "/expires_at"),
         (json!({ "name": "x", "role": "root" }), "invalid_body", "/role"),
     ] {
         assert_eq!(plane.post(PATH, body.clone()).await.face(), (422, code, pointer), "{body}");

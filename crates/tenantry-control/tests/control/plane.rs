@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use tenantry_core::SystemClock;
+use tenantry_core::{OperatorRole, SystemClock};
 use tenantry_http::{HttpConfig, TenancyState, TenantRouter, TenantScope, harden, operator_auth};
 use tenantry_postgres::{Actor, Provisioner, TenantSchema};
 use testkit::{World, WorldConfig};
@@ -72,7 +72,7 @@ impl Plane {
         let sql = "CREATE TABLE tenant.notes (id integer PRIMARY KEY, body text NOT NULL);";
         let mut world = World::start(WorldConfig::new(TenantSchema::new(sql, &["notes"]))).await;
         world.provisioner = world.provisioner.with_grace(grace);
-        let made = world.provisioner.issue_operator("ada", None, &Actor::system("test")).await.unwrap();
+        let made = world.provisioner.issue_operator("ada", OperatorRole::Admin, None, &Actor::system("test")).await.unwrap();
         let token = secrecy::ExposeSecret::expose_secret(&made.token).to_owned();
         let router = router(&world);
         Self { world, router, token }

@@ -75,6 +75,22 @@ pub(crate) fn info(row: &Row) -> ApiKeyInfo {
     }
 }
 
+/// At most `limit` keys, those made before the key `after`, newest first: ids are ordered by time.
+pub(crate) async fn list_of(
+    client: &Client,
+    tenant: TenantId,
+    after: Option<ApiKeyId>,
+    limit: i64,
+) -> Result<Vec<ApiKeyInfo>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) \
+         ORDER BY id DESC LIMIT $3"
+    );
+    let after = after.map(|id| *id.as_uuid());
+    let params = [typed(tenant.as_uuid(), Type::UUID), typed(&after, Type::UUID), typed(&limit, Type::INT8)];
+    Ok(client.query_typed(&sql, &params).await?.iter().map(info).collect())
+}
+
 impl Provisioner {
     /// The token of a key that is made for the request at hand.
     pub(super) fn token(&self, id: ApiKeyId) -> MintedToken {
@@ -142,15 +158,9 @@ impl Provisioner {
     ) -> Result<Vec<ApiKeyInfo>, ProvisionError> {
         let client = self.control.get().await?;
         let tenant = list::by_slug(&client, slug).await?;
-        let sql = format!(
-            "SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) \
-             ORDER BY id DESC LIMIT $3"
-        );
-        let after = after.map(|id| *id.as_uuid());
-        let params = [typed(tenant.id.as_uuid(), Type::UUID), typed(&after, Type::UUID), typed(&limit, Type::INT8)];
-        let rows = client.query_typed(&sql, &params).await?;
+        let keys = list_of(&client, tenant.id, after, limit).await?;
         client.give_back();
-        Ok(rows.iter().map(info).collect())
+        Ok(keys)
     }
 
     /// Revokes a key; every server refuses it within a second. Revoking again changes nothing.

@@ -4,7 +4,7 @@ mod billing;
 mod create;
 mod ddl;
 mod events;
-mod keys;
+pub(crate) mod keys;
 mod lifecycle;
 mod list;
 mod operators;
@@ -20,6 +20,7 @@ pub use billing::{
     Standing, TenantBilling,
 };
 pub use events::{AuditEvent, AuditFilter};
+pub(crate) use list::by_slug;
 pub use operators::{CreatedOperator, OperatorInfo};
 pub use plans::{NewPlan, Plan, PlanPatch};
 pub use reads::{ReadRequest, ReadRows};
@@ -276,6 +277,11 @@ impl Provisioner {
         Self { once: request.map(Arc::new), ..self.clone() }
     }
 
+    /// Connections of the control role.
+    pub(crate) const fn control(&self) -> &Clients {
+        &self.control
+    }
+
     /// Begins the transaction of a change, unless it is made already: then here is its answer.
     async fn start<T: DeserializeOwned>(&self, client: &Client) -> Result<Option<T>, ProvisionError> {
         once::start(client, once::BEGIN, self.once.as_deref()).await
@@ -353,7 +359,7 @@ pub(crate) async fn audit(
 
 const MAX_DOMAINS: usize = 100;
 
-fn check_email(email: &str) -> Result<(), ProvisionError> {
+pub(crate) fn check_email(email: &str) -> Result<(), ProvisionError> {
     let fine = email.len() <= 255
         && email.split_once('@').is_some_and(|(user, host)| {
             !user.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
