@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tenantry_control::StripeSettings;
 use tenantry_http::HttpConfig;
 use tenantry_postgres::{AccessConfig, RegistryConfig};
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub access: AccessConfig,
     /// The registry's cache.
     pub registry: RegistryConfig,
+    /// Stripe's webhooks, and what follows from them.
+    pub stripe: StripeSettings,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             http: HttpConfig::default(),
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
+            stripe: StripeSettings::default(),
         }
     }
 }

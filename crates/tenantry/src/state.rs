@@ -1,4 +1,5 @@
 use axum::extract::FromRef;
+use tenantry_control::Stripe;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
 
@@ -9,6 +10,8 @@ pub struct AppState {
     pub tenancy: TenancyState,
     /// Changes of the fleet, for the control plane.
     pub provisioner: Provisioner,
+    /// What is needed to believe a webhook of Stripe.
+    pub stripe: Stripe,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -26,6 +29,12 @@ impl FromRef<AppState> for Registry {
 impl FromRef<AppState> for TenantDb {
     fn from_ref(state: &AppState) -> Self {
         state.tenancy.db().clone()
+    }
+}
+
+impl FromRef<AppState> for Stripe {
+    fn from_ref(state: &AppState) -> Self {
+        state.stripe.clone()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The errors of this domain that a caller can meet, for the error reference.
 
+pub use tenantry_http::codes::VALIDATION_FAILED;
+
 tenantry_http::error_codes! {
     AGENT_NOT_FOUND = 404 "agent_not_found" "Agent not found":
         "the company has no live agent with this id",
@@ -22,9 +24,6 @@ tenantry_http::error_codes! {
     ILLEGAL_TRANSITION = 409 "illegal_transition" "Illegal status change":
         "a task in its present status cannot take the status asked for, or a failed task has no retry left",
         "take one of the statuses in `allowed`; to retry once more, raise `max_retries`";
-    VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
-        "members of the body break their rules",
-        "correct the members that `errors` points to";
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ pub enum List {
     Agents,
     /// Tasks by age.
     Tasks,
+    /// Members by age.
+    Members,
+    /// API keys by age.
+    Keys,
 }
 
 impl List {
@@ -23,6 +27,8 @@ impl List {
         match self {
             Self::Agents => b'a',
             Self::Tasks => b't',
+            Self::Members => b'#',
+            Self::Keys => b'*',
         }
     }
 }

@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use axum::http::{Method, header};
 use axum::routing::{MethodRouter, get};
+use tenantry_control::least_role;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
@@ -17,10 +18,12 @@ pub fn document() -> OpenApi {
     let (_, mut tenants) = workforce::router::<AppState>().split_for_parts();
     let (_, mut operators) = tenantry_control::router::<AppState>().split_for_parts();
     let (_, mut document) = super::public().split_for_parts();
+    let (_, webhooks) = tenantry_control::webhooks::<AppState>().split_for_parts();
     of_tenants(&mut tenants);
     of_operators(&mut operators);
     document.merge(tenants);
     document.merge(operators);
+    document.merge(webhooks);
     refer_to_problem(&mut document);
     document.info = InfoBuilder::new()
         .title("Tenantry")
@@ -72,8 +75,13 @@ fn of_tenants(api: &mut OpenApi) {
 }
 
 fn of_operators(api: &mut OpenApi) {
-    for (_, _, operation) in operations(api) {
-        operation.security = Some(vec![SecurityRequirement::new("operator", Vec::<String>::new())]);
+    for (path, method, operation) in operations(api) {
+        // The role in the place of a scope, as for tenants.
+        let role: Vec<&str> = least_role(&method, &path).iter().map(|role| role.as_str()).collect();
+        operation.security = Some(vec![SecurityRequirement::new("operator", role)]);
+        if method == Method::POST {
+            operation.parameters.get_or_insert_default().push(idempotency_key().into());
+        }
     }
 }
 

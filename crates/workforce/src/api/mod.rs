@@ -3,7 +3,7 @@
 mod v1;
 
 use axum::extract::FromRef;
-use tenantry_postgres::{TenantDb, TenantTx};
+use tenantry_postgres::{Registry, TenantDb, TenantTx};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::Error;
@@ -14,6 +14,7 @@ pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
 {
     v1::router()
 }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        let (_, api) = router::<TenantDb>().split_for_parts();
+        let (_, api) = router::<tenantry_http::TenancyState>().split_for_parts();
         serde_json::to_value(api).unwrap()
     }
 
@@ -62,6 +63,8 @@ mod tests {
                 expected.extend(match method.as_str() {
                     "post" => vec!["201", "413", "415", "422"],
                     "patch" => vec!["200", "409", "413", "415", "422", "428"],
+                    // it goes on being listed
+                    "delete" if path == "/v1/keys/{id}" => vec!["200"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
                 });
@@ -74,15 +77,25 @@ mod tests {
         assert_eq!(
             ids,
             [
+                "add_member",
                 "create_agent",
+                "create_api_key",
                 "create_task",
                 "delete_agent",
                 "delete_task",
                 "get_agent",
+                "get_api_key",
+                "get_me",
+                "get_member",
                 "get_task",
                 "list_agents",
+                "list_api_keys",
+                "list_members",
                 "list_tasks",
+                "remove_member",
+                "revoke_api_key",
                 "update_agent",
+                "update_member",
                 "update_task",
             ]
         );
