@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tenantry_core::Clock;
+use tenantry_core::{Clock, SystemClock};
 use tenantry_http::{Problem, codes};
 
 /// Why the settings cannot be used.
@@ -54,6 +54,12 @@ impl Stripe {
     #[must_use]
     pub fn new(secrets: Vec<SecretString>, tolerance: Duration, clock: Arc<dyn Clock>) -> Self {
         Self { inner: Arc::new(Inner { secrets, tolerance, clock }) }
+    }
+
+    /// Without secrets: webhooks are refused.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::new(Vec::new(), Duration::ZERO, Arc::new(SystemClock))
     }
 
     /// With the secrets in the files that the settings name.

@@ -1,3 +1,6 @@
 mod agents;
 mod codes;
+mod keys;
+mod me;
+mod members;
 mod tasks;
