@@ -75,7 +75,8 @@ async fn every_change_by_post_can_be_repeated() {
     assert_eq!(resumed["status"], "suspended");
     assert_eq!(plane.get(at).await.ok(200)["status"], "active");
     plane.delete(at).await.ok(200);
-    let purge = || plane.keyed(&plane.token, &format!("{at}/purge"), "p", Some(json!({ "confirm": "acme" })));
+    let path = format!("{at}/purge");
+    let purge = || plane.keyed(&plane.token, &path, "p", Some(json!({ "confirm": "acme" })));
     assert_eq!(purge().await.ok(200), purge().await.ok(200), "also when the tenant is gone");
 
     let other = plane.operator("other", tenantry_core::OperatorRole::Admin).await;

@@ -105,7 +105,8 @@ impl Registry {
             "UPDATE public.tenant_api_keys SET revoked_at = clock_timestamp() \
              WHERE id = $1 AND tenant_id = $2 AND revoked_at IS NULL RETURNING {COLUMNS}"
         );
-        let params = [typed(id.as_uuid(), Type::UUID), typed(context.id().as_uuid(), Type::UUID)];
+        let tenant = context.id();
+        let params = [typed(id.as_uuid(), Type::UUID), typed(tenant.as_uuid(), Type::UUID)];
         let revoked = client.query_typed(&sql, &params).await?.first().map(keys::info);
         let key = match revoked {
             Some(key) => {
@@ -122,7 +123,8 @@ impl Registry {
 
 async fn find(client: &Client, context: &TenantContext, id: ApiKeyId) -> Result<Option<ApiKeyInfo>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM public.tenant_api_keys WHERE id = $1 AND tenant_id = $2");
-    let params = [typed(id.as_uuid(), Type::UUID), typed(context.id().as_uuid(), Type::UUID)];
+    let tenant = context.id();
+    let params = [typed(id.as_uuid(), Type::UUID), typed(tenant.as_uuid(), Type::UUID)];
     Ok(client.query_typed(&sql, &params).await?.first().map(keys::info))
 }
 

@@ -271,12 +271,13 @@ async fn add(
     let sql = format!(
         "INSERT INTO public.tenant_members (id, tenant_id, subject, email, role) VALUES ($1, $2, $3, $4, $5) RETURNING {COLUMNS}"
     );
+    let role = new.role.as_str();
     let params = [
         typed(id.as_uuid(), Type::UUID),
         typed(by.tenant.as_uuid(), Type::UUID),
         typed(&new.subject, Type::TEXT),
         typed(&new.email, Type::TEXT),
-        typed(&new.role.as_str(), Type::TEXT),
+        typed(&role, Type::TEXT),
     ];
     let rows = match client.query_typed(&sql, &params).await.map_err(DbError::from) {
         Err(error) if error.is_unique_violation() || error.waited_for("tenant_members_subject") => {
@@ -319,10 +320,11 @@ async fn change(
         "UPDATE public.tenant_members SET role = $3, email = $4, version = version + 1 \
          WHERE id = $1 AND tenant_id = $2 RETURNING {COLUMNS}"
     );
+    let word = role.as_str();
     let params = [
         typed(id.as_uuid(), Type::UUID),
         typed(by.tenant.as_uuid(), Type::UUID),
-        typed(&role.as_str(), Type::TEXT),
+        typed(&word, Type::TEXT),
         typed(&email, Type::TEXT),
     ];
     let rows = client.query_typed(&sql, &params).await?;

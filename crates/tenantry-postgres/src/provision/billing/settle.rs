@@ -61,9 +61,10 @@ impl Provisioner {
         lock(&client, &event.customer).await?;
         let insert = "INSERT INTO public.stripe_events (id, type, created, customer, subscription, status, prices, outcome) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7, 'unknown_customer') ON CONFLICT (id) DO NOTHING";
+        let kind = event.kind.as_str();
         let params = [
             typed(&event.id, Type::TEXT),
-            typed(&event.kind.as_str(), Type::TEXT),
+            typed(&kind, Type::TEXT),
             typed(&event.created, Type::TIMESTAMPTZ),
             typed(&event.customer, Type::TEXT),
             typed(&event.subscription, Type::TEXT),
@@ -97,10 +98,11 @@ impl Provisioner {
         let unknown = unknown_prices(&event.prices, &self.billing);
         let note = "UPDATE public.stripe_events SET tenant_id = $2, outcome = $3, detail = $4, \
                     applied_at = CASE WHEN $2::uuid IS NOT NULL THEN clock_timestamp() END WHERE id = $1";
+        let word = outcome.as_str();
         let params = [
             typed(&event.id, Type::TEXT),
             typed(&tenant, Type::UUID),
-            typed(&outcome.as_str(), Type::TEXT),
+            typed(&word, Type::TEXT),
             typed(&unknown, Type::TEXT),
         ];
         client.execute_typed(note, &params).await?;
@@ -282,11 +284,12 @@ async fn store(
                    past_due_since = excluded.past_due_since, cancelled_at = excluded.cancelled_at, \
                    suspend_at = excluded.suspend_at, suspended = excluded.suspended \
                RETURNING to_jsonb(b) - 'updated_at'";
+    let standing = verdict.standing.as_str();
     let params = [
         typed(tenant.as_uuid(), Type::UUID),
         typed(&customer, Type::TEXT),
         typed(&verdict.subscription, Type::TEXT),
-        typed(&verdict.standing.as_str(), Type::TEXT),
+        typed(&standing, Type::TEXT),
         typed(&wanted.plan, Type::TEXT),
         typed(&verdict.past_due_since, Type::TIMESTAMPTZ),
         typed(&verdict.cancelled_at, Type::TIMESTAMPTZ),

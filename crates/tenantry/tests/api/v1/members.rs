@@ -107,7 +107,7 @@ async fn nobody_gives_more_than_they_have() {
     company.until_role("adam", "admin").await;
     let denied = refusal(403, "permission_denied");
     let new = |role: &str| Some(json!({ "subject": format!("new {role}"), "role": role }));
-    let send = |method, path: String, body| company.token_sends("adam", method, &path, body);
+    let send = async |method, path: String, body| company.token_sends("adam", method, &path, body).await;
     assert_eq!(send(Method::POST, "/v1/members".into(), new("owner")).await.verdict(), denied);
     assert_eq!(send(Method::POST, "/v1/members".into(), new("admin")).await.status, 201);
     let promote = Some(json!({ "role": "owner", "version": 1 }));
