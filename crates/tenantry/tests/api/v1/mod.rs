@@ -1,3 +1,5 @@
 mod agents;
 mod codes;
+mod idempotency;
+mod permissions;
 mod tasks;
