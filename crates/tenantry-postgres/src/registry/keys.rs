@@ -142,7 +142,8 @@ async fn note(
 fn ends_with(wanted: Option<DateTime<Utc>>, maker: Option<DateTime<Utc>>) -> Result<(), ProvisionError> {
     match (wanted, maker) {
         (_, None) => Ok(()),
-        (Some(at), Some(end)) if at <= end => Ok(()),
+        // The database keeps microseconds.
+        (Some(at), Some(end)) if at.timestamp_micros() <= end.timestamp_micros() => Ok(()),
         (_, Some(end)) => {
             let detail = format!("a key ends no later than the key that makes it, at {}", end.to_rfc3339());
             Err(ProvisionError::Invalid { member: "expires_at", detail })
