@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tenantry_core::{PresentedToken, Slug, TenantStatus, TokenKind};
+use tenantry_core::{PresentedToken, Role, Slug, TenantStatus, TokenKind};
 use tenantry_postgres::{
     AccessError, Actor, DbError, Identified, NewTenant, NotReady, TenantPatch, TenantSchema, VerifiedToken,
 };

@@ -12,7 +12,7 @@ use crate::permissions::highest_role;
 /// A member to be added.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "subject": "auth0|62b0c1", "email": "ada@acme.example", "role": "admin" }))]
+#[schema(example = json!({ "subject": "auth0|62b0c1", "email": "ada@example.com", "role": "admin" }))]
 pub(super) struct AddMember {
     /// What the identity provider calls them: `sub` of their tokens, 1 to 255 bytes.
     subject: String,

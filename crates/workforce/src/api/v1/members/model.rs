@@ -45,7 +45,7 @@ impl From<MemberRole> for Role {
 /// Somebody who acts for the tenant with tokens of the identity provider.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
-    "id": "0193a5f0-7d2e-7c11-9c7b-3f0c5a1e2b4d", "subject": "auth0|62b0c1", "email": "ada@acme.example", "role": "admin",
+    "id": "0193a5f0-7d2e-7c11-9c7b-3f0c5a1e2b4d", "subject": "auth0|62b0c1", "email": "ada@example.com", "role": "admin",
     "version": 1, "created_at": "2026-11-24T09:00:00Z", "updated_at": "2026-11-24T09:00:00Z",
 }))]
 pub(super) struct Member {
