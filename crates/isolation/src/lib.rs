@@ -10,8 +10,8 @@ pub mod privileges;
 pub mod residue;
 mod scene;
 pub mod server;
-pub mod tokens;
 mod snapshot;
+pub mod tokens;
 
 pub use leak::{Leak, assert_leak, assert_none};
 pub use scene::{Bytes, Heard, Party, Scene, connect, simple};

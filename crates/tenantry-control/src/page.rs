@@ -83,9 +83,9 @@ impl List {
         cursor: Option<&str>,
     ) -> Result<Option<T>, Problem> {
         let Some(cursor) = cursor else { return Ok(None) };
-        self.read(cursor).map(Some).ok_or_else(|| {
-            Problem::of(&codes::INVALID_CURSOR).parameter(parameter, NOT_OURS).detail(NOT_OURS)
-        })
+        self.read(cursor)
+            .map(Some)
+            .ok_or_else(|| Problem::of(&codes::INVALID_CURSOR).parameter(parameter, NOT_OURS).detail(NOT_OURS))
     }
 
     /// The same for a cursor in a body.

@@ -161,7 +161,9 @@ mod tests {
         let make = |byte: u8| MintedToken::from_bytes(TokenKind::TenantKey, &[byte; MintedToken::BYTES]);
         assert_eq!(make(7).text.expose_secret(), make(7).text.expose_secret());
         assert_ne!(make(7).text.expose_secret(), make(8).text.expose_secret());
-        assert!(PresentedToken::parse(make(7).text.expose_secret(), TokenKind::TenantKey).unwrap().matches(&make(7).hash));
+        assert!(
+            PresentedToken::parse(make(7).text.expose_secret(), TokenKind::TenantKey).unwrap().matches(&make(7).hash)
+        );
     }
 
     #[test]

@@ -136,13 +136,13 @@ pub use init::{InitReport, create_database, initialise, is_installed, secret_fit
 pub use once::OnceRequest;
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, AuditedTable, BillingEvent, BillingEventRow, BillingFilter, BillingOutcome,
-    BillingPolicy, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, EventKind, NewPlan, NewTenant, OnCancelled,
-    OnPastDue, OperatorInfo, OwnLimits, Plan, PlanPatch, Provisioner, ReadRequest, ReadRows, Refilled, Standing,
-    TenantBilling, TenantFilter, TenantPatch, TenantRow, TenantSchema, WarmStatus,
+    BillingPolicy, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, EventKind, NewPlan, NewTenant,
+    OnCancelled, OnPastDue, OperatorInfo, OwnLimits, Plan, PlanPatch, Provisioner, ReadRequest, ReadRows, Refilled,
+    Standing, TenantBilling, TenantFilter, TenantPatch, TenantRow, TenantSchema, WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, Member, MemberFilter, MemberPatch, NewKey, NewMember, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
-    Via,
+    Actor, Identified, Limits, Member, MemberFilter, MemberPatch, NewKey, NewMember, NotReady, Operator, Principal,
+    Refusal, Registry, Tenant, TenantContext, VerifiedToken, Via,
 };
 pub use statement::Statement;
 pub use tokio_postgres::Row;

@@ -66,7 +66,8 @@ impl OnceRequest {
         let mut bytes = [0_u8; MintedToken::BYTES];
         for (block, part) in (0_u8..).zip(bytes.chunks_mut(32)) {
             let key = self.key.expose_secret().as_bytes();
-            let made = secret.derive(&[b"tenantry token", &[block], kind_name, id.as_bytes(), self.caller.as_bytes(), key]);
+            let made =
+                secret.derive(&[b"tenantry token", &[block], kind_name, id.as_bytes(), self.caller.as_bytes(), key]);
             part.copy_from_slice(&made[..part.len()]);
         }
         MintedToken::from_bytes(kind, &bytes)

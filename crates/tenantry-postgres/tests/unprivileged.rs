@@ -39,6 +39,16 @@ fn tenant(slug: &str, dedicated: bool) -> NewTenant {
     }
 }
 
+/// The migrations of a set, as reports call them.
+fn files(set: &str) -> Vec<String> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations").to_owned() + "/" + set;
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(directory).unwrap().map(name).collect();
+    names.retain(|name| !name.ends_with(".down.sql"));
+    names.sort();
+    names.iter().map(|name| format!("{set} {}", name.trim_end_matches(".sql"))).collect()
+}
+
 #[tokio::test]
 async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
     let config = ThrowawayConfig {
@@ -60,10 +70,7 @@ async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
 
     let first = initialise(&url, &database).await.unwrap();
     assert_eq!(first.roles_created.len(), 6, "{first:?}");
-    assert_eq!(
-        first.migrations_applied,
-        ["registry 0001_baseline", "registry 0002_fleet", "registry 0003_warm", "analytics 0001_baseline"]
-    );
+    assert_eq!(first.migrations_applied, [files("registry"), files("analytics")].concat());
     assert_eq!(first.warnings.len(), 1, "what only a superuser can withdraw is said: {first:?}");
     let again = initialise(&url, &database).await.unwrap();
     assert!(again.roles_created.is_empty() && again.migrations_applied.is_empty(), "{again:?}");

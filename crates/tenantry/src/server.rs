@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tenantry_core::SystemClock;
 use tenantry_control::{Stripe, StripeError};
+use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{Actor, DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tokio::net::TcpListener;
@@ -108,8 +108,12 @@ async fn suspend_overdue(provisioner: Provisioner) {
         ticks.tick().await;
         match provisioner.suspend_overdue(&Actor::system("billing")).await {
             Ok(0) => {}
-            Ok(suspended) => tracing::info!(target: "tenantry::billing", suspended, "tenants suspended: their time to pay is over"),
-            Err(error) => tracing::warn!(target: "tenantry::billing", %error, "tenants whose time to pay is over cannot be looked for"),
+            Ok(suspended) => {
+                tracing::info!(target: "tenantry::billing", suspended, "tenants suspended: their time to pay is over")
+            }
+            Err(error) => {
+                tracing::warn!(target: "tenantry::billing", %error, "tenants whose time to pay is over cannot be looked for")
+            }
         }
     }
 }

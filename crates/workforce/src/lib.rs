@@ -30,8 +30,8 @@ pub use patch::Patch;
 pub use permissions::PERMISSIONS;
 pub use store::statements;
 pub use task_status::TaskStatus;
-use tenantry_postgres::{AuditedTable, TenantSchema};
 use tenantry_postgres::migrate::{MigrationSet, Scope};
+use tenantry_postgres::{AuditedTable, TenantSchema};
 pub use text_enum::UnknownWord;
 
 /// The migrations of a tenant's schema in order: file and SQL, with the pseudo schema.
@@ -65,10 +65,7 @@ pub const APPEND_ONLY_TABLES: &[&str] = &["activity_logs"];
 /// What operators may read of a company, with a reason: rows without secrets. `0003_auditor.sql` grants the same to the role
 /// that reads; a table that is not here is not read.
 pub const AUDITED_TABLES: &[AuditedTable] = &[
-    AuditedTable {
-        name: "activity_logs",
-        columns: &["id", "agent_id", "task_id", "action", "details", "timestamp"],
-    },
+    AuditedTable { name: "activity_logs", columns: &["id", "agent_id", "task_id", "action", "details", "timestamp"] },
     AuditedTable {
         name: "agent_sessions",
         columns: &["id", "agent_id", "task_id", "status", "tokens_used", "tool_calls", "started_at", "ended_at"],
@@ -76,8 +73,18 @@ pub const AUDITED_TABLES: &[AuditedTable] = &[
     AuditedTable {
         name: "agents",
         columns: &[
-            "id", "name", "role", "personality_prompt", "status", "current_task_id", "capabilities", "tool_permissions",
-            "version", "created_at", "updated_at", "deleted_at",
+            "id",
+            "name",
+            "role",
+            "personality_prompt",
+            "status",
+            "current_task_id",
+            "capabilities",
+            "tool_permissions",
+            "version",
+            "created_at",
+            "updated_at",
+            "deleted_at",
         ],
     },
     AuditedTable {
@@ -87,31 +94,80 @@ pub const AUDITED_TABLES: &[AuditedTable] = &[
     AuditedTable {
         name: "messages",
         columns: &[
-            "id", "from_agent_id", "to_agent_id", "subject", "body", "type", "status", "is_external_draft",
-            "external_recipient", "approved_by", "approved_at", "created_at", "read_at", "deleted_at",
+            "id",
+            "from_agent_id",
+            "to_agent_id",
+            "subject",
+            "body",
+            "type",
+            "status",
+            "is_external_draft",
+            "external_recipient",
+            "approved_by",
+            "approved_at",
+            "created_at",
+            "read_at",
+            "deleted_at",
         ],
     },
     AuditedTable {
         name: "provider_accounts",
         columns: &[
-            "id", "provider", "status", "owner_key", "access_token_expires_at", "refresh_token_expires_at", "scopes",
-            "last_error", "last_error_at", "last_used_at", "created_at", "updated_at",
+            "id",
+            "provider",
+            "status",
+            "owner_key",
+            "access_token_expires_at",
+            "refresh_token_expires_at",
+            "scopes",
+            "last_error",
+            "last_error_at",
+            "last_used_at",
+            "created_at",
+            "updated_at",
         ],
     },
     AuditedTable {
         name: "schedules",
         columns: &[
-            "id", "agent_id", "name", "cron_expression", "task_template", "enabled", "last_run_at", "next_run_at",
-            "failure_count", "deleted_at",
+            "id",
+            "agent_id",
+            "name",
+            "cron_expression",
+            "task_template",
+            "enabled",
+            "last_run_at",
+            "next_run_at",
+            "failure_count",
+            "deleted_at",
         ],
     },
     AuditedTable { name: "task_dependencies", columns: &["id", "task_id", "depends_on_task_id", "depth"] },
     AuditedTable {
         name: "tasks",
         columns: &[
-            "id", "agent_id", "created_by_id", "title", "description", "status", "previous_status", "priority",
-            "progress_percent", "progress_details", "result", "deadline", "started_at", "completed_at", "error_details",
-            "version", "retry_count", "max_retries", "created_at", "deleted_at", "provider", "provider_account_id",
+            "id",
+            "agent_id",
+            "created_by_id",
+            "title",
+            "description",
+            "status",
+            "previous_status",
+            "priority",
+            "progress_percent",
+            "progress_details",
+            "result",
+            "deadline",
+            "started_at",
+            "completed_at",
+            "error_details",
+            "version",
+            "retry_count",
+            "max_retries",
+            "created_at",
+            "deleted_at",
+            "provider",
+            "provider_account_id",
         ],
     },
 ];
@@ -120,9 +176,7 @@ pub const AUDITED_TABLES: &[AuditedTable] = &[
 #[must_use]
 pub fn tenant_schema() -> TenantSchema {
     let migrations = MigrationSet::new(Scope::Tenant, MIGRATIONS).expect("the files' names are a set");
-    TenantSchema::replaying(migrations, TENANT_TABLES)
-        .with_append_only(APPEND_ONLY_TABLES)
-        .with_audited(AUDITED_TABLES)
+    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES).with_audited(AUDITED_TABLES)
 }
 
 #[cfg(test)]

@@ -138,10 +138,16 @@ async fn a_read_needs_a_reason_and_leaves_a_trace_with_the_tenant() {
     let nothing = desk.read(&desk.support, "globex", body).await.json();
     assert_eq!(nothing["data"], json!([]), "each tenant's own rows only");
     let events = desk.events().await;
-    let seen: Vec<_> = events.iter().map(|(slug, actor, details)| {
-        (slug.as_str(), actor.as_str(), details["table"].as_str().unwrap(), details["reason"].as_str().unwrap())
-    }).collect();
-    assert_eq!(seen, [("acme", "sue", "agents", reason), ("acme", "sue", "agents", reason), ("globex", "sue", "agents", reason)]);
+    let seen: Vec<_> = events
+        .iter()
+        .map(|(slug, actor, details)| {
+            (slug.as_str(), actor.as_str(), details["table"].as_str().unwrap(), details["reason"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [("acme", "sue", "agents", reason), ("acme", "sue", "agents", reason), ("globex", "sue", "agents", reason)]
+    );
 }
 
 /// A suspended tenant is refused to itself, and is just the one that is looked into.

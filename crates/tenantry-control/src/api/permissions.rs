@@ -99,7 +99,9 @@ mod tests {
             assert_eq!(RULES.iter().filter(same).count(), 1, "{at}: {} {}", rule.method, rule.path);
         }
         assert_eq!(least_role(&Method::HEAD, "/admin/v1/tenants"), Some(Viewer));
-        for (method, path) in [(Method::PUT, "/admin/v1/tenants"), (Method::GET, "/admin/v1/none"), (Method::GET, "/v1/agents")] {
+        for (method, path) in
+            [(Method::PUT, "/admin/v1/tenants"), (Method::GET, "/admin/v1/none"), (Method::GET, "/v1/agents")]
+        {
             assert_eq!(least_role(&method, path), None);
         }
     }

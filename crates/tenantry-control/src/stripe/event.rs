@@ -105,8 +105,14 @@ mod tests {
             ] },
         });
         let read = event(&wrap("customer.subscription.updated", object));
-        assert_eq!((read.kind, read.customer.as_str(), read.subscription.as_str()), (EventKind::Updated, "cus_1", "sub_1"));
-        assert_eq!((read.status.as_deref(), read.prices), (Some("active"), vec!["price_g".to_owned(), "price_x".to_owned()]));
+        assert_eq!(
+            (read.kind, read.customer.as_str(), read.subscription.as_str()),
+            (EventKind::Updated, "cus_1", "sub_1")
+        );
+        assert_eq!(
+            (read.status.as_deref(), read.prices),
+            (Some("active"), vec!["price_g".to_owned(), "price_x".to_owned()])
+        );
         assert_eq!(read.created.timestamp(), 1_800_000_000);
     }
 
@@ -129,7 +135,8 @@ mod tests {
 
     #[test]
     fn what_lacks_something_is_refused() {
-        let good = wrap("customer.subscription.created", json!({ "id": "sub_1", "customer": "cus_1", "status": "active" }));
+        let good =
+            wrap("customer.subscription.created", json!({ "id": "sub_1", "customer": "cus_1", "status": "active" }));
         assert_eq!(event(&good).prices, Vec::<String>::new());
         for (pointer, value) in [
             ("/id", json!(7)),

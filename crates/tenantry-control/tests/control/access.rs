@@ -10,7 +10,10 @@ fn operations() -> Vec<(Method, String)> {
     let document = serde_json::to_value(api).unwrap();
     let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        let path = path.replace("{slug}", "acme").replace("{tier}", "free").replace("{id}", "00000000-0000-0000-0000-000000000000");
+        let path = path
+            .replace("{slug}", "acme")
+            .replace("{tier}", "free")
+            .replace("{id}", "00000000-0000-0000-0000-000000000000");
         for method in methods.as_object().unwrap().keys() {
             operations.push((method.to_uppercase().parse().unwrap(), path.clone()));
         }

@@ -98,11 +98,18 @@ async fn the_trail_is_searched() {
         plane.tenant(slug).await;
     }
     let named = |body| {
-        plane.send(Method::POST, "/admin/v1/tenants/acme/keys", Some(&plane.token), &[("x-request-id", "req-7")], Some(body))
+        plane.send(
+            Method::POST,
+            "/admin/v1/tenants/acme/keys",
+            Some(&plane.token),
+            &[("x-request-id", "req-7")],
+            Some(body),
+        )
     };
     let key = named(json!({ "name": "Nightly Export" })).await.ok(201);
     let target = format!("key/{}", key["id"].as_str().unwrap());
-    let before = plane.get("/admin/v1/audit?action=key.create").await.ok(200)["data"][0]["at"].as_str().unwrap().to_owned();
+    let before =
+        plane.get("/admin/v1/audit?action=key.create").await.ok(200)["data"][0]["at"].as_str().unwrap().to_owned();
     for (query, expected) in [
         ("action_prefix=key.".to_owned(), vec!["key.create"]),
         ("request_id=req-7".to_owned(), vec!["key.create"]),
@@ -127,6 +134,10 @@ async fn the_trail_is_searched() {
         ("until=0001-01-01T00:00:00Z", "until"),
         ("action_prefix=%20", "action_prefix"),
     ] {
-        assert_eq!(plane.get(&format!("/admin/v1/audit?{query}")).await.face(), (400, "invalid_query", parameter), "{query}");
+        assert_eq!(
+            plane.get(&format!("/admin/v1/audit?{query}")).await.face(),
+            (400, "invalid_query", parameter),
+            "{query}"
+        );
     }
 }

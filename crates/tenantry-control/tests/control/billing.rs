@@ -108,7 +108,8 @@ async fn only_what_stripe_has_signed_just_now_is_believed() {
     assert_eq!(plane.stripe(&event).await, "duplicate");
     let other = json!({ "id": "evt_2", "type": "charge.refunded", "created": 1, "data": { "object": {} } });
     assert_eq!(plane.stripe(&other).await, "ignored");
-    let lacking = json!({ "id": "evt_3", "type": "invoice.paid", "created": now.timestamp(), "data": { "object": {} } });
+    let lacking =
+        json!({ "id": "evt_3", "type": "invoice.paid", "created": now.timestamp(), "data": { "object": {} } });
     let answer = plane.webhook(&sign(SECRET, now, &lacking.to_string()), &lacking).await;
     assert_eq!(answer.face(), (422, "invalid_body", "/data/object/customer"));
 }
@@ -284,8 +285,9 @@ async fn any_order_and_repetition_comes_to_the_same_end() {
             assert_eq!(counts.iter().sum::<usize>(), events.len(), "each event counts once");
             assert_eq!(plane.stands().await, expected, "round {round}");
             let billing = plane.get("/admin/v1/tenants/acme/billing").await.ok(200);
-            let facts = ["standing", "subscription", "plan_tier", "past_due_since", "cancelled_at", "suspend_at", "suspended"]
-                .map(|name| billing[name].clone());
+            let facts =
+                ["standing", "subscription", "plan_tier", "past_due_since", "cancelled_at", "suspend_at", "suspended"]
+                    .map(|name| billing[name].clone());
             assert_eq!(last.get_or_insert(facts.clone()), &facts, "round {round}");
             plane.delete("/admin/v1/tenants/acme").await.ok(200);
             let actor = Actor::system("test");

@@ -68,10 +68,14 @@ async fn every_change_by_post_can_be_repeated() {
         let first = plane.keyed(&plane.token, &path, &format!("key of {path}"), body.clone()).await;
         let second = plane.keyed(&plane.token, &path, &format!("key of {path}"), body).await;
         assert_eq!((first.header(REPLAYED), second.header(REPLAYED)), ("", "true"), "{path}: {}", second.body);
-        assert_eq!((first.status, &first.headers.get("etag"), &first.body), (second.status, &second.headers.get("etag"), &second.body));
+        assert_eq!(
+            (first.status, &first.headers.get("etag"), &first.body),
+            (second.status, &second.headers.get("etag"), &second.body)
+        );
     }
     // what was answered before stays answered, whatever came later
-    let resumed = plane.keyed(&plane.token, &format!("{at}/suspend"), &format!("key of {at}/suspend"), None).await.ok(200);
+    let resumed =
+        plane.keyed(&plane.token, &format!("{at}/suspend"), &format!("key of {at}/suspend"), None).await.ok(200);
     assert_eq!(resumed["status"], "suspended");
     assert_eq!(plane.get(at).await.ok(200)["status"], "active");
     plane.delete(at).await.ok(200);
@@ -80,7 +84,8 @@ async fn every_change_by_post_can_be_repeated() {
     assert_eq!(purge().await.ok(200), purge().await.ok(200), "also when the tenant is gone");
 
     let other = plane.operator("other", tenantry_core::OperatorRole::Admin).await;
-    let theirs = plane.keyed(&other, "/admin/v1/plans", "key of /admin/v1/plans", Some(json!({ "tier": "team" }))).await;
+    let theirs =
+        plane.keyed(&other, "/admin/v1/plans", "key of /admin/v1/plans", Some(json!({ "tier": "team" }))).await;
     assert_eq!(theirs.face().0, 409, "another operator's key is another key");
     for bad in ["", "ü", &"k".repeat(256)] {
         let answer = plane.keyed(&plane.token, "/admin/v1/plans", bad, Some(json!({ "tier": "x" }))).await;

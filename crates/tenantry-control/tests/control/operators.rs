@@ -49,8 +49,7 @@ async fn the_last_valid_token_stays() {
     statuses.sort_unstable();
     // 401 when the first revocation was heard before the second request was let in
     assert!(matches!(statuses, [200, 401 | 409]), "two that revoke each other do not lock everybody out: {statuses:?}");
-    let valid =
-        "SELECT count(*) FROM public.operator_tokens WHERE role = 'admin' AND revoked_at IS NULL AND coalesce(expires_at > now(), true)";
+    let valid = "SELECT count(*) FROM public.operator_tokens WHERE role = 'admin' AND revoked_at IS NULL AND coalesce(expires_at > now(), true)";
     let left: i64 = plane.world.admin().await.query_one(valid, &[]).await.unwrap().get(0);
     assert_eq!(left, 1);
 }

@@ -84,7 +84,8 @@ impl Plane {
         let sql = "CREATE TABLE tenant.notes (id integer PRIMARY KEY, body text NOT NULL);";
         let mut world = World::start(WorldConfig::new(TenantSchema::new(sql, &["notes"]))).await;
         world.provisioner = world.provisioner.with_grace(grace);
-        let made = world.provisioner.issue_operator("ada", OperatorRole::Admin, None, &Actor::system("test")).await.unwrap();
+        let made =
+            world.provisioner.issue_operator("ada", OperatorRole::Admin, None, &Actor::system("test")).await.unwrap();
         let token = secrecy::ExposeSecret::expose_secret(&made.token).to_owned();
         let router = router(&world);
         Self { world, router, token }

@@ -22,11 +22,20 @@ async fn plans_are_made_changed_and_removed() {
     assert_eq!((&changed["max_agents"], &changed["max_concurrent_tasks"]), (&Value::Null, &json!(3)));
     assert_eq!(changed["requests_per_minute"], 1000);
     let stale = plane
-        .send(axum::http::Method::PATCH, &address, Some(&plane.token), &[("if-match", &tag)], Some(json!({ "max_agents": 1 })))
+        .send(
+            axum::http::Method::PATCH,
+            &address,
+            Some(&plane.token),
+            &[("if-match", &tag)],
+            Some(json!({ "max_agents": 1 })),
+        )
         .await;
     assert_eq!((stale.face().1, &stale.body["current"]["tier"]), ("version_conflict", &json!("team")));
 
-    plane.post("/admin/v1/tenants", json!({ "slug": "acme", "admin_email": "it@acme.example", "plan_tier": "team" })).await.ok(201);
+    plane
+        .post("/admin/v1/tenants", json!({ "slug": "acme", "admin_email": "it@acme.example", "plan_tier": "team" }))
+        .await
+        .ok(201);
     assert_eq!(plane.delete(&address).await.face(), (409, "plan_in_use", ""));
     plane.patch("/admin/v1/tenants/acme", json!({ "plan_tier": "free" })).await.ok(200);
     plane.delete(&address).await.ok(200);

@@ -4,8 +4,8 @@ use tenantry_core::{ApiKeyId, MintedToken, RoleName, SchemaName, TenantId, Tenan
 use tokio_postgres::types::Type;
 
 use super::{
-    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantRow, check_email, check_limit, check_plan,
-    keys, normal_domains,
+    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantRow, check_email, check_limit,
+    check_plan, keys, normal_domains,
 };
 use crate::clients::{Lent, typed};
 use crate::error::{DbError, ProvisionError};
@@ -61,7 +61,8 @@ impl Provisioner {
         let domains = new.check(&limits)?;
         let client = self.migrator.get().await?;
         if self.once.is_some()
-            && let Some((tenant, info)) = once::start::<(TenantRow, ApiKeyInfo)>(&client, BEGIN, self.once.as_deref()).await?
+            && let Some((tenant, info)) =
+                once::start::<(TenantRow, ApiKeyInfo)>(&client, BEGIN, self.once.as_deref()).await?
         {
             client.give_back();
             let token = self.token(info.id).text;

@@ -3,11 +3,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tenantry_core::TenantId;
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Provisioner;
-use crate::clients::typed;
+use crate::clients::{Typed, typed};
 use crate::error::ProvisionError;
 
 /// One entry of the audit trail.
@@ -64,7 +64,7 @@ pub struct AuditFilter {
     pub limit: i64,
 }
 
-fn text(value: &String) -> (&(dyn ToSql + Sync), Type) {
+fn text(value: &String) -> Typed<'_> {
     typed(value, Type::TEXT)
 }
 
@@ -94,7 +94,7 @@ impl Provisioner {
         let before = filter.before.unwrap_or(i64::MAX);
         let tenant = filter.tenant.map(|id| *id.as_uuid());
         let mut params = vec![typed(&before, Type::INT8), typed(&filter.limit, Type::INT8)];
-        let wanted: [(&str, Option<(&(dyn ToSql + Sync), Type)>); 10] = [
+        let wanted: [(&str, Option<Typed<'_>>); 10] = [
             ("tenant_id = $", tenant.as_ref().map(|id| typed(id, Type::UUID))),
             ("action = $", filter.action.as_ref().map(text)),
             ("starts_with(action, $)", filter.action_prefix.as_ref().map(text)),

@@ -419,7 +419,8 @@ fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
                     && !l.ends_with('-')
             };
             // No top level domain is a number, and what ends with one is read as an address of IPv4 by many, `127.1` for one.
-            let number = labels.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) || is_hexadecimal(last));
+            let number =
+                labels.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) || is_hexadecimal(last));
             let fine = host.len() <= 253 && labels.len() > 1 && labels.iter().all(label) && !number;
             if fine {
                 Ok(host)
@@ -442,11 +443,25 @@ mod tests {
 
     #[test]
     fn hosts_are_names_and_not_addresses() {
-        for (given, stored) in [("App.Example.COM.", "app.example.com"), ("xn--bcher-kva.example", "xn--bcher-kva.example")] {
+        for (given, stored) in
+            [("App.Example.COM.", "app.example.com"), ("xn--bcher-kva.example", "xn--bcher-kva.example")]
+        {
             assert_eq!(normal_domains(&[given.to_owned()]).unwrap(), [stored]);
         }
         for bad in [
-            "-.-", "127.1", "127.0.0.1", "10.0x7f", "1.2.3", "a..b", "-a.example", "a-.example", "localhost", "", ".", "a_b.example", "::1",
+            "-.-",
+            "127.1",
+            "127.0.0.1",
+            "10.0x7f",
+            "1.2.3",
+            "a..b",
+            "-a.example",
+            "a-.example",
+            "localhost",
+            "",
+            ".",
+            "a_b.example",
+            "::1",
         ] {
             assert!(normal_domains(&[bad.to_owned()]).is_err(), "{bad}");
         }

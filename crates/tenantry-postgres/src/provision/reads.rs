@@ -64,9 +64,12 @@ impl Provisioner {
             schema = schema.quoted(),
             table = quote_identifier(table.name),
         );
-        let params = [typed(&request.id, Type::UUID), typed(&request.after, Type::UUID), typed(&request.limit, Type::INT8)];
+        let params =
+            [typed(&request.id, Type::UUID), typed(&request.after, Type::UUID), typed(&request.limit, Type::INT8)];
         let reader = self.auditor.get().await?;
-        reader.batch_execute("BEGIN READ ONLY; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '15s'").await?;
+        reader
+            .batch_execute("BEGIN READ ONLY; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '15s'")
+            .await?;
         let rows = reader.query_typed(&sql, &params).await.map_err(DbError::from);
         let rows: Vec<Value> = match rows {
             // renamed or purged since it was looked up

@@ -81,8 +81,11 @@ impl By<'_> {
         if self.highest.is_some_and(|highest| role <= highest) {
             return Ok(());
         }
-        let yours = self.highest.map_or_else(|| "yours gives none".to_owned(), |highest| format!("yours reaches `{highest}`"));
-        Err(ProvisionError::BeyondCaller(format!("{what} with the role `{role}` needs a credential that has all of it; {yours}")))
+        let yours =
+            self.highest.map_or_else(|| "yours gives none".to_owned(), |highest| format!("yours reaches `{highest}`"));
+        Err(ProvisionError::BeyondCaller(format!(
+            "{what} with the role `{role}` needs a credential that has all of it; {yours}"
+        )))
     }
 }
 
@@ -254,12 +257,7 @@ async fn by_id(client: &Client, tenant: TenantId, id: MemberId) -> Result<Option
     client.query_typed(&sql, &params).await?.first().map(member).transpose()
 }
 
-async fn add(
-    client: Lent,
-    by: &By<'_>,
-    new: &NewMember,
-    once: Option<&OnceRequest>,
-) -> Result<Member, ProvisionError> {
+async fn add(client: Lent, by: &By<'_>, new: &NewMember, once: Option<&OnceRequest>) -> Result<Member, ProvisionError> {
     check_subject(&new.subject)?;
     check_email(new.email.as_deref())?;
     if let Some(done) = once::start(&client, once::BEGIN, once).await? {

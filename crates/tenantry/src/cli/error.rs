@@ -204,19 +204,19 @@ impl From<ProvisionError> for CliError {
         let message = error.to_string();
         match error {
             ProvisionError::Name(_) | ProvisionError::Invalid { .. } => Self::usage(message),
-            ProvisionError::UnknownPlan(_) => Self::usage(message)
-                .hint("`tenantry plan list` shows all"),
+            ProvisionError::UnknownPlan(_) => Self::usage(message).hint("`tenantry plan list` shows all"),
             ProvisionError::NotFound(_) => Self::new(NOT_FOUND, message).hint("`tenantry tenant list` shows all"),
             ProvisionError::UnknownKey(_) => Self::new(NOT_FOUND, message).hint("`tenantry key list SLUG` shows all"),
             ProvisionError::UnknownOperator(_) => Self::new(NOT_FOUND, message),
             ProvisionError::PlanNotFound(_) => Self::new(NOT_FOUND, message).hint("`tenantry plan list` shows all"),
-            ProvisionError::UnknownMember(_) => Self::new(NOT_FOUND, message).hint("`tenantry member list SLUG` shows all"),
+            ProvisionError::UnknownMember(_) => {
+                Self::new(NOT_FOUND, message).hint("`tenantry member list SLUG` shows all")
+            }
             ProvisionError::PlanExists(_) | ProvisionError::MemberTaken(_) | ProvisionError::LastOwner(_) => {
                 Self::new(CONFLICT, message)
             }
-            ProvisionError::PlanInUse(_) => {
-                Self::new(CONFLICT, message).hint("`tenantry tenant list --plan TIER` shows them; deleted ones count as well")
-            }
+            ProvisionError::PlanInUse(_) => Self::new(CONFLICT, message)
+                .hint("`tenantry tenant list --plan TIER` shows them; deleted ones count as well"),
             ProvisionError::PlanChanged(_) | ProvisionError::MemberChanged(_) => Self::new(CONFLICT, message),
             // what only a request over HTTP can meet
             ProvisionError::BeyondCaller(_) | ProvisionError::KeyReused | ProvisionError::UnknownTable(_) => {

@@ -233,7 +233,9 @@ fn grant(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
 fn may_be_granted(role: &str, stmt: &Stmt) -> bool {
     match role {
         "tenant_role" | "," | ";" => true,
-        "tenantry_auditor" => stmt.begins("grant select") && !stmt.words.iter().any(|word| WRITES.contains(&word.as_str())),
+        "tenantry_auditor" => {
+            stmt.begins("grant select") && !stmt.words.iter().any(|word| WRITES.contains(&word.as_str()))
+        }
         _ => false,
     }
 }

@@ -48,7 +48,10 @@ async fn a_killed_request_to_the_registry_has_one_effect_and_one_token() {
     let installation = Installation::prepared().await;
     let created = installation.run(&["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example"]);
     let tenant = created.ok().json()["key"]["token"].as_str().unwrap().to_owned();
-    let operator = installation.run(&["-o", "json", "operator", "create", "ada"]).ok().json()["token"].as_str().unwrap().to_owned();
+    let operator = installation.run(&["-o", "json", "operator", "create", "ada"]).ok().json()["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let admin = testkit::admin_client(&installation.database).await;
     // Where a change waits for the lock of a table, it is killed: before it began, half way, and just before its commit. Without
     // a lock it is killed when it has answered.

@@ -8,7 +8,10 @@ async fn members_plans_and_operators_at_the_command_line() {
     let run = |args: &[&str]| installation.run(args);
     run(&["tenant", "create", "acme", "--admin-email", "a@acme.example"]).ok();
 
-    let ada = run(&["-o", "json", "member", "add", "acme", "auth0|ada", "--role", "owner", "--email", "ada@acme.example"]).ok().json();
+    let ada =
+        run(&["-o", "json", "member", "add", "acme", "auth0|ada", "--role", "owner", "--email", "ada@acme.example"])
+            .ok()
+            .json();
     assert_eq!((ada["subject"].as_str(), ada["role"].as_str()), (Some("auth0|ada"), Some("owner")));
     run(&["member", "add", "acme", "auth0|ada", "--role", "viewer"]).fails(4, "is a member already");
     run(&["member", "set-role", "acme", "auth0|ada", "viewer"]).fails(4, "last owner");
@@ -26,7 +29,9 @@ async fn members_plans_and_operators_at_the_command_line() {
     run(&["plan", "create", "team", "--max-agents", "7", "--requests-per-minute", "100"]).ok();
     run(&["plan", "create", "team"]).fails(4, "exists already");
     run(&["plan", "create", "Team"]).fails(2, "1 to 20 of a-z");
-    let team = run(&["-o", "json", "plan", "update", "team", "--max-agents", "unlimited", "--storage-limit-gb", "5"]).ok().json();
+    let team = run(&["-o", "json", "plan", "update", "team", "--max-agents", "unlimited", "--storage-limit-gb", "5"])
+        .ok()
+        .json();
     assert_eq!((team["max_agents"].is_null(), team["storage_limit_gb"].as_i64()), (true, Some(5)));
     run(&["plan", "update", "team"]).fails(2, "nothing to change");
     assert!(run(&["plan", "list"]).ok().stdout.contains("team"));

@@ -70,8 +70,11 @@ fn of_the_same_second_the_later_kind_counts() {
     let made = event("0", Created, 0, "active", "price_s");
     let both = |a, b| stands(&[made.clone(), a, b]).0;
     let (failed, paid) = (event("z", PaymentFailed, 9, "", ""), event("a", Paid, 9, "", ""));
-    assert_eq!(both(failed.clone(), paid.clone()), Standing::Paid);
-    assert_eq!(both(event("a", Deleted, 9, "canceled", "price_s"), event("z", Updated, 9, "active", "price_s")), Standing::Cancelled);
+    assert_eq!(both(failed.clone(), paid), Standing::Paid);
+    assert_eq!(
+        both(event("a", Deleted, 9, "canceled", "price_s"), event("z", Updated, 9, "active", "price_s")),
+        Standing::Cancelled
+    );
     assert_eq!(both(failed, event("a", Updated, 9, "active", "price_s")), Standing::Paid);
 }
 
@@ -88,8 +91,10 @@ fn what_has_ended_does_not_come_back_but_a_new_one_counts() {
 
 #[test]
 fn an_unknown_price_keeps_the_plan_and_is_named() {
-    let events =
-        [event("1", EventKind::Created, 0, "active", "price_s"), event("2", EventKind::Updated, 5, "active", "price_x")];
+    let events = [
+        event("1", EventKind::Created, 0, "active", "price_s"),
+        event("2", EventKind::Updated, 5, "active", "price_x"),
+    ];
     let verdict = fold(&events, &policy());
     assert_eq!((verdict.plan.as_deref(), verdict.unknown_prices), (Some("starter"), vec!["price_x".to_owned()]));
 }
@@ -97,11 +102,20 @@ fn an_unknown_price_keeps_the_plan_and_is_named() {
 fn any_event() -> impl Strategy<Value = BillingEvent> {
     let kind = proptest::sample::select(EventKind::ALL.to_vec());
     let status = proptest::sample::select(vec![
-        "incomplete", "active", "trialing", "past_due", "unpaid", "paused", "canceled", "incomplete_expired", "new_word",
+        "incomplete",
+        "active",
+        "trialing",
+        "past_due",
+        "unpaid",
+        "paused",
+        "canceled",
+        "incomplete_expired",
+        "new_word",
     ]);
     let price = proptest::sample::select(vec!["price_s", "price_g", "price_x"]);
     (kind, 0_i64..6, status, price, 0_u8..3, 0_u8..40).prop_map(|(kind, second, status, price, subscription, id)| {
-        let mut event = event(&format!("evt_{id}_{kind}_{second}_{status}_{price}_{subscription}"), kind, second, status, price);
+        let mut event =
+            event(&format!("evt_{id}_{kind}_{second}_{status}_{price}_{subscription}"), kind, second, status, price);
         event.subscription = format!("sub_{subscription}");
         event
     })

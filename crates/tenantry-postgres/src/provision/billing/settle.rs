@@ -55,7 +55,11 @@ impl Provisioner {
     ///
     /// # Errors
     /// [`ProvisionError::Database`]; then nothing is stored, and the provider sends it again.
-    pub async fn take_billing_event(&self, event: &BillingEvent, actor: &Actor) -> Result<BillingOutcome, ProvisionError> {
+    pub async fn take_billing_event(
+        &self,
+        event: &BillingEvent,
+        actor: &Actor,
+    ) -> Result<BillingOutcome, ProvisionError> {
         let client = self.control.get().await?;
         client.batch_execute(once::BEGIN).await?;
         lock(&client, &event.customer).await?;
@@ -191,7 +195,7 @@ pub(in crate::provision) async fn settle(
 ) -> Result<Option<Value>, ProvisionError> {
     let id = typed(tenant.as_uuid(), Type::UUID);
     let sql = "SELECT plan_tier, status, stripe_customer_id, stripe_subscription_id, now() AS now FROM public.tenants WHERE id = $1 FOR NO KEY UPDATE";
-    let rows = client.query_typed(sql, &[id.clone()]).await?;
+    let rows = client.query_typed(sql, std::slice::from_ref(&id)).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let Some(customer) = row.get::<_, Option<String>>("stripe_customer_id") else { return Ok(None) };
     let (old_plan, status): (String, String) = (row.get("plan_tier"), row.get("status"));
@@ -204,7 +208,10 @@ pub(in crate::provision) async fn settle(
     let verdict = fold(&events, policy);
     let mut wanted = wanted(&verdict, policy);
     if let Some(plan) = &wanted.plan
-        && client.query_typed("SELECT 1 FROM public.plans WHERE tier = $1", &[typed(plan, Type::TEXT)]).await?.is_empty()
+        && client
+            .query_typed("SELECT 1 FROM public.plans WHERE tier = $1", &[typed(plan, Type::TEXT)])
+            .await?
+            .is_empty()
     {
         tracing::error!(target: "tenantry::billing", plan, "the settings name a plan that does not exist");
         wanted.plan = None;
@@ -237,7 +244,8 @@ pub(in crate::provision) async fn settle(
         "standing": { "from": before.stored.as_ref().map_or(Value::Null, |b| b["standing"].clone()), "to": verdict.standing },
         "suspend_at": wanted.suspend_at, "unknown_prices": verdict.unknown_prices,
     });
-    audit(client, Some(*tenant.as_uuid()), actor, "billing.settle", &format!("tenant/{tenant}"), change.clone()).await?;
+    audit(client, Some(*tenant.as_uuid()), actor, "billing.settle", &format!("tenant/{tenant}"), change.clone())
+        .await?;
     Ok(Some(change))
 }
 

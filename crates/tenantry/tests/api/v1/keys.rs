@@ -34,7 +34,10 @@ async fn a_key_can_do_what_its_scopes_say_until_it_is_revoked() {
     assert_eq!(company.key_sends(&key, Method::GET, "/v1/tasks", None).await.verdict().0, 403);
 
     let shown = company.get(&address).await.json();
-    assert_eq!((&shown["name"], &shown["scopes"], &shown["token"]), (&json!("ci"), &json!(["agents:read"]), &Value::Null));
+    assert_eq!(
+        (&shown["name"], &shown["scopes"], &shown["token"]),
+        (&json!("ci"), &json!(["agents:read"]), &Value::Null)
+    );
     let listed = company.get("/v1/keys?limit=1").await.json();
     assert_eq!(listed["data"], json!([shown]), "the latest first");
     let cursor = listed["next_cursor"].as_str().unwrap();
@@ -49,8 +52,12 @@ async fn a_key_can_do_what_its_scopes_say_until_it_is_revoked() {
         assert!(Instant::now() < deadline, "a revoked key is good for ever");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let actions: Vec<String> =
-        company.events(&format!("key/{}", key["id"].as_str().unwrap())).await.into_iter().map(|(action, _)| action).collect();
+    let actions: Vec<String> = company
+        .events(&format!("key/{}", key["id"].as_str().unwrap()))
+        .await
+        .into_iter()
+        .map(|(action, _)| action)
+        .collect();
     assert_eq!(actions, ["key.create", "key.revoke"]);
 }
 
@@ -78,7 +85,9 @@ async fn a_key_is_given_no_more_than_its_maker_has() {
     company.make("/v1/members", json!({ "subject": "adam", "role": "admin" })).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     let by_adam = |body: Value| {
-        Answer::to(company.server.request(Method::POST, "/v1/keys").bearer_auth(tokens::token("acme", "adam")).json(&body))
+        Answer::to(
+            company.server.request(Method::POST, "/v1/keys").bearer_auth(tokens::token("acme", "adam")).json(&body),
+        )
     };
     let mut made = by_adam(json!({ "name": "by adam", "scopes": ["tasks:write"] })).await;
     while made.status == 403 && Instant::now() < deadline {

@@ -49,7 +49,10 @@ async fn a_member_has_their_role_as_long_as_they_are_one() {
     let company = with_tokens().await;
     company.until_role("ada", "member").await;
     let ada = company.member("ada", "viewer").await;
-    assert_eq!((&ada["subject"], &ada["role"], &ada["email"], &ada["version"]), (&json!("ada"), &json!("viewer"), &Value::Null, &json!(1)));
+    assert_eq!(
+        (&ada["subject"], &ada["role"], &ada["email"], &ada["version"]),
+        (&json!("ada"), &json!("viewer"), &Value::Null, &json!(1))
+    );
     company.until_role("ada", "viewer").await;
     let agent = json!({ "name": "Mira", "role": "support" });
     let refused = company.token_sends("ada", Method::POST, "/v1/agents", Some(agent.clone())).await;
@@ -72,7 +75,8 @@ async fn a_member_has_their_role_as_long_as_they_are_one() {
     assert_eq!(company.delete(&address).await.status, 204);
     company.until_role("ada", "member").await;
     assert_eq!(company.get(&address).await.verdict(), refusal(404, "member_not_found"));
-    let actions: Vec<String> = company.events(&format!("member/{}", ada["id"].as_str().unwrap())).await.into_iter().map(|(a, _)| a).collect();
+    let actions: Vec<String> =
+        company.events(&format!("member/{}", ada["id"].as_str().unwrap())).await.into_iter().map(|(a, _)| a).collect();
     assert_eq!(actions, ["member.add", "member.update", "member.remove"]);
 }
 
@@ -199,7 +203,9 @@ async fn the_same_request_adds_one_member() {
     assert_eq!(company.get("/v1/members").await.json()["data"].as_array().unwrap().len(), 1);
     // a refusal changed nothing and is not kept
     let taken = json!({ "subject": "ada", "role": "member" });
-    let request = || company.server.by(&company.tenant, Method::POST, "/v1/members").header("idempotency-key", "k-2").json(&taken);
+    let request = || {
+        company.server.by(&company.tenant, Method::POST, "/v1/members").header("idempotency-key", "k-2").json(&taken)
+    };
     assert_eq!(Answer::to(request()).await.status, 409);
     company.delete(answers[0].header("location")).await;
     assert_eq!(Answer::to(request()).await.status, 201);

@@ -88,12 +88,9 @@ impl ListAuditEvents {
             }
         }
         let line = |text: &str| (1..=400).contains(&text.len()) && !text.chars().any(char::is_control);
-        for (name, value) in [
-            ("actor", &self.actor),
-            ("target", &self.target),
-            ("request_id", &self.request_id),
-            ("text", &self.text),
-        ] {
+        for (name, value) in
+            [("actor", &self.actor), ("target", &self.target), ("request_id", &self.request_id), ("text", &self.text)]
+        {
             if value.as_deref().is_some_and(|value| !line(value)) {
                 return Err(invalid_query(name, "must have 1 to 400 bytes and no control characters"));
             }
