@@ -17,7 +17,7 @@ async fn every_change_is_written_down_with_who_asked() {
     let new = json!({ "slug": "acme", "admin_email": "it@acme.example" });
     let tenant = sent(Method::POST, "/admin/v1/tenants", Some(new.clone())).await.ok(201);
     let id = tenant["tenant"]["id"].as_str().unwrap();
-    let secret = tenant["api_key"]["token"].as_str().unwrap().rsplit('_').next().unwrap();
+    let secret = tenant["api_key"]["token"].as_str().unwrap().splitn(3, '_').nth(2).unwrap();
     sent(Method::PATCH, "/admin/v1/tenants/acme", Some(json!({ "max_agents": 9 }))).await.ok(200);
     let key = sent(Method::POST, "/admin/v1/tenants/acme/keys", Some(json!({ "name": "ci" }))).await.ok(201);
     let key_path = format!("/admin/v1/tenants/acme/keys/{}", key["id"].as_str().unwrap());

@@ -52,7 +52,8 @@ async fn a_killed_request_to_the_registry_has_one_effect_and_one_token() {
         .as_str()
         .unwrap()
         .to_owned();
-    let admin = testkit::admin_client(&installation.database).await;
+    let (admin, watcher) =
+        (testkit::admin_client(&installation.database).await, testkit::admin_client(&installation.database).await);
     // Where a change waits for the lock of a table, it is killed: before it began, half way, and just before its commit. Without
     // a lock it is killed when it has answered.
     let points = ["public.idempotent_requests", "public.tenant_api_keys", "audit.events", ""];
@@ -72,7 +73,7 @@ async fn a_killed_request_to_the_registry_has_one_effect_and_one_token() {
                 admin.batch_execute(&format!("BEGIN; LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
                 tokio::select! {
                     answer = served.post(path, token, &once, &body) => panic!("answered past the lock of {locked}: {answer:?}"),
-                    () = waits(&admin) => None,
+                    () = waits(&watcher) => None,
                 }
             };
             served.child.kill().unwrap();
@@ -100,10 +101,10 @@ async fn a_killed_request_to_the_registry_has_one_effect_and_one_token() {
     }
 }
 
-/// Resolves when somebody waits for a lock in this database.
-async fn waits(admin: &tokio_postgres::Client) {
+/// Resolves when somebody waits for a lock in this database. In a transaction the server would show the same picture each time.
+async fn waits(watcher: &tokio_postgres::Client) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+    while watcher.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
