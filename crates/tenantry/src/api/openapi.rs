@@ -8,7 +8,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder,
+};
 
 use crate::AppState;
 
@@ -69,8 +71,21 @@ fn of_tenants(api: &mut OpenApi) {
         let schemes = ["api_key", "bearer"];
         operation.security = Some(schemes.map(|scheme| SecurityRequirement::new(scheme, needed.clone())).to_vec());
         if method == Method::POST {
-            operation.parameters.get_or_insert_default().push(idempotency_key().into());
+            may_be_repeated(operation);
         }
+    }
+}
+
+/// Describes the key of a request that may be repeated, and the answers to one that is not right.
+fn may_be_repeated(operation: &mut Operation) {
+    operation.parameters.get_or_insert_default().push(idempotency_key().into());
+    for (status, description) in [
+        ("413", "the body is larger than the server accepts"),
+        ("422", "the `Idempotency-Key` came with another request before"),
+    ] {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response = ResponseBuilder::new().description(description).content("application/problem+json", content);
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
     }
 }
 
@@ -80,7 +95,7 @@ fn of_operators(api: &mut OpenApi) {
         let role: Vec<&str> = least_role(&method, &path).iter().map(|role| role.as_str()).collect();
         operation.security = Some(vec![SecurityRequirement::new("operator", role)]);
         if method == Method::POST {
-            operation.parameters.get_or_insert_default().push(idempotency_key().into());
+            may_be_repeated(operation);
         }
     }
 }
