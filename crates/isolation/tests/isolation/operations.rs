@@ -422,8 +422,8 @@ async fn what_is_for_everybody_tells_nothing() {
     for (method, path) in public.chain([document]) {
         for request in [server.request(method.clone(), &path), server.by(&acme.tenant, method.clone(), &path)] {
             let answer = Answer::to(request).await;
-            // a probe on a machine under load may say that it is not ready; webhooks are not configured here
-            assert!([200, 503, 404].contains(&answer.status), "{path}: {}", answer.text);
+            // a probe on a machine under load may say that it is not ready; a webhook is not signed
+            assert!([200, 503, 400].contains(&answer.status), "{path}: {}", answer.text);
             for secret in [
                 &acme.mark,
                 &acme.tenant.schema,

@@ -82,10 +82,15 @@ impl Stripe {
     /// Whether a body comes from Stripe, just now.
     pub(crate) fn check(&self, header: Option<&str>, body: &[u8]) -> Result<(), Problem> {
         let Inner { secrets, tolerance, clock } = &*self.inner;
+        let Some(header) = header else {
+            return Err(
+                Problem::of(&codes::INVALID_SIGNATURE).detail("`Stripe-Signature` is missing, or there are several")
+            );
+        };
         if secrets.is_empty() {
             return Err(Problem::of(&codes::STRIPE_NOT_CONFIGURED).detail("the server takes no webhooks of Stripe"));
         }
-        signature::check(header.unwrap_or_default(), body, secrets, *tolerance, clock.now()).map_err(|why| {
+        signature::check(header, body, secrets, *tolerance, clock.now()).map_err(|why| {
             tracing::warn!(target: "tenantry::billing", reason = %why, "a webhook is refused");
             Problem::of(&codes::INVALID_SIGNATURE).detail(why.to_string())
         })

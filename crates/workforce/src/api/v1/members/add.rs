@@ -19,7 +19,6 @@ pub(super) struct AddMember {
     /// How to reach them.
     email: Option<String>,
     /// What they may do; not more than the caller may.
-    #[schema(inline)]
     role: MemberRole,
 }
 

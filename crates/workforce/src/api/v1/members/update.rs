@@ -21,7 +21,7 @@ pub(super) struct UpdateMember {
     version: Option<i64>,
     /// What they may do; not more than the caller may.
     #[serde(default)]
-    #[schema(value_type = MemberRole, required = false, inline)]
+    #[schema(value_type = MemberRole, required = false)]
     role: Patch<MemberRole>,
     /// How to reach them; `null` forgets it.
     #[serde(default)]

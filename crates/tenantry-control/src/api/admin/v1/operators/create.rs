@@ -18,7 +18,7 @@ pub(super) struct CreateOperator {
     name: String,
     /// What the token may do; `viewer` unless given.
     #[serde(default)]
-    #[schema(required = false, inline)]
+    #[schema(required = false)]
     role: Role,
     /// Not valid from then on; valid until it is revoked unless given.
     expires_at: Option<DateTime<Utc>>,
