@@ -1,21 +1,26 @@
 //! The domain that runs on the tenancy crates: companies whose work is done by agents.
 //!
-//! * [`agent`] and [`task`] are the model: values, validation and the task status machine. No I/O.
+//! * [`agent`], [`task`], [`message`], [`activity`] and [`session`] are the model: values, validation and the status machines.
+//!   No I/O.
 //! * [`store`] holds all SQL; every function takes a `&mut TenantTx`, so there is no way to ask for another tenant's rows.
 //! * [`api`] holds the endpoints, one per file; the path of the file is the path of the URL.
 //!
 //! The binary passes [`MIGRATIONS`] and [`TENANT_TABLES`] to the provisioning code and merges [`router`].
 
+pub mod activity;
 pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
 mod error;
 mod ids;
+pub mod message;
+mod message_status;
 mod page;
 mod patch;
 mod permissions;
 pub mod sample;
+pub mod session;
 pub mod store;
 pub mod task;
 mod task_status;
@@ -24,7 +29,8 @@ mod text_enum;
 pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
-pub use ids::{AgentId, TaskId};
+pub use ids::{ActivityId, AgentId, MessageId, SessionId, TaskId};
+pub use message_status::MessageStatus;
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
@@ -38,6 +44,7 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0003_messages.sql", include_str!("../../../migrations/tenant/0003_messages.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

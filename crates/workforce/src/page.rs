@@ -16,6 +16,14 @@ pub enum List {
     Agents,
     /// Tasks by age.
     Tasks,
+    /// Messages by age.
+    Messages,
+    /// Threads by their newest message.
+    Threads,
+    /// The activity log by age.
+    Activity,
+    /// Sessions by their start.
+    Sessions,
 }
 
 impl List {
@@ -23,6 +31,10 @@ impl List {
         match self {
             Self::Agents => b'a',
             Self::Tasks => b't',
+            Self::Messages => b'm',
+            Self::Threads => b'h',
+            Self::Activity => b'l',
+            Self::Sessions => b'r',
         }
     }
 }

@@ -1,10 +1,20 @@
-use tenantry_http::{Permissions, resources};
+use axum::http::Method;
+use tenantry_http::{Action, Permission, Permissions, Role, resources};
+
+/// Lets a draft go out, or not: what a company says to others is said by a person who may speak for it.
+const APPROVE: Permission = Permission { name: "messages:approve", role: Role::Admin };
 
 /// What each operation needs: the least role, and the scope that a limited key must have.
 pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
         "tasks": Viewer, Member;
+        "messages": Viewer, Member;
+        "activity": Viewer, Member;
+        "sessions": Viewer, Member;
     },
-    actions: &[],
+    actions: &[
+        Action { method: Method::POST, path: "/v1/messages/{id}/approve", permission: APPROVE },
+        Action { method: Method::POST, path: "/v1/messages/{id}/reject", permission: APPROVE },
+    ],
 };

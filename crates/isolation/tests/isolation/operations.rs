@@ -92,6 +92,17 @@ async fn the_others_ids_lead_nowhere() {
                 assert_eq!(answer.verdict(), (404, not_found.to_owned()), "{} with the other's id", operation.id);
                 clean(&answer);
             }
+            if let (Some((pick, not_found)), several @ [_, _, ..]) = (case.id, operation.parameters().as_slice()) {
+                // each part of the path alone with the other's id, beside an own one
+                for foreign in several {
+                    let path = operation.path_with(|name| pick(if name == *foreign { other } else { own }).to_string());
+                    let request = server.by(&own.tenant, operation.method.clone(), &path);
+                    let request = case.body.map_or(request.try_clone().unwrap(), |body| request.json(&body(own)));
+                    let answer = Answer::to(request).await;
+                    assert_eq!(answer.verdict(), (404, not_found.to_owned()), "{} with the other's {foreign}", operation.id);
+                    clean(&answer);
+                }
+            }
             for (member, pick, code) in case.references {
                 let mut body = case.body.unwrap()(own);
                 body[member] = json!(pick(other));
@@ -158,11 +169,18 @@ async fn lists_never_hold_the_others_rows() {
         assert!(lists.iter().map(|(_, queries)| queries.len()).sum::<usize>() > 50, "the filters are all there");
         let send = async |path: &str| Answer::to(server.by(&own.tenant, Method::GET, path)).await;
         assert_eq!(foreign_rows_in_lists(&lists, send, &other.mark).await, Vec::<String>::new());
-        for path in ["/v1/agents", "/v1/tasks"] {
+        for path in ["/v1/agents", "/v1/tasks", "/v1/messages", "/v1/activity", "/v1/sessions"] {
             let page = Answer::to(server.by(&own.tenant, Method::GET, path)).await;
             assert!(page.text.contains(&own.mark), "its own rows are there: {}", page.text);
-            for filter in ["agent_id", "created_by_id"].into_iter().filter(|_| path == "/v1/tasks") {
-                let path = format!("{path}?{filter}={}&include_deleted=true", other.agent);
+            let filters: &[&str] = match path {
+                "/v1/agents" => &[],
+                "/v1/tasks" => &["agent_id", "created_by_id"],
+                "/v1/messages" => &["agent_id", "from_agent_id", "to_agent_id"],
+                _ => &["agent_id"],
+            };
+            for filter in filters {
+                let deleted = if path == "/v1/tasks" || path == "/v1/messages" { "&include_deleted=true" } else { "" };
+                let path = format!("{path}?{filter}={}{deleted}", other.agent);
                 let page = Answer::to(server.by(&own.tenant, Method::GET, &path)).await;
                 assert_eq!(page.json()["data"], json!([]), "{filter} of the other");
             }

@@ -1,5 +1,6 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
+mod query;
 mod v1;
 
 use axum::extract::FromRef;
@@ -46,6 +47,11 @@ mod tests {
         serde_json::to_value(api).unwrap()
     }
 
+    /// A step of a record that there is: the path ends behind the record, or it is a thread's.
+    fn is_action(path: &str) -> bool {
+        path.rsplit_once('/').is_some_and(|(record, _)| record.ends_with('}'))
+    }
+
     #[test]
     fn every_operation_is_described_in_full() {
         let document = document();
@@ -56,11 +62,11 @@ mod tests {
                 ids.push(operation["operationId"].as_str().unwrap().to_owned());
                 let responses = operation["responses"].as_object().unwrap();
                 let mut expected = vec!["400", "401", "403", "500", "503", "504"];
-                if path.contains("{id}") {
+                if path.contains('{') {
                     expected.push("404");
                 }
                 expected.extend(match method.as_str() {
-                    "post" => vec!["201", "413", "415", "422"],
+                    "post" => vec![if is_action(path) { "200" } else { "201" }, "413", "415", "422"],
                     "patch" => vec!["200", "409", "413", "415", "422", "428"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
@@ -74,15 +80,37 @@ mod tests {
         assert_eq!(
             ids,
             [
+                "approve_message",
+                "create_activity",
                 "create_agent",
+                "create_broadcast",
+                "create_message",
+                "create_session",
                 "create_task",
                 "delete_agent",
+                "delete_message",
                 "delete_task",
+                "deliver_message",
+                "end_session",
+                "fail_session",
+                "get_activity",
                 "get_agent",
+                "get_message",
+                "get_session",
                 "get_task",
+                "get_thread",
+                "list_activity",
                 "list_agents",
+                "list_messages",
+                "list_sessions",
                 "list_tasks",
+                "list_threads",
+                "read_message",
+                "read_thread",
+                "reject_message",
+                "report_session_usage",
                 "update_agent",
+                "update_message",
                 "update_task",
             ]
         );

@@ -46,7 +46,7 @@ statements! {
     /// A new entry of a live agent. The task is looked after by its foreign key.
     INSERT_ACTIVITY(UUID, UUID, UUID, TEXT, JSONB) = concat!(
         "INSERT INTO tenant.activity_logs (id, agent_id, task_id, action, details) \
-         SELECT $1, id, $3, $4, $5 FROM tenant.agents WHERE id = $2 AND deleted_at IS NULL RETURNING ", columns!()
+         SELECT $1::uuid, id, $3::uuid, $4::text, $5::jsonb FROM tenant.agents WHERE id = $2 AND deleted_at IS NULL RETURNING ", columns!()
     );
 }
 

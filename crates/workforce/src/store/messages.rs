@@ -75,7 +75,7 @@ statements! {
     /// A message to each live agent but the writer. An agent that comes after it gets none.
     INSERT_BROADCAST(UUID, UUID, TEXT, TEXT) =
         "INSERT INTO tenant.messages (from_agent_id, to_agent_id, subject, body, type, broadcast_id) \
-         SELECT $1, id, $3, $4, 'broadcast', $2 FROM tenant.agents WHERE deleted_at IS NULL AND id <> $1";
+         SELECT $1::uuid, id, $3::text, $4::text, 'broadcast', $2::uuid FROM tenant.agents WHERE deleted_at IS NULL AND id <> $1";
     /// Changes what is not NULL of a draft that nobody has decided on: the condition stands here as well as in the code, so
     /// that no way leads from an approval to another text.
     UPDATE_DRAFT(UUID, INT8, TEXT, TEXT, TEXT) = concat!(

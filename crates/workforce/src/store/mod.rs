@@ -10,18 +10,35 @@
 //!
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
+pub mod activity;
 pub mod agents;
+pub mod messages;
 mod sample;
+pub mod sessions;
 pub mod tasks;
+pub mod threads;
 
 use tenantry_postgres::Statement;
 
-pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
+pub(crate) use sample::{
+    insert_sample_activity, insert_sample_agent, insert_sample_message, insert_sample_session, insert_sample_task, sample_room,
+    set_sample_current_task,
+};
 
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
+    [
+        agents::STATEMENTS,
+        tasks::STATEMENTS,
+        messages::STATEMENTS,
+        threads::STATEMENTS,
+        activity::STATEMENTS,
+        sessions::STATEMENTS,
+        sample::STATEMENTS,
+        tenantry_http::STATEMENTS,
+    ]
+    .concat()
 }
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.
@@ -31,6 +48,11 @@ macro_rules! column {
     };
 }
 pub(crate) use column;
+
+/// The parameter of a condition `= ANY`: NULL, which filters nothing, for an empty list.
+fn words<'a, T>(values: &'a [T], word: impl Fn(&'a T) -> &'a str) -> Option<Vec<&'a str>> {
+    (!values.is_empty()).then(|| values.iter().map(word).collect())
+}
 
 #[cfg(test)]
 mod tests {

@@ -26,12 +26,12 @@ statements! {
                                    AND NOT is_external_draft AND deleted_at IS NULL \
                                  ORDER BY created_at DESC, id DESC LIMIT 1)) AS newest \
                  ORDER BY created_at DESC, id DESC LIMIT 1) AS m \
-               WHERE o.id <> $1 AND (m.created_at, m.id) < (COALESCE($2, 'infinity'::timestamptz), \
+               WHERE (m.created_at, m.id) < (COALESCE($2, 'infinity'::timestamptz), \
                                       COALESCE($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
                ORDER BY m.created_at DESC, m.id DESC LIMIT $4) AS t \
          ORDER BY t.created_at DESC, t.id DESC"
     );
-    /// A page of one thread: two ranges of an index, merged.
+    /// A page of one thread: two ranges of an index, merged; only one where an agent has written to itself.
     READ_THREAD(UUID, UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
         "SELECT * FROM ((SELECT ", columns!(), " FROM tenant.messages WHERE from_agent_id = $1 AND to_agent_id = $2 \
                            AND NOT is_external_draft AND deleted_at IS NULL \
@@ -40,7 +40,7 @@ statements! {
                          ORDER BY created_at DESC, id DESC LIMIT $5) \
                         UNION ALL \
                         (SELECT ", columns!(), " FROM tenant.messages WHERE from_agent_id = $2 AND to_agent_id = $1 \
-                           AND NOT is_external_draft AND deleted_at IS NULL \
+                           AND $1 <> $2 AND NOT is_external_draft AND deleted_at IS NULL \
                            AND (created_at, id) < (COALESCE($3, 'infinity'::timestamptz), \
                                                    COALESCE($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
                          ORDER BY created_at DESC, id DESC LIMIT $5)) AS both_ways \

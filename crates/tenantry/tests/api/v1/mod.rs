@@ -1,3 +1,6 @@
+mod activity;
 mod agents;
 mod codes;
+mod messages;
+mod sessions;
 mod tasks;
