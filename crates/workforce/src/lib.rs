@@ -10,6 +10,7 @@ pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
+pub mod dependency;
 mod error;
 mod fields;
 mod ids;
@@ -28,7 +29,7 @@ pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
 pub use fields::{Fields, Record};
-pub use ids::{AgentId, TaskId};
+pub use ids::{AgentId, DependencyId, TaskId};
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
@@ -43,6 +44,7 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0003_tasks.sql", include_str!("../../../migrations/tenant/0003_tasks.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

@@ -11,6 +11,7 @@
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
 pub mod agents;
+pub mod dependencies;
 mod sample;
 pub mod tasks;
 
@@ -21,7 +22,7 @@ pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, se
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
+    [agents::STATEMENTS, dependencies::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
 }
 
 /// Words to compare with, as a parameter; none at all compare with nothing.
