@@ -6,9 +6,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::checks::{Checks, Validate};
-use crate::{ActivityId, AgentId, TaskId};
+use crate::time_order::time_order;
+use crate::{ActivityId, AgentId, Record, TaskId};
 
-const MAX_ACTION_CHARS: usize = 200;
+pub(crate) const MAX_ACTION_CHARS: usize = 200;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -28,6 +29,22 @@ pub struct Activity {
     pub details: Value,
     /// When it was written, by the server's clock.
     pub timestamp: DateTime<Utc>,
+}
+
+impl Record for Activity {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "agent_id",
+        "task_id",
+        "action",
+        "details",
+        "timestamp",
+    ];
+}
+
+time_order! {
+    /// In what order the log is listed.
+    ActivityOrder of Activity in Activity by timestamp: "-timestamp", "timestamp"
 }
 
 /// The body that appends to the log.

@@ -6,6 +6,7 @@ use tenantry_http::{Early, Problem};
 use tenantry_postgres::DbError;
 use uuid::Uuid;
 
+use crate::dependency::{MAX_DEPENDENCIES, MAX_DEPTH, NamedTask};
 use crate::message::MessageType;
 use crate::session::SessionStatus;
 use crate::{FieldError, MessageStatus, TaskStatus, codes};
@@ -114,6 +115,37 @@ pub enum Error {
         /// Retries done and retries permitted.
         retries: (i32, i32),
     },
+    /// A body names a task to wait for that does not exist or is deleted.
+    #[error("task `{id}` does not exist or is deleted")]
+    UnknownDependency {
+        /// The member that names it.
+        pointer: String,
+        /// As given.
+        id: Uuid,
+    },
+    /// The task does not wait for the other.
+    #[error("task `{task}` does not depend on task `{other}`")]
+    NoDependency {
+        /// The task.
+        task: Uuid,
+        /// The one it is said to wait for.
+        other: Uuid,
+    },
+    /// The dependency would close a cycle: from the task back to itself.
+    #[error("the dependency would close a cycle of {} task(s)", .0.len().saturating_sub(1))]
+    Cycle(Vec<NamedTask>),
+    /// The task cannot be started: these are not completed.
+    #[error("the task waits for {} other task(s)", .0.len())]
+    DependenciesNotDone(Vec<NamedTask>),
+    /// The task cannot begin to wait.
+    #[error("a task that is `{0}` cannot begin to wait for another")]
+    UnderWay(TaskStatus),
+    /// More dependencies than a task may have, or more in a row.
+    #[error("a task may depend on {MAX_DEPENDENCIES} others, and {MAX_DEPTH} may wait for one another in a row")]
+    TooManyDependencies,
+    /// An agent that is not to be given work asks for some.
+    #[error("agent `{0}` is offline")]
+    AgentOffline(Uuid),
     /// The life of a message has no such step.
     #[error("a message that is `{from}` cannot become `{to}`")]
     IllegalMessageStep {
@@ -175,8 +207,8 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
-    /// A cursor that this list did not give out.
-    #[error("the cursor was not given out by this list; start again without one")]
+    /// A cursor that this list did not give out in this order.
+    #[error("the cursor was not given out by this list in this order; start again without one")]
     InvalidCursor,
     /// A stored value that this version cannot read. The person gets no details.
     #[error("column `{column}` of {kind} `{id}` holds a value that cannot be read: {reason}")]
@@ -214,6 +246,13 @@ impl From<Error> for Problem {
                 .with("from", from)
                 .with("to", to)
                 .with("allowed", allowed),
+            Error::UnknownDependency { pointer, .. } => problem(&codes::UNKNOWN_TASK).pointer(&pointer, &text),
+            Error::NoDependency { .. } => problem(&codes::DEPENDENCY_NOT_FOUND),
+            Error::Cycle(cycle) => problem(&codes::DEPENDENCY_CYCLE).with("cycle", cycle),
+            Error::DependenciesNotDone(open) => problem(&codes::DEPENDENCIES_NOT_DONE).with("dependencies", open),
+            Error::UnderWay(_) => problem(&codes::TASK_UNDER_WAY),
+            Error::TooManyDependencies => problem(&codes::TOO_MANY_DEPENDENCIES),
+            Error::AgentOffline(_) => problem(&codes::AGENT_OFFLINE).pointer("/agent_id", &text),
             Error::IllegalMessageStep { from, to, allowed } => {
                 problem(&codes::ILLEGAL_TRANSITION).with("from", from).with("to", to).with("allowed", allowed)
             }

@@ -11,6 +11,11 @@ typed_id!(
     "task id"
 );
 typed_id!(
+    /// Names one dependency of one task on another.
+    DependencyId,
+    "dependency id"
+);
+typed_id!(
     /// Names one message of one company.
     MessageId,
     "message id"

@@ -12,28 +12,35 @@ pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
+pub mod dependency;
 mod error;
+mod fields;
 mod ids;
 pub mod message;
 mod message_status;
 mod page;
 mod patch;
 mod permissions;
+mod place;
 pub mod sample;
 pub mod session;
+mod several;
 pub mod store;
 pub mod task;
 mod task_status;
 mod text_enum;
+mod time_order;
 
 pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
-pub use ids::{ActivityId, AgentId, MessageId, SessionId, TaskId};
+pub use fields::{Fields, Record};
+pub use ids::{ActivityId, AgentId, DependencyId, MessageId, SessionId, TaskId};
 pub use message_status::MessageStatus;
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
+pub use place::{Key, Order, Place};
 pub use store::statements;
 pub use task_status::TaskStatus;
 use tenantry_postgres::TenantSchema;
@@ -44,7 +51,8 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
-    ("0003_messages.sql", include_str!("../../../migrations/tenant/0003_messages.sql")),
+    ("0003_tasks.sql", include_str!("../../../migrations/tenant/0003_tasks.sql")),
+    ("0004_messages.sql", include_str!("../../../migrations/tenant/0004_messages.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::checks::{Checks, Validate};
 use crate::text_enum::text_enum;
-use crate::{AgentId, MessageId, MessageStatus, Patch};
+use crate::time_order::time_order;
+use crate::{AgentId, MessageId, MessageStatus, Patch, Record};
 
 const MAX_SUBJECT_CHARS: usize = 300;
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -88,6 +89,32 @@ impl Message {
     pub const fn is_editable(&self) -> bool {
         self.is_external_draft && matches!(self.status, MessageStatus::Pending)
     }
+}
+
+impl Record for Message {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "from_agent_id",
+        "to_agent_id",
+        "subject",
+        "body",
+        "type",
+        "status",
+        "is_external_draft",
+        "external_recipient",
+        "approved_by",
+        "approved_at",
+        "broadcast_id",
+        "version",
+        "created_at",
+        "read_at",
+        "deleted_at",
+    ];
+}
+
+time_order! {
+    /// In what order messages are listed.
+    MessageOrder of Message in Messages by created_at: "-created_at", "created_at"
 }
 
 /// The body that writes a message.

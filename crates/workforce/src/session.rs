@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use crate::checks::{Checks, Validate};
 use crate::text_enum::text_enum;
-use crate::{AgentId, Error, SessionId, TaskId};
+use crate::time_order::time_order;
+use crate::{AgentId, Error, Record, SessionId, TaskId};
 
 /// The most one report may add to one count. A session would need billions of reports to run out of numbers.
 const MAX_TOKENS: i64 = 1_000_000_000;
@@ -57,6 +58,24 @@ pub struct Session {
     /// When it ended.
     #[schema(required)]
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Record for Session {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "agent_id",
+        "task_id",
+        "status",
+        "tokens_used",
+        "tool_calls",
+        "started_at",
+        "ended_at",
+    ];
+}
+
+time_order! {
+    /// In what order sessions are listed.
+    SessionOrder of Session in Sessions by started_at: "-started_at", "started_at"
 }
 
 /// The body that starts a session.

@@ -1,13 +1,13 @@
 //! The table `activity_logs`. There is no statement that changes or removes an entry, and the tenant's role may not run one.
 
 use serde_json::json;
+use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, TenantTx, statements};
 use uuid::Uuid;
 
-use super::{column, words};
-use crate::activity::{Activity, ActivityFilter, CreateActivity};
-use crate::page::{Limit, List, Page, Position};
-use crate::{ActivityId, AgentId, Error, Kind, TaskId, Valid};
+use super::{column, earliest_first, latest_first};
+use crate::activity::{Activity, ActivityFilter, ActivityOrder, CreateActivity};
+use crate::{ActivityId, AgentId, Error, Kind, Page, Place, TaskId, Valid};
 
 macro_rules! columns {
     () => {
@@ -15,34 +15,60 @@ macro_rules! columns {
     };
 }
 
-/// The conditions and the order that all lists share.
-macro_rules! page {
+/// The conditions that all lists share.
+macro_rules! list {
+    ($whose:literal) => {
+        concat!(
+            "SELECT ", columns!(), " FROM tenant.activity_logs WHERE ", $whose,
+            " AND ($3::text[] IS NULL OR action = ANY ($3)) \
+              AND ($4::timestamptz IS NULL OR \"timestamp\" >= $4) \
+              AND ($5::timestamptz IS NULL OR \"timestamp\" < $5)"
+        )
+    };
+}
+
+/// The whole log. The parameters are named all the same, so that all lists have the same.
+macro_rules! all {
     () => {
-        " AND ($3::text[] IS NULL OR action = ANY ($3)) \
-          AND ($4::timestamptz IS NULL OR \"timestamp\" >= $4) \
-          AND ($5::timestamptz IS NULL OR \"timestamp\" < $5) \
-          AND (\"timestamp\", id) < (COALESCE($6, 'infinity'::timestamptz), \
-                                     COALESCE($7, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-          ORDER BY \"timestamp\" DESC, id DESC LIMIT $8"
+        list!("$1::uuid IS NULL AND $2::uuid IS NULL")
+    };
+}
+
+/// What one agent did.
+macro_rules! of_agent {
+    () => {
+        list!("agent_id = $1 AND $2::uuid IS NULL")
+    };
+}
+
+/// What was done on one task.
+macro_rules! on_task {
+    () => {
+        list!("($1::uuid IS NULL OR agent_id = $1) AND task_id = $2")
     };
 }
 
 statements! {
     /// One entry by id.
     FIND_ACTIVITY(UUID) = concat!("SELECT ", columns!(), " FROM tenant.activity_logs WHERE id = $1");
-    /// A page of the whole log. `$1` and `$2` are always NULL; they keep the parameters of the lists the same.
-    LIST_ACTIVITY(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.activity_logs WHERE $1::uuid IS NULL AND $2::uuid IS NULL", page!()
-    );
-    /// A page of what one agent did, by the index for it.
-    LIST_AGENT_ACTIVITY(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.activity_logs WHERE agent_id = $1 AND $2::uuid IS NULL", page!()
-    );
-    /// A page of what was done on one task, by the index for it.
-    LIST_TASK_ACTIVITY(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.activity_logs \
-         WHERE ($1::uuid IS NULL OR agent_id = $1) AND task_id = $2", page!()
-    );
+    /// A page of the whole log, the newest first.
+    LIST_ACTIVITY_NEWEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(all!(), latest_first!("\"timestamp\"", "$6", "$7", "$8"));
+    /// A page of the whole log, the oldest first.
+    LIST_ACTIVITY_OLDEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(all!(), earliest_first!("\"timestamp\"", "$6", "$7", "$8"));
+    /// A page of what one agent did, by the index for it, the newest first.
+    LIST_AGENT_ACTIVITY_NEWEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(of_agent!(), latest_first!("\"timestamp\"", "$6", "$7", "$8"));
+    /// A page of what one agent did, by the index for it, the oldest first.
+    LIST_AGENT_ACTIVITY_OLDEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(of_agent!(), earliest_first!("\"timestamp\"", "$6", "$7", "$8"));
+    /// A page of what was done on one task, by the index for it, the newest first.
+    LIST_TASK_ACTIVITY_NEWEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(on_task!(), latest_first!("\"timestamp\"", "$6", "$7", "$8"));
+    /// A page of what was done on one task, by the index for it, the oldest first.
+    LIST_TASK_ACTIVITY_OLDEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(on_task!(), earliest_first!("\"timestamp\"", "$6", "$7", "$8"));
     /// A new entry of a live agent. The task is looked after by its foreign key.
     INSERT_ACTIVITY(UUID, UUID, UUID, TEXT, JSONB) = concat!(
         "INSERT INTO tenant.activity_logs (id, agent_id, task_id, action, details) \
@@ -78,38 +104,39 @@ pub async fn find(tx: &mut TenantTx, id: ActivityId) -> Result<Activity, Error> 
     read(&row.ok_or(Error::NotFound { kind: Kind::Activity, id: *id.as_uuid() })?)
 }
 
-/// A page of the log, newest first; one statement.
+/// A page of the log; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &ActivityFilter,
-    after: Option<Position>,
+    order: ActivityOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Activity>, Error> {
-    let statement = match (filter.agent_id, filter.task_id) {
-        (_, Some(_)) => &LIST_TASK_ACTIVITY,
-        (Some(_), None) => &LIST_AGENT_ACTIVITY,
-        (None, None) => &LIST_ACTIVITY,
+    let [newest, oldest] = match (filter.agent_id, filter.task_id) {
+        (_, Some(_)) => [&LIST_TASK_ACTIVITY_NEWEST, &LIST_TASK_ACTIVITY_OLDEST],
+        (Some(_), None) => [&LIST_AGENT_ACTIVITY_NEWEST, &LIST_AGENT_ACTIVITY_OLDEST],
+        (None, None) => [&LIST_ACTIVITY_NEWEST, &LIST_ACTIVITY_OLDEST],
     };
     let rows = tx
         .query(
-            statement,
+            if order == ActivityOrder::Newest { newest } else { oldest },
             &[
                 &filter.agent_id.map(|id| *id.as_uuid()),
                 &filter.task_id.map(|id| *id.as_uuid()),
-                &words(&filter.actions, |action| action),
+                &(!filter.actions.is_empty()).then_some(&filter.actions),
                 &filter.since,
                 &filter.until,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
+                &after.and_then(Place::time),
+                &after.map(|place| place.id),
                 &limit.probe(),
             ],
         )
         .await?;
     let entries = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(entries, limit, List::Activity, |e| Position { created_at: e.timestamp, id: *e.id.as_uuid() }))
+    Ok(Page::sorted(entries, limit, order, Activity::place))
 }
 
 fn refine(error: DbError, task: Option<Uuid>) -> Error {

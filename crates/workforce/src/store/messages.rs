@@ -2,15 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use tenantry_postgres::{Row, TenantTx, statements};
+use tenantry_http::Limit;
+use tenantry_postgres::{Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::{agents, column, words};
+use super::{agents, column, earliest_first, latest_first, words};
 use crate::message::{
-    Broadcast, CreateBroadcast, CreateMessage, Message, MessageFilter, MessageType, UpdateMessage,
+    Broadcast, CreateBroadcast, CreateMessage, Message, MessageFilter, MessageOrder, MessageType, UpdateMessage,
 };
-use crate::page::{Limit, List, Page, Position};
-use crate::{AgentId, Error, Kind, MessageId, MessageStatus, UnknownWord, Valid};
+use crate::page::{Page, Position};
+use crate::{AgentId, Error, Kind, MessageId, MessageStatus, Place, UnknownWord, Valid};
 
 macro_rules! columns {
     () => {
@@ -20,22 +21,43 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// The conditions and the order that all lists share.
-macro_rules! page {
+/// The conditions that all lists share.
+macro_rules! list {
+    ($whose:literal) => {
+        concat!(
+            "SELECT ", columns!(), " FROM tenant.messages WHERE ", $whose,
+            " AND ($3::uuid IS NULL OR from_agent_id = $3) \
+              AND ($4::uuid IS NULL OR to_agent_id = $4) \
+              AND ($5::text[] IS NULL OR type = ANY ($5)) \
+              AND ($6::text[] IS NULL OR status = ANY ($6)) \
+              AND CASE WHEN $7::bool THEN status IN ('pending', 'delivered') AND NOT is_external_draft \
+                       WHEN NOT $7 THEN status = 'read' ELSE true END \
+              AND ($8::timestamptz IS NULL OR created_at >= $8) \
+              AND ($9::timestamptz IS NULL OR created_at < $9) \
+              AND ($10::uuid IS NULL OR broadcast_id = $10) \
+              AND ($11 OR deleted_at IS NULL)"
+        )
+    };
+}
+
+/// Of whomever. The parameters are named all the same, so that all lists have the same.
+macro_rules! all {
     () => {
-        " AND ($3::uuid IS NULL OR from_agent_id = $3) \
-          AND ($4::uuid IS NULL OR to_agent_id = $4) \
-          AND ($5::text[] IS NULL OR type = ANY ($5)) \
-          AND ($6::text[] IS NULL OR status = ANY ($6)) \
-          AND CASE WHEN $7::bool THEN status IN ('pending', 'delivered') AND NOT is_external_draft \
-                   WHEN NOT $7 THEN status = 'read' ELSE true END \
-          AND ($8::timestamptz IS NULL OR created_at >= $8) \
-          AND ($9::timestamptz IS NULL OR created_at < $9) \
-          AND ($10::uuid IS NULL OR broadcast_id = $10) \
-          AND ($11 OR deleted_at IS NULL) \
-          AND (created_at, id) < (COALESCE($12, 'infinity'::timestamptz), \
-                                  COALESCE($13, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-          ORDER BY created_at DESC, id DESC LIMIT $14"
+        list!("$1::uuid IS NULL AND $2::uuid IS NULL")
+    };
+}
+
+/// What one agent wrote or got.
+macro_rules! of_one {
+    () => {
+        list!("(from_agent_id = $1 OR to_agent_id = $1) AND $2::uuid IS NULL")
+    };
+}
+
+/// What two agents wrote to each other.
+macro_rules! of_two {
+    () => {
+        list!("(from_agent_id = $1 AND to_agent_id = $2 OR from_agent_id = $2 AND to_agent_id = $1)")
     };
 }
 
@@ -49,23 +71,24 @@ statements! {
         "SELECT ", columns!(), ", now() AS clock FROM tenant.messages WHERE id = $1 AND deleted_at IS NULL \
          FOR NO KEY UPDATE"
     );
-    /// A page of all messages. `$1` and `$2` are always NULL; they keep the parameters of the lists the same.
-    LIST_MESSAGES(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL,
-                  TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.messages WHERE $1::uuid IS NULL AND $2::uuid IS NULL", page!()
-    );
-    /// A page of what one agent wrote or got: a statement of its own, so that its plan can always use the indexes by agent.
-    LIST_AGENT_MESSAGES(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL,
-                        TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.messages \
-         WHERE (from_agent_id = $1 OR to_agent_id = $1) AND $2::uuid IS NULL", page!()
-    );
-    /// A page of what two agents wrote to each other.
-    LIST_PAIR_MESSAGES(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL,
-                       TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.messages \
-         WHERE (from_agent_id = $1 AND to_agent_id = $2 OR from_agent_id = $2 AND to_agent_id = $1)", page!()
-    );
+    /// A page of all messages, the newest first.
+    LIST_MESSAGES_NEWEST(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(all!(), latest_first!("created_at", "$12", "$13", "$14"));
+    /// A page of all messages, the oldest first.
+    LIST_MESSAGES_OLDEST(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(all!(), earliest_first!("created_at", "$12", "$13", "$14"));
+    /// A page of one agent's messages: a statement of its own, so that its plan can always use the indexes by agent.
+    LIST_AGENT_MESSAGES_NEWEST(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(of_one!(), latest_first!("created_at", "$12", "$13", "$14"));
+    /// A page of one agent's messages, the oldest first.
+    LIST_AGENT_MESSAGES_OLDEST(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(of_one!(), earliest_first!("created_at", "$12", "$13", "$14"));
+    /// A page of two agents' messages, the newest first.
+    LIST_PAIR_MESSAGES_NEWEST(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(of_two!(), latest_first!("created_at", "$12", "$13", "$14"));
+    /// A page of two agents' messages, the oldest first.
+    LIST_PAIR_MESSAGES_OLDEST(UUID, UUID, UUID, UUID, TEXT_ARRAY, TEXT_ARRAY, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(of_two!(), earliest_first!("created_at", "$12", "$13", "$14"));
     /// A new message, pending.
     INSERT_MESSAGE(UUID, UUID, UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = concat!(
         "INSERT INTO tenant.messages (id, from_agent_id, to_agent_id, subject, body, type, is_external_draft, \
@@ -152,45 +175,46 @@ pub async fn find(tx: &mut TenantTx, id: MessageId, include_deleted: bool) -> Re
     read(&row.ok_or_else(|| not_found(id))?)
 }
 
-/// A page of messages, newest first; one statement.
+/// A page of messages; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &MessageFilter,
-    after: Option<Position>,
+    order: MessageOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Message>, Error> {
-    let statement = match (filter.agent_id, filter.with_agent_id) {
-        (Some(_), Some(_)) => &LIST_PAIR_MESSAGES,
-        (Some(_), None) => &LIST_AGENT_MESSAGES,
-        (None, _) => &LIST_MESSAGES,
+    let [newest, oldest] = match (filter.agent_id, filter.with_agent_id) {
+        (Some(_), Some(_)) => [&LIST_PAIR_MESSAGES_NEWEST, &LIST_PAIR_MESSAGES_OLDEST],
+        (Some(_), None) => [&LIST_AGENT_MESSAGES_NEWEST, &LIST_AGENT_MESSAGES_OLDEST],
+        (None, _) => [&LIST_MESSAGES_NEWEST, &LIST_MESSAGES_OLDEST],
     };
     let uuid = |id: Option<AgentId>| id.map(|id| *id.as_uuid());
     let rows = tx
         .query(
-            statement,
+            if order == MessageOrder::Newest { newest } else { oldest },
             &[
                 &uuid(filter.agent_id),
                 &uuid(filter.with_agent_id),
                 &uuid(filter.from_agent_id),
                 &uuid(filter.to_agent_id),
-                &words(&filter.types, |kind| kind.as_str()),
-                &words(&filter.statuses, |status| status.as_str()),
+                &words(&filter.types, MessageType::as_str),
+                &words(&filter.statuses, MessageStatus::as_str),
                 &filter.unread,
                 &filter.since,
                 &filter.until,
                 &filter.broadcast_id,
                 &filter.include_deleted,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
+                &after.and_then(Place::time),
+                &after.map(|place| place.id),
                 &limit.probe(),
             ],
         )
         .await?;
     let messages = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(messages, limit, List::Messages, position))
+    Ok(Page::sorted(messages, limit, order, Message::place))
 }
 
 /// Changes a draft that still has the version `expected` and waits for its approval.
@@ -214,7 +238,7 @@ pub async fn update(
         crate::Patch::Clear => Some(String::new()),
         other => other.value().cloned(),
     };
-    let params: [&(dyn tenantry_postgres::ToSql + Sync); 5] =
+    let params: [&(dyn ToSql + Sync); 5] =
         [id.as_uuid(), &expected, &subject, &change.body.value(), &change.external_recipient.value()];
     let after = read(&tx.query_one(&UPDATE_DRAFT, &params).await?)?;
     tx.audit("message.update", &target(id), json!({ "version": after.version, "changed": change.named() }));
@@ -259,7 +283,7 @@ pub async fn step(
     // A rejection leaves both NULL: whoever sends what has an `approved_at` must not find it there.
     let approved = (next == MessageStatus::Approved).then(|| (tx.context().principal().subject().to_owned(), now));
     let (approved_by, approved_at) = approved.unzip();
-    let params: [&(dyn tenantry_postgres::ToSql + Sync); 6] =
+    let params: [&(dyn ToSql + Sync); 6] =
         [id.as_uuid(), &before.version, &next.as_str(), &read_at, &approved_by, &approved_at];
     let after = read(&tx.query_one(&STEP_MESSAGE, &params).await?)?;
     tx.audit(action(next), &target(id), json!({ "version": after.version, "from": before.status, "to": after.status }));

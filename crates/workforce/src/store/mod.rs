@@ -12,6 +12,7 @@
 
 pub mod activity;
 pub mod agents;
+pub mod dependencies;
 pub mod messages;
 mod sample;
 pub mod sessions;
@@ -30,6 +31,7 @@ pub(crate) use sample::{
 pub fn statements() -> Vec<&'static Statement> {
     [
         agents::STATEMENTS,
+        dependencies::STATEMENTS,
         tasks::STATEMENTS,
         messages::STATEMENTS,
         threads::STATEMENTS,
@@ -49,10 +51,51 @@ macro_rules! column {
 }
 pub(crate) use column;
 
-/// The parameter of a condition `= ANY`: NULL, which filters nothing, for an empty list.
-fn words<'a, T>(values: &'a [T], word: impl Fn(&'a T) -> &'a str) -> Option<Vec<&'a str>> {
-    (!values.is_empty()).then(|| values.iter().map(word).collect())
+/// Words to compare with, as a parameter; none at all compare with nothing.
+fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
+    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
 }
+
+/// The end of a list's statement: the rows behind a place, by an instant, the latest first. The `COALESCE` stands for "from
+/// the start" and keeps the comparison one that an index can serve.
+macro_rules! latest_first {
+    ($column:literal, $key:literal, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $column, ", id) < (COALESCE(", $key, ", 'infinity'::timestamptz), COALESCE(", $id,
+            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ", $column, " DESC, id DESC LIMIT ", $limit
+        )
+    };
+}
+pub(crate) use latest_first;
+
+/// As `latest_first`, the other way round.
+macro_rules! earliest_first {
+    ($column:literal, $key:literal, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $column, ", id) > (COALESCE(", $key, ", '-infinity'::timestamptz), COALESCE(", $id,
+            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ", $column, ", id LIMIT ", $limit
+        )
+    };
+}
+pub(crate) use earliest_first;
+
+/// The end of a list's statement for an order that has no index: the rows behind a place, by an expression and a key that is
+/// comparable with it, `>` for the smallest first.
+macro_rules! sorted {
+    ($expression:expr, > $key:expr, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) > (", $key, ", ", $id, ")) \
+              ORDER BY ", $expression, ", id LIMIT ", $limit
+        )
+    };
+    ($expression:expr, < $key:expr, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) < (", $key, ", ", $id, ")) \
+              ORDER BY ", $expression, " DESC, id DESC LIMIT ", $limit
+        )
+    };
+}
+pub(crate) use sorted;
 
 #[cfg(test)]
 mod tests {
@@ -70,7 +113,7 @@ mod tests {
             for keyword in ["FROM ", "INTO ", "UPDATE "] {
                 for (at, _) in statement.sql().match_indices(keyword) {
                     let target = &statement.sql()[at + keyword.len()..];
-                    let fine = target.starts_with("tenant.") || ["SET", "(", "SKIP LOCKED"].iter().any(|word| target.starts_with(word));
+                    let fine = ["tenant.", "SET", "(", "SKIP"].iter().any(|start| target.starts_with(start));
                     assert!(fine, "{}: `{keyword}{target}`", statement.name());
                 }
             }

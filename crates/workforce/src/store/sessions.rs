@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use tenantry_http::Limit;
 use tenantry_postgres::{Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::{agents, column, words};
-use crate::page::{Limit, List, Page, Position};
-use crate::session::{CreateSession, ReportUsage, Session, SessionFilter, SessionStatus};
-use crate::{AgentId, Error, Kind, SessionId, TaskId, UnknownWord, Valid};
+use super::{agents, column, earliest_first, latest_first, words};
+use crate::session::{CreateSession, ReportUsage, Session, SessionFilter, SessionOrder, SessionStatus};
+use crate::{AgentId, Error, Kind, Page, Place, SessionId, TaskId, UnknownWord, Valid};
 
 macro_rules! columns {
     () => {
@@ -16,16 +16,16 @@ macro_rules! columns {
     };
 }
 
-/// The conditions and the order that both lists share.
-macro_rules! page {
-    () => {
-        " AND ($2::uuid IS NULL OR task_id = $2) \
-          AND ($3::text[] IS NULL OR status = ANY ($3)) \
-          AND ($4::timestamptz IS NULL OR started_at >= $4) \
-          AND ($5::timestamptz IS NULL OR started_at < $5) \
-          AND (started_at, id) < (COALESCE($6, 'infinity'::timestamptz), \
-                                  COALESCE($7, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-          ORDER BY started_at DESC, id DESC LIMIT $8"
+/// The conditions that all lists share.
+macro_rules! list {
+    ($whose:literal) => {
+        concat!(
+            "SELECT ", columns!(), " FROM tenant.agent_sessions WHERE ", $whose,
+            " AND ($2::uuid IS NULL OR task_id = $2) \
+              AND ($3::text[] IS NULL OR status = ANY ($3)) \
+              AND ($4::timestamptz IS NULL OR started_at >= $4) \
+              AND ($5::timestamptz IS NULL OR started_at < $5)"
+        )
     };
 }
 
@@ -37,14 +37,18 @@ statements! {
     LOCK_SESSION(UUID) = concat!(
         "SELECT ", columns!(), ", now() AS clock FROM tenant.agent_sessions WHERE id = $1 FOR NO KEY UPDATE"
     );
-    /// A page of all sessions. `$1` is always NULL; it keeps the parameters of both lists the same.
-    LIST_SESSIONS(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.agent_sessions WHERE $1::uuid IS NULL", page!()
-    );
-    /// A page of one agent's sessions, by the index for it.
-    LIST_AGENT_SESSIONS(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.agent_sessions WHERE agent_id = $1", page!()
-    );
+    /// A page of all sessions, the newest first.
+    LIST_SESSIONS_NEWEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("$1::uuid IS NULL"), latest_first!("started_at", "$6", "$7", "$8"));
+    /// A page of all sessions, the oldest first.
+    LIST_SESSIONS_OLDEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("$1::uuid IS NULL"), earliest_first!("started_at", "$6", "$7", "$8"));
+    /// A page of one agent's sessions, by the index for it, the newest first.
+    LIST_AGENT_SESSIONS_NEWEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("agent_id = $1"), latest_first!("started_at", "$6", "$7", "$8"));
+    /// A page of one agent's sessions, by the index for it, the oldest first.
+    LIST_AGENT_SESSIONS_OLDEST(UUID, UUID, TEXT_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("agent_id = $1"), earliest_first!("started_at", "$6", "$7", "$8"));
     /// A new session, active.
     INSERT_SESSION(UUID, UUID, UUID) = concat!(
         "INSERT INTO tenant.agent_sessions (id, agent_id, task_id) VALUES ($1, $2, $3) RETURNING ", columns!()
@@ -90,34 +94,40 @@ pub async fn find(tx: &mut TenantTx, id: SessionId) -> Result<Session, Error> {
     read(&tx.query_opt(&FIND_SESSION, &[id.as_uuid()]).await?.ok_or_else(|| not_found(id))?)
 }
 
-/// A page of sessions, newest first; one statement.
+/// A page of sessions; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &SessionFilter,
-    after: Option<Position>,
+    order: SessionOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Session>, Error> {
-    let statement = if filter.agent_id.is_some() { &LIST_AGENT_SESSIONS } else { &LIST_SESSIONS };
+    let statement = match (order, filter.agent_id) {
+        (SessionOrder::Newest, None) => &LIST_SESSIONS_NEWEST,
+        (SessionOrder::Newest, Some(_)) => &LIST_AGENT_SESSIONS_NEWEST,
+        (SessionOrder::Oldest, None) => &LIST_SESSIONS_OLDEST,
+        (SessionOrder::Oldest, Some(_)) => &LIST_AGENT_SESSIONS_OLDEST,
+    };
     let rows = tx
         .query(
             statement,
             &[
                 &filter.agent_id.map(|id| *id.as_uuid()),
                 &filter.task_id.map(|id| *id.as_uuid()),
-                &words(&filter.statuses, |status| status.as_str()),
+                &words(&filter.statuses, SessionStatus::as_str),
                 &filter.since,
                 &filter.until,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
+                &after.and_then(Place::time),
+                &after.map(|place| place.id),
                 &limit.probe(),
             ],
         )
         .await?;
     let sessions = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(sessions, limit, List::Sessions, |s| Position { created_at: s.started_at, id: *s.id.as_uuid() }))
+    Ok(Page::sorted(sessions, limit, order, Session::place))
 }
 
 /// Adds a report to what the session has used. It needs no version: sums come out the same in whatever order reports arrive.

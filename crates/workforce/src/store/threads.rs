@@ -1,13 +1,14 @@
 //! Threads: the table `messages`, seen from one agent and by whom it writes with. Drafts are in none: they go outside.
 
 use serde_json::json;
-use tenantry_postgres::{TenantTx, statements};
+use tenantry_http::Limit;
+use tenantry_postgres::{TenantTx, ToSql, statements};
 use uuid::Uuid;
 
 use super::messages::{self, columns};
 use super::column;
 use crate::message::{Message, ReadThread, Thread, ThreadRead};
-use crate::page::{Limit, List, Page, Position};
+use crate::page::{List, Page, Position};
 use crate::{AgentId, Error, Kind, Valid};
 
 statements! {
@@ -69,7 +70,7 @@ pub async fn list(
     after: Option<Position>,
     limit: Limit,
 ) -> Result<Page<Thread>, Error> {
-    let params: [&(dyn tenantry_postgres::ToSql + Sync); 4] =
+    let params: [&(dyn ToSql + Sync); 4] =
         [agent.as_uuid(), &after.map(|p| p.created_at), &after.map(|p| p.id), &limit.probe()];
     let rows = tx.query(&LIST_THREADS, &params).await?;
     let mut threads = Vec::with_capacity(rows.len());
@@ -94,7 +95,7 @@ pub async fn read(
     after: Option<Position>,
     limit: Limit,
 ) -> Result<Page<Message>, Error> {
-    let params: [&(dyn tenantry_postgres::ToSql + Sync); 5] = [
+    let params: [&(dyn ToSql + Sync); 5] = [
         agent.as_uuid(),
         other.as_uuid(),
         &after.map(|p| p.created_at),
@@ -106,7 +107,7 @@ pub async fn read(
         must_be_known(tx, agent, other).await?;
     }
     let found = rows.iter().map(messages::read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(found, limit, List::Messages, messages::position))
+    Ok(Page::cut(found, limit, List::Thread, messages::position))
 }
 
 /// Marks what an agent got from another as read, up to a message of the thread. What was read before keeps its time.

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 use tokio_postgres::error::SqlState;
-use workforce::activity::{Activity, ActivityFilter};
+use workforce::activity::{Activity, ActivityFilter, ActivityOrder};
 use workforce::store::activity as store;
-use workforce::{ActivityId, Error, Kind, List};
+use workforce::{ActivityId, Error, Kind};
 
-use crate::{Company, after, body, limit};
+use crate::{Company, body, limit, place};
 
 impl Company {
     async fn log(&self, new: Value) -> Result<Activity, Error> {
@@ -16,7 +16,7 @@ impl Company {
 }
 
 async fn actions(company: &Company, filter: &ActivityFilter) -> String {
-    let page = store::list(&mut company.single().await, filter, None, limit(200)).await.unwrap();
+    let page = store::list(&mut company.single().await, filter, ActivityOrder::Newest, None, limit(200)).await.unwrap();
     page.data.into_iter().map(|entry| entry.action).collect::<Vec<_>>().join(" ")
 }
 
@@ -108,15 +108,21 @@ async fn lists_are_filtered_and_paged() {
     ];
     for (filter, expected) in cases {
         assert_eq!(actions(&company, &filter).await, expected, "{filter:?}");
-        let (mut seen, mut position) = (Vec::new(), None);
-        loop {
-            let page = store::list(&mut company.single().await, &filter, position, limit(1)).await.unwrap();
-            position = after(&page, List::Activity);
-            seen.extend(page.data.into_iter().map(|entry| entry.action));
-            if position.is_none() {
-                break;
+        for order in ActivityOrder::ALL.iter().copied() {
+            let (mut seen, mut position) = (Vec::new(), None);
+            loop {
+                let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(1));
+                let page = page.await.unwrap();
+                position = place(&page, order);
+                seen.extend(page.data.into_iter().map(|entry| entry.action));
+                if position.is_none() {
+                    break;
+                }
             }
+            if order == ActivityOrder::Oldest {
+                seen.reverse();
+            }
+            assert_eq!(seen.join(" "), expected, "page by page, {order}: {filter:?}");
         }
-        assert_eq!(seen.join(" "), expected, "page by page: {filter:?}");
     }
 }

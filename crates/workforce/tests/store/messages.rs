@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
-use workforce::message::{Broadcast, Message, MessageFilter, MessageType};
+use workforce::message::{Broadcast, Message, MessageFilter, MessageOrder, MessageType};
 use workforce::store::messages as store;
-use workforce::{Error, Kind, List, MessageId, MessageStatus};
+use workforce::{Error, Kind, MessageId, MessageStatus};
 
-use crate::{Company, after, body, limit};
+use crate::{Company, body, limit, place};
 
 impl Company {
     pub(crate) async fn try_message(&self, new: Value) -> Result<Message, Error> {
@@ -63,7 +63,7 @@ impl Company {
 }
 
 async fn bodies(company: &Company, filter: &MessageFilter) -> String {
-    let page = store::list(&mut company.single().await, filter, None, limit(200)).await.unwrap();
+    let page = store::list(&mut company.single().await, filter, MessageOrder::Newest, None, limit(200)).await.unwrap();
     page.data.into_iter().map(|message| message.body).collect::<Vec<_>>().join(" ")
 }
 
@@ -114,7 +114,7 @@ async fn a_broadcast_is_a_message_for_each_other_live_agent() {
     assert_eq!(sent.recipients, 2);
     company.broadcast(&ole, "other").await.unwrap();
     let of = MessageFilter { broadcast_id: Some(sent.broadcast_id), ..MessageFilter::default() };
-    let page = store::list(&mut company.single().await, &of, None, limit(200)).await.unwrap();
+    let page = store::list(&mut company.single().await, &of, MessageOrder::Newest, None, limit(200)).await.unwrap();
     let mut got: Vec<_> = page.data.iter().map(|message| message.to_agent_id).collect();
     got.sort();
     let mut expected = [ole.id, noor.id];
@@ -123,7 +123,7 @@ async fn a_broadcast_is_a_message_for_each_other_live_agent() {
     // each is read for itself
     company.step(&page.data[0], None, MessageStatus::Read).await.unwrap();
     let unread = MessageFilter { unread: Some(true), ..of };
-    let left = store::list(&mut company.single().await, &unread, None, limit(200)).await.unwrap();
+    let left = store::list(&mut company.single().await, &unread, MessageOrder::Newest, None, limit(200)).await.unwrap();
     assert_eq!(left.data, page.data[1..]);
 }
 
@@ -287,11 +287,13 @@ async fn pages_neither_skip_nor_repeat_while_messages_come_in() {
         MessageFilter { agent_id: Some(ole.id), ..MessageFilter::default() },
         MessageFilter { agent_id: Some(ole.id), with_agent_id: Some(mira.id), ..MessageFilter::default() },
     ] {
+        let order = MessageOrder::Newest;
         let before = bodies(&company, &filter).await;
         let (mut seen, mut position) = (Vec::new(), None);
         loop {
-            let page = store::list(&mut company.single().await, &filter, position, limit(2)).await.unwrap();
-            position = after(&page, List::Messages);
+            let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(2));
+            let page = page.await.unwrap();
+            position = place(&page, order);
             seen.extend(page.data.into_iter().map(|message| message.body));
             if position.is_none() {
                 break;

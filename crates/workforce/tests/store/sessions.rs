@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
-use workforce::session::{Session, SessionFilter, SessionStatus};
+use workforce::session::{Session, SessionFilter, SessionOrder, SessionStatus};
 use workforce::store::sessions as store;
-use workforce::{Error, Kind, List, SessionId};
+use workforce::{Error, Kind, SessionId};
 
-use crate::{Company, after, body, limit};
+use crate::{Company, body, limit, place};
 
 impl Company {
     async fn run(&self, new: Value) -> Result<Session, Error> {
@@ -128,15 +128,21 @@ async fn lists_are_filtered_and_paged() {
         (SessionFilter { until: Some(b.started_at), ..any() }, &[&a]),
     ];
     for (filter, expected) in cases {
-        let (mut seen, mut position) = (Vec::new(), None);
-        loop {
-            let page = store::list(&mut company.single().await, &filter, position, limit(1)).await.unwrap();
-            position = after(&page, List::Sessions);
-            seen.extend(page.data.into_iter().map(|session| session.id));
-            if position.is_none() {
-                break;
+        for order in SessionOrder::ALL.iter().copied() {
+            let (mut seen, mut position) = (Vec::new(), None);
+            loop {
+                let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(1));
+                let page = page.await.unwrap();
+                position = place(&page, order);
+                seen.extend(page.data.into_iter().map(|session| session.id));
+                if position.is_none() {
+                    break;
+                }
             }
+            if order == SessionOrder::Oldest {
+                seen.reverse();
+            }
+            assert_eq!(seen, expected.iter().map(|session| session.id).collect::<Vec<_>>(), "{order}: {filter:?}");
         }
-        assert_eq!(seen, expected.iter().map(|session| session.id).collect::<Vec<_>>(), "{filter:?}");
     }
 }

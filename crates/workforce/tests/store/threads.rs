@@ -107,7 +107,7 @@ async fn threads_are_paged() {
     let mut position = None;
     loop {
         let page = store::read(&mut company.begin().await, mira.id, other, position, limit(1)).await.unwrap();
-        position = after(&page, List::Messages);
+        position = after(&page, List::Thread);
         whole.extend(page.data.into_iter().map(|message| message.body));
         if position.is_none() {
             break;

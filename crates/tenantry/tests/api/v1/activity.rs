@@ -79,6 +79,10 @@ async fn the_log_is_filtered_and_paged() {
         (format!("task_id={task}"), vec!["c", "b"]),
         (format!("task_id={task}&agent_id={mira}"), vec!["c"]),
         ("action=a".to_owned(), vec!["a", "a"]),
+        ("action=b,c".to_owned(), vec!["c", "b"]),
+        ("sort=timestamp".to_owned(), vec!["a", "b", "c", "a"]),
+        (format!("sort=timestamp&task_id={task}"), vec!["b", "c"]),
+        (format!("sort=timestamp&agent_id={mira}&fields=action"), vec!["a", "c", "a"]),
         (format!("since={since}&action=a"), vec!["a"]),
         (format!("until={since}"), vec!["a"]),
         (format!("task_id={}", Uuid::new_v4()), vec![]),
@@ -88,7 +92,7 @@ async fn the_log_is_filtered_and_paged() {
             assert_eq!(column(&company.walk(&format!("{LIST}?{query}"), limit).await, "action"), expected, "{query}");
         }
     }
-    for query in ["agent_id=x", "task_id=x", "since=soon", "until=1960-01-01T00:00:00Z", "limit=201", "details=x"] {
+    for query in ["agent_id=x", "task_id=x", "since=soon", "until=1960-01-01T00:00:00Z", "limit=201", "details=x", "sort=action", "fields=", "action=a%00"] {
         assert_eq!(company.get(&format!("{LIST}?{query}")).await.verdict(), refusal(400, "invalid_query"), "{query}");
     }
 }

@@ -51,6 +51,9 @@ async fn a_new_message_has_an_address_a_version_and_defaults() {
     assert_eq!(message, expected);
     let read = company.get(made.header("location")).await;
     assert_eq!((read.status, read.header("etag"), read.json()), (200, "\"1\"", message.clone()));
+    let known = company.server.by(&company.tenant, Method::GET, made.header("location")).header("if-none-match", "\"1\"");
+    let known = Answer::to(known).await;
+    assert_eq!((known.status, known.text.as_str()), (304, ""));
     let events = company.events(&format!("message/{}", message["id"].as_str().unwrap())).await;
     let told = json!({ "from_agent_id": mira["id"], "to_agent_id": noor["id"], "type": "direct" });
     assert_eq!(events, [("message.create".to_owned(), told)], "the text itself stays out of the trail");
@@ -295,6 +298,11 @@ async fn lists_are_filtered_and_paged() {
         (format!("from_agent_id={mira}&to_agent_id={ole}"), vec!["c"]),
         ("type=external_draft&include_deleted=true".to_owned(), vec!["d"]),
         ("type=external_draft".to_owned(), vec![]),
+        ("type=external_draft,direct&include_deleted=true".to_owned(), vec!["d", "c", "b", "a"]),
+        ("status=read,delivered".to_owned(), vec!["a"]),
+        ("sort=created_at".to_owned(), vec!["a", "b", "c"]),
+        (format!("sort=created_at&agent_id={noor}"), vec!["a", "b"]),
+        (format!("sort=created_at&agent_id={noor}&with_agent_id={mira}"), vec!["a", "b"]),
         ("status=read".to_owned(), vec!["a"]),
         ("unread=true".to_owned(), vec!["c", "b"]),
         ("unread=false".to_owned(), vec!["a"]),
@@ -309,6 +317,9 @@ async fn lists_are_filtered_and_paged() {
     }
     for (query, parameter) in [
         ("type=letter", "type"),
+        ("type=direct,", "type"),
+        ("sort=subject", "sort"),
+        ("fields=id,text", "fields"),
         ("status=sent", "status"),
         ("unread=maybe", "unread"),
         ("since=yesterday", "since"),
@@ -323,6 +334,11 @@ async fn lists_are_filtered_and_paged() {
         assert_eq!(answer.verdict(), refusal(400, "invalid_query"), "{query}");
         assert_eq!(answer.json()["errors"][0]["parameter"], parameter, "{query}");
     }
+    let short = company.walk(&format!("{LIST}?fields=body,type"), 1).await;
+    assert_eq!(short[0], json!({ "body": "c", "type": "direct" }));
+    let first = company.get(&format!("{LIST}?limit=1")).await.json()["next_cursor"].as_str().unwrap().to_owned();
+    let other_order = company.get(&format!("{LIST}?sort=created_at&cursor={first}")).await;
+    assert_eq!(other_order.verdict(), refusal(400, "invalid_cursor"));
     let of_agents = company.get("/v1/agents?limit=1").await.json()["next_cursor"].as_str().unwrap().to_owned();
     assert_eq!(company.get(&format!("{LIST}?cursor={of_agents}")).await.verdict(), refusal(400, "invalid_cursor"));
 }

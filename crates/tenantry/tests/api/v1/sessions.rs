@@ -176,6 +176,9 @@ async fn lists_are_filtered_and_paged() {
         (format!("task_id={task}"), vec![&b]),
         ("status=active".to_owned(), vec![&b]),
         (format!("status=ended&agent_id={mira}"), vec![&a]),
+        ("status=ended,failed".to_owned(), vec![&c, &a]),
+        ("sort=started_at&fields=id".to_owned(), vec![&a, &b, &c]),
+        (format!("sort=started_at&agent_id={mira}"), vec![&a, &b]),
         (format!("since={since}"), vec![&c, &b]),
         (format!("until={since}"), vec![&a]),
     ];
@@ -185,7 +188,7 @@ async fn lists_are_filtered_and_paged() {
             assert_eq!(column(&company.walk(&format!("{LIST}?{query}"), limit).await, "id"), expected, "{query}");
         }
     }
-    for query in ["agent_id=x", "status=running", "since=soon", "until=1960-01-01T00:00:00Z", "limit=0", "tokens=1"] {
+    for query in ["agent_id=x", "status=running", "since=soon", "until=1960-01-01T00:00:00Z", "limit=0", "tokens=1", "sort=tokens", "fields=x"] {
         assert_eq!(company.get(&format!("{LIST}?{query}")).await.verdict(), refusal(400, "invalid_query"), "{query}");
     }
 }

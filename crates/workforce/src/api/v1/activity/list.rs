@@ -8,10 +8,11 @@ use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use crate::activity::{Activity, ActivityFilter};
-use crate::api::query::instant;
+use crate::activity::{Activity, ActivityFilter, ActivityOrder, MAX_ACTION_CHARS};
+use crate::api::query::{instant, text};
+use crate::several::{Several, all_of};
 use crate::store::activity;
-use crate::{AgentId, Error, List, Page, Position, TaskId};
+use crate::{AgentId, Error, Fields, Page, Place, TaskId};
 
 /// Which entries, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -24,32 +25,43 @@ pub(super) struct ListActivity {
     /// Only on this task.
     #[param(value_type = Option<Uuid>)]
     task_id: Option<TaskId>,
-    /// Only this action.
-    action: Option<String>,
+    /// Only one of these actions, separated by commas.
+    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<String>>)]
+    action: Option<Several<String>>,
     /// Only those written at this instant or later (RFC 3339; write UTC as `Z`, a `+` in a URL is a space).
     since: Option<DateTime<Utc>>,
     /// Only those written before this instant.
     until: Option<DateTime<Utc>>,
+    /// The order; the newest first unless given. A minus turns it round.
+    #[param(inline)]
+    sort: Option<ActivityOrder>,
+    /// Only these members of each entry, separated by commas.
+    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Activity>, required = false)]
+    fields: Option<Fields<Activity>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before, with the same filters.
+    /// `next_cursor` of the page before, with the same filters and the same order.
     cursor: Option<String>,
 }
 
 impl ListActivity {
     fn filter(&self) -> Result<ActivityFilter, Error> {
+        let actions = all_of(self.action.clone());
+        for action in &actions {
+            text("action", Some(action.clone()), MAX_ACTION_CHARS)?;
+        }
         Ok(ActivityFilter {
             agent_id: self.agent_id,
             task_id: self.task_id,
-            actions: self.action.iter().cloned().collect(),
+            actions,
             since: instant("since", self.since)?,
             until: instant("until", self.until)?,
         })
     }
 }
 
-/// Lists the activity log, newest first.
+/// Lists the activity log, newest first unless asked otherwise.
 #[utoipa::path(
     get,
     path = "/v1/activity",
@@ -65,7 +77,9 @@ pub(super) async fn list_activity(
 ) -> Result<Json<Page<Activity>>, Problem> {
     let filter = query.filter()?;
     let limit = Limit::from_query(query.limit)?;
-    let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Activity)).transpose()?;
+    let order = query.sort.unwrap_or(ActivityOrder::Newest);
+    let after = query.cursor.as_deref().map(|text| Place::decode(text, order)).transpose()?;
     let mut tx = db.single(&context).await.map_err(Error::from)?;
-    Ok(Json(activity::list(&mut tx, &filter, after, limit).await?))
+    let page = activity::list(&mut tx, &filter, order, after.as_ref(), limit).await?;
+    Ok(Json(page.only(query.fields)))
 }

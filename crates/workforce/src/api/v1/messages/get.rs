@@ -1,8 +1,8 @@
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
-use tenantry_http::respond::{Common, versioned};
+use tenantry_http::respond::{Common, unless_known};
 use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
@@ -28,10 +28,15 @@ pub(super) struct GetMessage {
     path = "/v1/messages/{id}",
     operation_id = "get_message",
     tag = "messages",
-    params(("id" = uuid::Uuid, Path, description = "the message's id"), GetMessage),
+    params(
+        ("id" = uuid::Uuid, Path, description = "the message's id"),
+        ("If-None-Match" = Option<String>, Header, description = "the `ETag` of a version that is known: no need to send it again"),
+        GetMessage,
+    ),
     responses(
         Common,
         (status = 200, description = "the message", body = Message, headers(("ETag" = String, description = "the version"))),
+        (status = 304, description = "the version is the one that `If-None-Match` names"),
         (status = 404, description = "no live message has this id", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -39,9 +44,10 @@ pub(super) async fn get_message(
     TenantScope(context): TenantScope,
     State(db): State<TenantDb>,
     ApiPath(id): ApiPath<MessageId>,
+    headers: HeaderMap,
     ApiQuery(query): ApiQuery<GetMessage>,
 ) -> Result<Response, Problem> {
     let mut tx = db.single(&context).await.map_err(Error::from)?;
     let message = messages::find(&mut tx, id, query.include_deleted).await?;
-    Ok(versioned(StatusCode::OK, message.version, &message))
+    Ok(unless_known(&headers, message.version, &message))
 }

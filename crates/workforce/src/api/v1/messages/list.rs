@@ -9,9 +9,10 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::api::query::instant;
-use crate::message::{Message, MessageFilter, MessageType};
+use crate::message::{Message, MessageFilter, MessageOrder, MessageType};
+use crate::several::{Several, all_of};
 use crate::store::messages;
-use crate::{AgentId, Error, List, MessageStatus, Page, Position};
+use crate::{AgentId, Error, Fields, MessageStatus, Page, Place};
 
 /// Which messages, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -30,13 +31,13 @@ pub(super) struct ListMessages {
     /// Only what this agent got.
     #[param(value_type = Option<Uuid>)]
     to_agent_id: Option<AgentId>,
-    /// Only of this type.
+    /// Only of one of these types, separated by commas.
     #[serde(rename = "type")]
-    #[param(inline)]
-    kind: Option<MessageType>,
-    /// Only with this status.
-    #[param(inline)]
-    status: Option<MessageStatus>,
+    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<MessageType>>, inline)]
+    kind: Option<Several<MessageType>>,
+    /// Only with one of these statuses, separated by commas.
+    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<MessageStatus>>, inline)]
+    status: Option<Several<MessageStatus>>,
     /// `true`: only those not read yet; `false`: only those read. Drafts are neither.
     unread: Option<bool>,
     /// Only those written at this instant or later (RFC 3339; write UTC as `Z`, a `+` in a URL is a space).
@@ -49,10 +50,16 @@ pub(super) struct ListMessages {
     #[serde(default)]
     #[param(required = false)]
     include_deleted: bool,
+    /// The order; the newest first unless given. A minus turns it round.
+    #[param(inline)]
+    sort: Option<MessageOrder>,
+    /// Only these members of each message, separated by commas.
+    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Message>, required = false)]
+    fields: Option<Fields<Message>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before, with the same filters.
+    /// `next_cursor` of the page before, with the same filters and the same order.
     cursor: Option<String>,
 }
 
@@ -67,8 +74,8 @@ impl ListMessages {
             with_agent_id: self.with_agent_id,
             from_agent_id: self.from_agent_id,
             to_agent_id: self.to_agent_id,
-            types: self.kind.into_iter().collect(),
-            statuses: self.status.into_iter().collect(),
+            types: all_of(self.kind.clone()),
+            statuses: all_of(self.status.clone()),
             unread: self.unread,
             since: instant("since", self.since)?,
             until: instant("until", self.until)?,
@@ -78,7 +85,7 @@ impl ListMessages {
     }
 }
 
-/// Lists messages, newest first.
+/// Lists messages, newest first unless asked otherwise.
 #[utoipa::path(
     get,
     path = "/v1/messages",
@@ -94,7 +101,9 @@ pub(super) async fn list_messages(
 ) -> Result<Json<Page<Message>>, Problem> {
     let filter = query.filter()?;
     let limit = Limit::from_query(query.limit)?;
-    let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Messages)).transpose()?;
+    let order = query.sort.unwrap_or(MessageOrder::Newest);
+    let after = query.cursor.as_deref().map(|text| Place::decode(text, order)).transpose()?;
     let mut tx = db.single(&context).await.map_err(Error::from)?;
-    Ok(Json(messages::list(&mut tx, &filter, after, limit).await?))
+    let page = messages::list(&mut tx, &filter, order, after.as_ref(), limit).await?;
+    Ok(Json(page.only(query.fields)))
 }

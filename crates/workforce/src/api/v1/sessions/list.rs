@@ -9,9 +9,10 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::api::query::instant;
-use crate::session::{Session, SessionFilter, SessionStatus};
+use crate::session::{Session, SessionFilter, SessionOrder, SessionStatus};
+use crate::several::{Several, all_of};
 use crate::store::sessions;
-use crate::{AgentId, Error, List, Page, Position, TaskId};
+use crate::{AgentId, Error, Fields, Page, Place, TaskId};
 
 /// Which sessions, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -24,17 +25,23 @@ pub(super) struct ListSessions {
     /// Only on this task.
     #[param(value_type = Option<Uuid>)]
     task_id: Option<TaskId>,
-    /// Only with this status.
-    #[param(inline)]
-    status: Option<SessionStatus>,
+    /// Only with one of these statuses, separated by commas.
+    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<SessionStatus>>, inline)]
+    status: Option<Several<SessionStatus>>,
     /// Only those started at this instant or later (RFC 3339; write UTC as `Z`, a `+` in a URL is a space).
     since: Option<DateTime<Utc>>,
     /// Only those started before this instant.
     until: Option<DateTime<Utc>>,
+    /// The order; the newest first unless given. A minus turns it round.
+    #[param(inline)]
+    sort: Option<SessionOrder>,
+    /// Only these members of each session, separated by commas.
+    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Session>, required = false)]
+    fields: Option<Fields<Session>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before, with the same filters.
+    /// `next_cursor` of the page before, with the same filters and the same order.
     cursor: Option<String>,
 }
 
@@ -43,14 +50,14 @@ impl ListSessions {
         Ok(SessionFilter {
             agent_id: self.agent_id,
             task_id: self.task_id,
-            statuses: self.status.into_iter().collect(),
+            statuses: all_of(self.status.clone()),
             since: instant("since", self.since)?,
             until: instant("until", self.until)?,
         })
     }
 }
 
-/// Lists sessions, the one started last first.
+/// Lists sessions, the one started last first unless asked otherwise.
 #[utoipa::path(
     get,
     path = "/v1/sessions",
@@ -66,7 +73,9 @@ pub(super) async fn list_sessions(
 ) -> Result<Json<Page<Session>>, Problem> {
     let filter = query.filter()?;
     let limit = Limit::from_query(query.limit)?;
-    let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Sessions)).transpose()?;
+    let order = query.sort.unwrap_or(SessionOrder::Newest);
+    let after = query.cursor.as_deref().map(|text| Place::decode(text, order)).transpose()?;
     let mut tx = db.single(&context).await.map_err(Error::from)?;
-    Ok(Json(sessions::list(&mut tx, &filter, after, limit).await?))
+    let page = sessions::list(&mut tx, &filter, order, after.as_ref(), limit).await?;
+    Ok(Json(page.only(query.fields)))
 }

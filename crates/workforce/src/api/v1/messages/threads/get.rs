@@ -10,13 +10,16 @@ use super::Sides;
 use crate::api::finish;
 use crate::message::Message;
 use crate::store::threads;
-use crate::{Error, List, Page, Position};
+use crate::{Error, Fields, List, Page, Position};
 
 /// Which page of the thread.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct GetThread {
+    /// Only these members of each message, separated by commas.
+    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Message>, required = false)]
+    fields: Option<Fields<Message>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -44,8 +47,8 @@ pub(super) async fn get_thread(
     ApiQuery(query): ApiQuery<GetThread>,
 ) -> Result<Json<Page<Message>>, Problem> {
     let limit = Limit::from_query(query.limit)?;
-    let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Messages)).transpose()?;
+    let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Thread)).transpose()?;
     let mut tx = db.read_only(&context).await.map_err(Error::from)?;
     let outcome = threads::read(&mut tx, sides.agent_id, sides.other_agent_id, after, limit).await;
-    Ok(Json(finish(tx, outcome).await?))
+    Ok(Json(finish(tx, outcome).await?.only(query.fields)))
 }
