@@ -4,7 +4,7 @@ use workforce::activity::{Activity, ActivityFilter, ActivityOrder};
 use workforce::store::activity as store;
 use workforce::{ActivityId, Error, Kind};
 
-use crate::{Company, body, limit, place};
+use crate::{Company, after, body, limit};
 
 impl Company {
     async fn log(&self, new: Value) -> Result<Activity, Error> {
@@ -113,7 +113,7 @@ async fn lists_are_filtered_and_paged() {
             loop {
                 let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(1));
                 let page = page.await.unwrap();
-                position = place(&page, order);
+                position = after(&page, order);
                 seen.extend(page.data.into_iter().map(|entry| entry.action));
                 if position.is_none() {
                     break;

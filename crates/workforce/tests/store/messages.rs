@@ -3,7 +3,7 @@ use workforce::message::{Broadcast, Message, MessageFilter, MessageOrder, Messag
 use workforce::store::messages as store;
 use workforce::{Error, Kind, MessageId, MessageStatus};
 
-use crate::{Company, body, limit, place};
+use crate::{Company, after, body, limit};
 
 impl Company {
     pub(crate) async fn try_message(&self, new: Value) -> Result<Message, Error> {
@@ -293,7 +293,7 @@ async fn pages_neither_skip_nor_repeat_while_messages_come_in() {
         loop {
             let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(2));
             let page = page.await.unwrap();
-            position = place(&page, order);
+            position = after(&page, order);
             seen.extend(page.data.into_iter().map(|message| message.body));
             if position.is_none() {
                 break;

@@ -3,7 +3,7 @@ use workforce::session::{Session, SessionFilter, SessionOrder, SessionStatus};
 use workforce::store::sessions as store;
 use workforce::{Error, Kind, SessionId};
 
-use crate::{Company, body, limit, place};
+use crate::{Company, after, body, limit};
 
 impl Company {
     async fn run(&self, new: Value) -> Result<Session, Error> {
@@ -133,7 +133,7 @@ async fn lists_are_filtered_and_paged() {
             loop {
                 let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(1));
                 let page = page.await.unwrap();
-                position = place(&page, order);
+                position = after(&page, order);
                 seen.extend(page.data.into_iter().map(|session| session.id));
                 if position.is_none() {
                     break;

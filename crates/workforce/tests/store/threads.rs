@@ -2,9 +2,14 @@ use serde_json::json;
 use workforce::agent::Agent;
 use workforce::message::Message;
 use workforce::store::{messages, threads as store};
-use workforce::{AgentId, Error, Kind, List, MessageStatus};
+use workforce::{AgentId, Error, Kind, List, MessageStatus, Page, Position};
 
-use crate::{Company, after, body, limit};
+use crate::{Company, body, limit};
+
+/// Where the page after this one begins.
+fn after<T>(page: &Page<T>, list: List) -> Option<Position> {
+    page.next_cursor.as_deref().map(|cursor| Position::decode(cursor, list).unwrap())
+}
 
 /// With whom, the newest message, how many are not read.
 async fn shown(company: &Company, of: &Agent) -> Vec<(AgentId, String, i64)> {
