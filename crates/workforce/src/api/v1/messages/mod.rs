@@ -22,7 +22,7 @@ where
 {
     OpenApiRouter::new()
         .routes(routes!(list::list_messages, create::create_message))
-        .routes(routes!(broadcasts::create_broadcast))
+        .merge(broadcasts::router())
         .merge(threads::router())
         .routes(routes!(get::get_message, update::update_message, delete::delete_message))
         .routes(routes!(deliver::deliver_message))

@@ -24,7 +24,7 @@ use crate::store::messages;
         (status = 422, description = "a member is invalid, or names an agent that does not exist", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-pub(in crate::api::v1::messages) async fn create_broadcast(
+pub(super) async fn create_broadcast(
     TenantScope(context): TenantScope,
     State(db): State<TenantDb>,
     idempotency: Idempotency,
