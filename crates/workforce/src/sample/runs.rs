@@ -69,9 +69,9 @@ pub(super) const ACME_ACTIVITY: &[SampleActivity] = &[
 
 pub(super) const GLOBEX_SESSIONS: &[SampleSession] = &[
     session(0, 0, 60, SessionStatus::Active, (22_600, 3_050), &[("terminal_portal", 640), ("fleet", 38)]),
-    session(2, 2, 5 * HOUR, SessionStatus::Active, (131_400, 8_870), &[("erp", 210), ("archive", 95), ("erp", 188)]),
+    session(2, 2, 3 * HOUR, SessionStatus::Active, (131_400, 8_870), &[("erp", 210), ("archive", 95), ("erp", 188)]),
     session(1, 6, 2 * DAY, SessionStatus::Failed, (54_800, 410), &[("archive", 1_120)]),
-    session(3, 3, 3 * DAY, SessionStatus::Ended, (16_050, 2_600), &[("sanction_lists", 470)]),
+    session(3, 3, 20 * HOUR, SessionStatus::Ended, (16_050, 2_600), &[("sanction_lists", 470)]),
     session(4, 9, 11 * HOUR, SessionStatus::Ended, (7_900, 1_180), &[("tracking", 330), ("mail", 120)]),
 ];
 
@@ -79,8 +79,8 @@ pub(super) const GLOBEX_ACTIVITY: &[SampleActivity] = &[
     entry(0, 0, "slot.booked", "reefer HH-GX 214, gate 1, 09:20", 55),
     entry(0, 0, "slot.booked", "reefer HH-GX 198, gate 1, 09:40", 52),
     entry(1, 1, "broker.asked", "8413 70 or 8413 81, both with reasons", 4 * HOUR),
-    entry(2, 2, "invoice.differs", "carrier 77: 1,204.00 instead of 1,180.00 euros", 3 * HOUR),
-    entry(3, 3, "party.held", "one possible match, shipment stopped", 3 * DAY - HOUR),
+    entry(2, 2, "invoice.differs", "carrier 77: 1,204.00 instead of 1,180.00 euros", 2 * HOUR),
+    entry(3, 3, "party.held", "one possible match, shipment stopped", 19 * HOUR),
     entry(4, 9, "digest.sent", "9 containers, 6 customers", 10 * HOUR),
     SampleActivity { agent: 4, task: None, action: "tracking.polled", note: "211 containers, 4 without a signal", age_minutes: 15 },
 ];

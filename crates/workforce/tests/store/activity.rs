@@ -111,8 +111,8 @@ async fn lists_are_filtered_and_paged() {
         for order in ActivityOrder::ALL.iter().copied() {
             let (mut seen, mut position) = (Vec::new(), None);
             loop {
-                let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(1));
-                let page = page.await.unwrap();
+                let mut tx = company.single().await;
+                let page = store::list(&mut tx, &filter, order, position.as_ref(), limit(1)).await.unwrap();
                 position = after(&page, order);
                 seen.extend(page.data.into_iter().map(|entry| entry.action));
                 if position.is_none() {

@@ -291,8 +291,8 @@ async fn pages_neither_skip_nor_repeat_while_messages_come_in() {
         let before = bodies(&company, &filter).await;
         let (mut seen, mut position) = (Vec::new(), None);
         loop {
-            let page = store::list(&mut company.single().await, &filter, order, position.as_ref(), limit(2));
-            let page = page.await.unwrap();
+            let mut tx = company.single().await;
+            let page = store::list(&mut tx, &filter, order, position.as_ref(), limit(2)).await.unwrap();
             position = after(&page, order);
             seen.extend(page.data.into_iter().map(|message| message.body));
             if position.is_none() {

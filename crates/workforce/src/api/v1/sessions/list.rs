@@ -6,7 +6,6 @@ use tenantry_http::respond::Common;
 use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
-use uuid::Uuid;
 
 use crate::api::query::instant;
 use crate::session::{Session, SessionFilter, SessionOrder, SessionStatus};
@@ -20,10 +19,10 @@ use crate::{AgentId, Error, Fields, Page, Place, TaskId};
 #[into_params(parameter_in = Query)]
 pub(super) struct ListSessions {
     /// Only of this agent.
-    #[param(value_type = Option<Uuid>)]
+    #[param(value_type = Option<uuid::Uuid>)]
     agent_id: Option<AgentId>,
     /// Only on this task.
-    #[param(value_type = Option<Uuid>)]
+    #[param(value_type = Option<uuid::Uuid>)]
     task_id: Option<TaskId>,
     /// Only with one of these statuses, separated by commas.
     #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<SessionStatus>>, inline)]
