@@ -1,5 +1,6 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
+mod bulk;
 mod query;
 mod v1;
 
@@ -60,8 +61,12 @@ mod tests {
                 if path.contains("{id}") {
                     expected.push("404");
                 }
+                let makes = !["/claim", "/bulk"].iter().any(|end| path.ends_with(end));
+                let edge = path.ends_with("/{depends_on_task_id}");
                 expected.extend(match method.as_str() {
-                    "post" => vec!["201", "413", "415", "422"],
+                    "post" if makes => vec!["201", "413", "415", "422"],
+                    "post" => vec!["200", "413", "415", "422"],
+                    "delete" if edge => vec!["204"],
                     "patch" => vec!["200", "409", "413", "415", "422", "428"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
@@ -75,6 +80,10 @@ mod tests {
         assert_eq!(
             ids,
             [
+                "add_dependency",
+                "bulk_agents",
+                "bulk_tasks",
+                "claim_tasks",
                 "create_agent",
                 "create_task",
                 "delete_agent",
@@ -82,7 +91,9 @@ mod tests {
                 "get_agent",
                 "get_task",
                 "list_agents",
+                "list_dependencies",
                 "list_tasks",
+                "remove_dependency",
                 "update_agent",
                 "update_task",
             ]

@@ -305,8 +305,17 @@ pub(super) async fn hold_worker(tx: &mut TenantTx, id: AgentId) -> Result<(), Er
     }
 }
 
+/// Takes the locks that changes of these agents would take one by one.
+pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[AgentId]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+    if !ids.is_empty() {
+        hold(tx, &ids).await?;
+    }
+    Ok(())
+}
+
 /// Locks agents, deleted ones as well, in the order of their ids, so that no two transactions wait for each other.
-pub(super) async fn hold(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Row>, Error> {
+async fn hold(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Row>, Error> {
     Ok(tx.query(&LOCK_AGENTS, &[&ids]).await?)
 }
 

@@ -17,6 +17,7 @@ pub mod tasks;
 
 use tenantry_postgres::Statement;
 
+pub(crate) use dependencies::add_first as insert_sample_dependencies;
 pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
 
 /// Every statement of the domain, for the test that prepares each against the migrated schema.

@@ -359,6 +359,22 @@ async fn follow(tx: &mut TenantTx, before: &Task, after: Option<&Task>) -> Resul
     }
 }
 
+/// Takes all locks that changes of these tasks and tasks of these agents would take one by one: first the graph if somebody
+/// `waits`, then tasks, then agents, each in the order of ids.
+pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[TaskId], of: &[AgentId], waits: bool) -> Result<(), Error> {
+    if waits {
+        dependencies::hold_graph(tx).await?;
+    }
+    let mut agents: Vec<AgentId> = of.to_vec();
+    if !ids.is_empty() {
+        let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+        for row in tx.query(&LOCK_TASKS, &[&ids]).await? {
+            agents.push(AgentId::from_uuid(column!(row, "agent_id")));
+        }
+    }
+    agents::hold_many(tx, &agents).await
+}
+
 async fn write(tx: &mut TenantTx, task: &Task) -> Result<Row, Error> {
     tx.query_one(
         &UPDATE_TASK,

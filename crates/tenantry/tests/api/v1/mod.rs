@@ -1,3 +1,6 @@
 mod agents;
+mod bulk;
 mod codes;
+mod dependencies;
+mod lists;
 mod tasks;

@@ -1,3 +1,4 @@
+mod bulk;
 mod create;
 mod delete;
 mod get;
@@ -19,4 +20,5 @@ where
         update::update_agent,
         delete::delete_agent
     ))
+    .routes(routes!(bulk::bulk_agents))
 }

@@ -1,5 +1,8 @@
+mod bulk;
+mod claim;
 mod create;
 mod delete;
+mod dependencies;
 mod get;
 mod list;
 mod update;
@@ -19,4 +22,7 @@ where
         update::update_task,
         delete::delete_task
     ))
+    .routes(routes!(claim::claim_tasks))
+    .routes(routes!(bulk::bulk_tasks))
+    .merge(dependencies::router())
 }
