@@ -44,7 +44,9 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
     ("0003_tasks.sql", include_str!("../../../migrations/tenant/0003_tasks.sql")),
+    ("0003_tasks.down.sql", include_str!("../../../migrations/tenant/0003_tasks.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

@@ -3,4 +3,6 @@ mod bulk;
 mod codes;
 mod dependencies;
 mod lists;
+mod idempotency;
+mod permissions;
 mod tasks;
