@@ -139,11 +139,19 @@ async fn items_with_the_others_ids_lead_nowhere() {
         (with(task.clone(), json!({ "provider_account_id": globex.account })), 422, "unknown_provider_account"),
         (with(task, json!({ "depends_on": [globex.task] })), 422, "unknown_task"),
         (json!({ "op": "update", "id": globex.task, "version": 1, "title": "x" }), 404, "task_not_found"),
-        (json!({ "op": "update", "id": acme.spare_task, "version": 1, "agent_id": globex.agent }), 422, "unknown_agent"),
+        (
+            json!({ "op": "update", "id": acme.spare_task, "version": 1, "agent_id": globex.agent }),
+            422,
+            "unknown_agent",
+        ),
     ];
     let agents = [
         (json!({ "op": "update", "id": globex.agent, "version": 1, "role": "x" }), 404, "agent_not_found"),
-        (json!({ "op": "update", "id": acme.spare_agent, "version": 1, "current_task_id": globex.task }), 422, "unknown_task"),
+        (
+            json!({ "op": "update", "id": acme.spare_agent, "version": 1, "current_task_id": globex.task }),
+            422,
+            "unknown_task",
+        ),
     ];
     for (path, items) in [("/v1/tasks/bulk", &tasks[..]), ("/v1/agents/bulk", &agents[..])] {
         let body = json!({ "items": items.iter().map(|(item, _, _)| item).collect::<Vec<_>>() });

@@ -12,7 +12,9 @@ use tenantry_core::IdError;
 use tenantry_http::{Answer, Early, Problem, ProblemBody, codes as http_codes, from_value};
 use tenantry_postgres::TenantTx;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type,
+};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{Error, Valid, Validate, codes};
@@ -34,10 +36,8 @@ pub(super) trait Bulk: Sized {
     fn hold(tx: &mut TenantTx, items: &[&Item<Self>]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Makes one.
-    fn create(
-        tx: &mut TenantTx,
-        new: &Valid<Self::Create>,
-    ) -> impl Future<Output = Result<Self::Record, Error>> + Send;
+    fn create(tx: &mut TenantTx, new: &Valid<Self::Create>)
+    -> impl Future<Output = Result<Self::Record, Error>> + Send;
 
     /// Changes one.
     fn update(
@@ -148,12 +148,9 @@ impl<T> ItemResult<T> {
     fn new(index: usize, done: Result<(StatusCode, T), Problem>) -> Self {
         match done {
             Ok((status, record)) => Self { index, status: status.as_u16(), record: Some(record), problem: None },
-            Err(problem) => Self {
-                index,
-                status: problem.status().as_u16(),
-                record: None,
-                problem: Some(problem.body(None, None)),
-            },
+            Err(problem) => {
+                Self { index, status: problem.status().as_u16(), record: None, problem: Some(problem.body(None, None)) }
+            }
         }
     }
 }
@@ -214,7 +211,7 @@ pub(super) fn items<C: PartialSchema, U: PartialSchema>() -> impl Into<RefOr<Sch
     let id = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
     let create = with(C::schema(), [("op", op("create"))]);
     let update = with(U::schema(), [("op", op("update")), ("id", id.build())]);
-    let item = OneOfBuilder::new().item(create).item(update).build();
+    let item = OneOfBuilder::new().item(create).item(update);
     ArrayBuilder::new().items(item).min_items(Some(1)).max_items(Some(MAX_ITEMS)).build()
 }
 

@@ -239,7 +239,11 @@ mod tests {
                 let open = others.iter().any(|other| tasks[*other].stage().status != TaskStatus::Completed);
                 assert!(open && matches!(tasks[*waiting].state, State::Pending), "{}", tasks[*waiting].title);
                 let later = dependencies[i + 1..].iter().any(|(later, _)| others.contains(later));
-                assert!(!later && !others.contains(waiting), "{}: depths are right in this order", tasks[*waiting].title);
+                assert!(
+                    !later && !others.contains(waiting),
+                    "{}: depths are right in this order",
+                    tasks[*waiting].title
+                );
             }
         }
     }

@@ -20,7 +20,9 @@ macro_rules! columns {
 macro_rules! list {
     () => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.agents \
+            "SELECT ",
+            columns!(),
+            " FROM tenant.agents \
              WHERE ($1::text[] IS NULL OR status = ANY ($1)) \
                AND ($2::text IS NULL OR role = $2) \
                AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \

@@ -23,7 +23,8 @@ pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, se
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, dependencies::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
+    [agents::STATEMENTS, dependencies::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS]
+        .concat()
 }
 
 /// Words to compare with, as a parameter; none at all compare with nothing.
@@ -44,8 +45,16 @@ pub(crate) use column;
 macro_rules! latest_first {
     ($column:literal, $key:literal, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $column, ", id) < (COALESCE(", $key, ", 'infinity'::timestamptz), COALESCE(", $id,
-            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ", $column, " DESC, id DESC LIMIT ", $limit
+            " AND (",
+            $column,
+            ", id) < (COALESCE(",
+            $key,
+            ", 'infinity'::timestamptz), COALESCE(",
+            $id,
+            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ",
+            $column,
+            " DESC, id DESC LIMIT ",
+            $limit
         )
     };
 }
@@ -55,8 +64,16 @@ pub(crate) use latest_first;
 macro_rules! earliest_first {
     ($column:literal, $key:literal, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $column, ", id) > (COALESCE(", $key, ", '-infinity'::timestamptz), COALESCE(", $id,
-            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ", $column, ", id LIMIT ", $limit
+            " AND (",
+            $column,
+            ", id) > (COALESCE(",
+            $key,
+            ", '-infinity'::timestamptz), COALESCE(",
+            $id,
+            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ",
+            $column,
+            ", id LIMIT ",
+            $limit
         )
     };
 }
@@ -67,14 +84,36 @@ pub(crate) use earliest_first;
 macro_rules! sorted {
     ($expression:expr, > $key:expr, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) > (", $key, ", ", $id, ")) \
-              ORDER BY ", $expression, ", id LIMIT ", $limit
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) > (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            ", id LIMIT ",
+            $limit
         )
     };
     ($expression:expr, < $key:expr, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) < (", $key, ", ", $id, ")) \
-              ORDER BY ", $expression, " DESC, id DESC LIMIT ", $limit
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) < (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            " DESC, id DESC LIMIT ",
+            $limit
         )
     };
 }

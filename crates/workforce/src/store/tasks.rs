@@ -33,7 +33,10 @@ macro_rules! nothing_open {
 macro_rules! list {
     ($agent:literal) => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.tasks t WHERE ", $agent,
+            "SELECT ",
+            columns!(),
+            " FROM tenant.tasks t WHERE ",
+            $agent,
             " AND ($2::text[] IS NULL OR status = ANY ($2)) \
               AND ($3::text[] IS NULL OR priority = ANY ($3)) \
               AND ($4::uuid IS NULL OR created_by_id = $4) \
@@ -41,7 +44,9 @@ macro_rules! list {
               AND ($6::timestamptz IS NULL OR created_at >= $6) \
               AND ($7::timestamptz IS NULL OR created_at < $7) \
               AND ($8::text IS NULL OR strpos(lower(title), lower($8)) > 0) \
-              AND ($9::bool IS NULL OR $9 = (status = 'pending' AND ", nothing_open!(), ")) \
+              AND ($9::bool IS NULL OR $9 = (status = 'pending' AND ",
+            nothing_open!(),
+            ")) \
               AND ($10 OR deleted_at IS NULL)"
         )
     };

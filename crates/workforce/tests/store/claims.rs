@@ -44,8 +44,7 @@ async fn the_most_urgent_comes_first() {
         let new = json!({ "agent_id": mira.id, "title": title, "priority": priority, "deadline": deadline });
         company.try_task(new).await.unwrap();
     }
-    let held =
-        json!({ "agent_id": mira.id, "title": "held up", "priority": "urgent", "depends_on": [done.id] });
+    let held = json!({ "agent_id": mira.id, "title": "held up", "priority": "urgent", "depends_on": [done.id] });
     company.try_task(held).await.unwrap();
     let titles = |tasks: Vec<Task>| tasks.into_iter().map(|task| task.title).collect::<Vec<_>>();
     let first = company.claim(mira.id, 1).await.unwrap();

@@ -168,13 +168,8 @@ async fn a_task_starts_when_nothing_holds_it_up() {
     assert_eq!((listed[0].depth, listed[0].title.as_str(), listed[0].done), (2, "second", false));
     let ready = async || {
         let filter = TaskFilter { ready: Some(true), ..TaskFilter::default() };
-        let page = workforce::store::tasks::list(
-            &mut company.single().await,
-            &filter,
-            TaskOrder::Oldest,
-            None,
-            limit(9),
-        );
+        let mut tx = company.single().await;
+        let page = workforce::store::tasks::list(&mut tx, &filter, TaskOrder::Oldest, None, limit(9));
         page.await.unwrap().data.into_iter().map(|task| task.title).collect::<Vec<_>>()
     };
     assert_eq!(ready().await, ["first"]);

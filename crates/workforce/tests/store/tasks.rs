@@ -200,7 +200,11 @@ async fn pages_neither_skip_nor_repeat_while_rows_are_added() {
     let agent = company.agent("Mira").await;
     for filter in [TaskFilter::default(), TaskFilter { agent_id: Some(agent.id), ..TaskFilter::default() }] {
         let first = TaskFilter { include_deleted: true, ..filter.clone() };
-        let before = store::list(&mut company.single().await, &first, TaskOrder::Newest, None, limit(200)).await.unwrap().data.len();
+        let before = store::list(&mut company.single().await, &first, TaskOrder::Newest, None, limit(200))
+            .await
+            .unwrap()
+            .data
+            .len();
         for n in 0..5 {
             company.task(&agent, &format!("t{n}")).await;
         }

@@ -28,7 +28,8 @@ pub(super) struct Case {
     pub(super) queries: Option<fn(&Company) -> Vec<String>>,
 }
 
-const PLAIN: Case = Case { operation: "", id: None, second: None, success: 200, body: None, references: &[], queries: None };
+const PLAIN: Case =
+    Case { operation: "", id: None, second: None, success: 200, body: None, references: &[], queries: None };
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[

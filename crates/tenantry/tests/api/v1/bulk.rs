@@ -43,12 +43,17 @@ async fn items_succeed_and_fail_by_themselves() {
     assert_eq!(statuses(&answer), [201, 422, 200, 409, 422, 422, 428, 404, 422, 422, 409, 422, 422, 422, 200]);
     let body = answer.json();
     assert_eq!((&body["succeeded"], &body["failed"]), (&json!(3), &json!(12)));
-    let failures: Vec<(&str, &str)> = body["items"].as_array().unwrap().iter().filter_map(|item| {
-        let problem = item.get("problem")?;
-        assert!(item.get("record").is_none());
-        assert_eq!(problem["status"], item["status"]);
-        Some((problem["code"].as_str()?, problem["errors"][0]["pointer"].as_str().unwrap_or_default()))
-    }).collect();
+    let failures: Vec<(&str, &str)> = body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|item| {
+            let problem = item.get("problem")?;
+            assert!(item.get("record").is_none());
+            assert_eq!(problem["status"], item["status"]);
+            Some((problem["code"].as_str()?, problem["errors"][0]["pointer"].as_str().unwrap_or_default()))
+        })
+        .collect();
     let expected = [
         ("validation_failed", "/items/1/title"),
         ("version_conflict", ""),
@@ -84,7 +89,10 @@ async fn all_or_nothing_says_what_stood_in_the_way() {
     assert_eq!((answer.verdict(), statuses(&answer)), (refusal(422, "bulk_rejected"), vec![422, 422]));
     assert_eq!(pointers(&answer), ["/items/1/agent_id", "/items/3/agent_id"]);
     let answer = company.post(TASKS, json!({ "atomic": true, "items": [fine, broken] })).await;
-    assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, "bulk_rejected"), vec!["/items/1/title".to_owned()]));
+    assert_eq!(
+        (answer.verdict(), pointers(&answer)),
+        (refusal(422, "bulk_rejected"), vec!["/items/1/title".to_owned()])
+    );
     assert!(company.walk("/v1/tasks", 50).await.is_empty());
     let answer = company.post(TASKS, json!({ "atomic": true, "items": [fine, fine] })).await;
     assert_eq!((answer.status, statuses(&answer)), (200, vec![201, 201]));
@@ -115,7 +123,10 @@ async fn a_request_has_bounds_and_a_key() {
     let item = json!({ "op": "create", "agent_id": agent["id"], "title": "t" });
     for count in [0, 1001] {
         let answer = company.post(TASKS, json!({ "items": vec![&item; count] })).await;
-        assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, "validation_failed"), vec!["/items".to_owned()]));
+        assert_eq!(
+            (answer.verdict(), pointers(&answer)),
+            (refusal(422, "validation_failed"), vec!["/items".to_owned()])
+        );
     }
     for body in [json!({}), json!({ "items": {} }), json!({ "items": [], "atomic": 1 }), json!({ "tasks": [] })] {
         assert_eq!(company.post(TASKS, body.clone()).await.verdict(), refusal(422, "invalid_body"), "{body}");
@@ -148,11 +159,9 @@ async fn requests_that_meet_in_any_order_do_not_wait_for_each_other_in_a_circle(
         };
         let forth: Vec<Value> = (0..12).flat_map(|n| [update(&tasks[n]), create(n)]).collect();
         let back: Vec<Value> = forth.iter().rev().cloned().collect();
-        let answers = join_all([
-            company.post(TASKS, json!({ "items": forth })),
-            company.post(TASKS, json!({ "items": back })),
-        ])
-        .await;
+        let answers =
+            join_all([company.post(TASKS, json!({ "items": forth })), company.post(TASKS, json!({ "items": back }))])
+                .await;
         for answer in &answers {
             assert!([200, 207].contains(&answer.status), "{}", answer.text);
         }

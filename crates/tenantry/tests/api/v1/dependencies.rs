@@ -54,7 +54,10 @@ async fn dependencies_are_added_listed_and_taken_away() {
     let events = company.events(&format!("task/{}", build["id"].as_str().unwrap())).await;
     let actions: Vec<&str> = events.iter().map(|(action, _)| action.as_str()).collect();
     assert_eq!(actions, ["task.create", "task.depend", "task.undepend"]);
-    for path in [format!("/v1/tasks/{}/dependencies", Uuid::nil()), format!("/v1/tasks/{}/dependencies", agent["id"].as_str().unwrap())] {
+    for path in [
+        format!("/v1/tasks/{}/dependencies", Uuid::nil()),
+        format!("/v1/tasks/{}/dependencies", agent["id"].as_str().unwrap()),
+    ] {
         assert_eq!(company.get(&path).await.verdict(), refusal(404, "task_not_found"));
         let body = json!({ "depends_on_task_id": dig["id"] });
         assert_eq!(company.post(&path, body).await.verdict(), refusal(404, "task_not_found"));
@@ -162,7 +165,10 @@ async fn work_is_claimed_once_and_a_lost_answer_can_be_had_again() {
     };
     let (first, again) = (ask().await, ask().await);
     assert_eq!(first.json()["data"][0]["id"], task["id"]);
-    assert_eq!((again.status, again.text, again.headers["idempotency-replayed"].to_str().unwrap()), (200, first.text, "true"));
+    assert_eq!(
+        (again.status, again.text, again.headers["idempotency-replayed"].to_str().unwrap()),
+        (200, first.text, "true")
+    );
     let working = company.get(&at("agents", &agent)).await.json();
     assert_eq!((&working["status"], &working["current_task_id"]), (&json!("working"), &task["id"]));
     for (body, code, pointer) in [

@@ -99,9 +99,8 @@ async fn who_knows_the_version_gets_no_body() {
     let agent = company.agent("Mira").await;
     let task = company.task(&agent, "one").await;
     for path in [at("agents", &agent), at("tasks", &task)] {
-        let ask = |tag: &str| {
-            Answer::to(company.server.by(&company.tenant, Method::GET, &path).header("if-none-match", tag))
-        };
+        let ask =
+            |tag: &str| Answer::to(company.server.by(&company.tenant, Method::GET, &path).header("if-none-match", tag));
         let known = ask("\"1\"").await;
         assert_eq!((known.status, known.text.as_str(), known.header("etag")), (304, "", "\"1\""));
         assert_eq!(company.patch(&path, json!({ "version": 1 })).await.status, 200);

@@ -2,7 +2,7 @@ mod agents;
 mod bulk;
 mod codes;
 mod dependencies;
-mod lists;
 mod idempotency;
+mod lists;
 mod permissions;
 mod tasks;

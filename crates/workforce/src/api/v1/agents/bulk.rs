@@ -7,10 +7,10 @@ use tenantry_http::{ApiJson, Early, Idempotency, Once, ProblemBody, TenantScope}
 use tenantry_postgres::{TenantDb, TenantTx};
 use utoipa::ToSchema;
 
+use crate::agent::{Agent, CreateAgent, UpdateAgent};
 use crate::api::bulk::{self, Bulk, BulkResult, Item};
 use crate::store::agents;
-use crate::agent::{Agent, CreateAgent, UpdateAgent};
-use crate::{Error, AgentId, Valid};
+use crate::{AgentId, Error, Valid};
 
 /// Many new and changed agents at once.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -54,7 +54,12 @@ impl Bulk for Agents {
         agents::create(tx, new).await
     }
 
-    async fn update(tx: &mut TenantTx, id: AgentId, expected: i64, change: &Valid<UpdateAgent>) -> Result<Agent, Error> {
+    async fn update(
+        tx: &mut TenantTx,
+        id: AgentId,
+        expected: i64,
+        change: &Valid<UpdateAgent>,
+    ) -> Result<Agent, Error> {
         agents::update(tx, id, expected, change).await
     }
 }
