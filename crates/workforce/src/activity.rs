@@ -32,14 +32,7 @@ pub struct Activity {
 }
 
 impl Record for Activity {
-    const FIELDS: &'static [&'static str] = &[
-        "id",
-        "agent_id",
-        "task_id",
-        "action",
-        "details",
-        "timestamp",
-    ];
+    const FIELDS: &'static [&'static str] = &["id", "agent_id", "task_id", "action", "details", "timestamp"];
 }
 
 time_order! {

@@ -53,6 +53,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
     ("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
     ("0003_tasks.sql", include_str!("../../../migrations/tenant/0003_tasks.sql")),
+    ("0003_tasks.down.sql", include_str!("../../../migrations/tenant/0003_tasks.down.sql")),
     ("0004_messages.sql", include_str!("../../../migrations/tenant/0004_messages.sql")),
     ("0004_messages.down.sql", include_str!("../../../migrations/tenant/0004_messages.down.sql")),
 ];

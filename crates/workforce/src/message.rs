@@ -134,7 +134,10 @@ pub struct CreateMessage {
     #[schema(max_length = 300, example = "Ridgeline tents")]
     pub subject: String,
     /// 1 byte to 256 KiB.
-    #[schema(min_length = 1, example = "The container is at sea until the 19th. Offer the free footprint, or a refund.")]
+    #[schema(
+        min_length = 1,
+        example = "The container is at sea until the 19th. Offer the free footprint, or a refund."
+    )]
     pub body: String,
     /// `direct` unless given. A `broadcast` is sent with `POST /v1/messages/broadcasts`.
     #[serde(default, rename = "type")]
@@ -358,10 +361,7 @@ fn check_body(checks: &mut Checks, body: &str, max: usize) {
 
 /// The bare address, as it would stand in an envelope: no name beside it, and a domain that can be on the internet.
 fn check_recipient(checks: &mut Checks, recipient: &str) {
-    let options = email_address::Options::default()
-        .without_display_text()
-        .without_domain_literal()
-        .with_required_tld();
+    let options = email_address::Options::default().without_display_text().without_domain_literal().with_required_tld();
     let length = recipient.chars().count();
     if length > MAX_RECIPIENT_CHARS {
         checks.fail("/external_recipient", format!("must have at most {MAX_RECIPIENT_CHARS} characters, has {length}"));

@@ -61,16 +61,8 @@ pub struct Session {
 }
 
 impl Record for Session {
-    const FIELDS: &'static [&'static str] = &[
-        "id",
-        "agent_id",
-        "task_id",
-        "status",
-        "tokens_used",
-        "tool_calls",
-        "started_at",
-        "ended_at",
-    ];
+    const FIELDS: &'static [&'static str] =
+        &["id", "agent_id", "task_id", "status", "tokens_used", "tool_calls", "started_at", "ended_at"];
 }
 
 time_order! {
@@ -112,7 +104,8 @@ pub struct ReportUsage {
 impl Validate for ReportUsage {
     fn check(&self, checks: &mut Checks) {
         if self.tokens_used.len() > MAX_COUNTS {
-            checks.fail("/tokens_used", format!("must have at most {MAX_COUNTS} kinds, has {}", self.tokens_used.len()));
+            checks
+                .fail("/tokens_used", format!("must have at most {MAX_COUNTS} kinds, has {}", self.tokens_used.len()));
         }
         for (name, count) in &self.tokens_used {
             let fine = (1..=MAX_COUNT_NAME).contains(&name.len())
@@ -120,10 +113,8 @@ impl Validate for ReportUsage {
             if fine {
                 checks.number(&format!("/tokens_used/{name}"), *count, 0..=MAX_TOKENS);
             } else {
-                checks.fail(
-                    "/tokens_used",
-                    format!("a kind must be named by 1 to {MAX_COUNT_NAME} of a-z, 0-9 and `_`"),
-                );
+                checks
+                    .fail("/tokens_used", format!("a kind must be named by 1 to {MAX_COUNT_NAME} of a-z, 0-9 and `_`"));
             }
         }
         if self.tool_calls.len() > MAX_CALLS_OF_REPORT {
@@ -234,8 +225,12 @@ mod tests {
     #[test]
     fn reports_add_up() {
         let mut session = session();
-        session.add(&report(json!({ "tokens_used": { "input": 5, "output": 1 }, "tool_calls": [{ "n": 1 }] }))).unwrap();
-        session.add(&report(json!({ "tokens_used": { "input": 7, "cached": 0 }, "tool_calls": [{ "n": 2 }] }))).unwrap();
+        session
+            .add(&report(json!({ "tokens_used": { "input": 5, "output": 1 }, "tool_calls": [{ "n": 1 }] })))
+            .unwrap();
+        session
+            .add(&report(json!({ "tokens_used": { "input": 7, "cached": 0 }, "tool_calls": [{ "n": 2 }] })))
+            .unwrap();
         session.add(&report(json!({}))).unwrap();
         assert_eq!(json!(session.tokens_used), json!({ "cached": 0, "input": 12, "output": 1 }));
         assert_eq!(session.tool_calls, [json!({ "n": 1 }), json!({ "n": 2 })]);
@@ -288,7 +283,8 @@ mod tests {
         for (value, pointer) in wrong {
             assert_eq!(faults(value.clone()), [pointer], "{value}");
         }
-        let most = json!({ "tokens_used": { "input": 1_000_000_000, "output": 0 }, "tool_calls": vec![json!({}); 100] });
+        let most =
+            json!({ "tokens_used": { "input": 1_000_000_000, "output": 0 }, "tool_calls": vec![json!({}); 100] });
         assert_eq!(faults(most), Vec::<String>::new());
     }
 }

@@ -61,10 +61,26 @@ fn every_operation_has_an_isolation_test() {
     }
 }
 
+impl Case {
+    /// The path with a company's ids.
+    fn path(&self, operation: &Operation, of: &Company) -> String {
+        self.mixed_path(operation, |_| of)
+    }
+
+    /// The path with ids of the companies that `of` names for its parts.
+    fn mixed_path<'c>(&self, operation: &Operation, of: impl Fn(&str) -> &'c Company) -> String {
+        let first = operation.parameters().first().copied();
+        operation.path_with(|name| {
+            let pick = if Some(name) == first { self.id.map(|(pick, _)| pick) } else { self.second };
+            pick.map(|pick| pick(of(name)).to_string()).unwrap_or_default()
+        })
+    }
+}
+
 /// A request of a case, with the id of one company and the body of another.
 async fn call(server: &TestServer, operation: &Operation, by: &Tenant, id: &Company, body: Option<Value>) -> Answer {
     let case = case_of(operation);
-    let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(id).to_string()).unwrap_or_default());
+    let path = case.path(operation, id);
     let mut request = server.by(by, operation.method.clone(), &path);
     if operation.method == Method::PATCH {
         // the version as it is where the record can be read, and any other where it cannot
@@ -92,16 +108,16 @@ async fn the_others_ids_lead_nowhere() {
                 assert_eq!(answer.verdict(), (404, not_found.to_owned()), "{} with the other's id", operation.id);
                 clean(&answer);
             }
-            if let (Some((pick, not_found)), several @ [_, _, ..]) = (case.id, operation.parameters().as_slice()) {
-                // each part of the path alone with the other's id, beside an own one
-                for foreign in several {
-                    let path = operation.path_with(|name| pick(if name == *foreign { other } else { own }).to_string());
-                    let request = server.by(&own.tenant, operation.method.clone(), &path);
-                    let request = case.body.map_or(request.try_clone().unwrap(), |body| request.json(&body(own)));
-                    let answer = Answer::to(request).await;
-                    assert_eq!(answer.verdict(), (404, not_found.to_owned()), "{} with the other's {foreign}", operation.id);
-                    clean(&answer);
+            // each part of a path alone with the other's id, beside own ones
+            for foreign in operation.parameters().into_iter().filter(|_| case.second.is_some()) {
+                let path = case.mixed_path(&operation, |name| if name == foreign { other } else { own });
+                let mut request = server.by(&own.tenant, operation.method.clone(), &path);
+                if let Some(body) = case.body {
+                    request = request.json(&body(own));
                 }
+                let answer = Answer::to(request).await;
+                assert_eq!(answer.status, 404, "{} with the other's {foreign}: {}", operation.id, answer.text);
+                clean(&answer);
             }
             for (member, pick, code) in case.references {
                 let mut body = case.body.unwrap()(own);
@@ -119,6 +135,51 @@ async fn the_others_ids_lead_nowhere() {
         assert_eq!(other.digests(&server).await, before, "the other's tables are as they were");
     }
     names_are_taken_per_company(&server, &acme).await;
+}
+
+/// The items of a bulk request are as far from other companies as single requests are.
+#[tokio::test]
+async fn items_with_the_others_ids_lead_nowhere() {
+    let server = TestServer::start().await;
+    let acme = Company::found(&server, "acme").await;
+    let globex = Company::found(&server, "globex").await;
+    let before = globex.digests(&server).await;
+    let with = |mut item: Value, changes: Value| {
+        item.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        item
+    };
+    let task = with(acme.new_task(), json!({ "op": "create" }));
+    let tasks = [
+        (with(task.clone(), json!({ "agent_id": globex.agent })), 422, "unknown_agent"),
+        (with(task.clone(), json!({ "created_by_id": globex.agent })), 422, "unknown_agent"),
+        (with(task.clone(), json!({ "provider_account_id": globex.account })), 422, "unknown_provider_account"),
+        (with(task, json!({ "depends_on": [globex.task] })), 422, "unknown_task"),
+        (json!({ "op": "update", "id": globex.task, "version": 1, "title": "x" }), 404, "task_not_found"),
+        (
+            json!({ "op": "update", "id": acme.spare_task, "version": 1, "agent_id": globex.agent }),
+            422,
+            "unknown_agent",
+        ),
+    ];
+    let agents = [
+        (json!({ "op": "update", "id": globex.agent, "version": 1, "role": "x" }), 404, "agent_not_found"),
+        (
+            json!({ "op": "update", "id": acme.spare_agent, "version": 1, "current_task_id": globex.task }),
+            422,
+            "unknown_task",
+        ),
+    ];
+    for (path, items) in [("/v1/tasks/bulk", &tasks[..]), ("/v1/agents/bulk", &agents[..])] {
+        let body = json!({ "items": items.iter().map(|(item, _, _)| item).collect::<Vec<_>>() });
+        let answer = Answer::to(server.by(&acme.tenant, Method::POST, path).json(&body)).await;
+        assert_eq!(answer.status, 207, "{}", answer.text);
+        assert!(!answer.text.contains(&globex.mark), "{}", answer.text);
+        for (i, (item, status, code)) in items.iter().enumerate() {
+            let result = &answer.json()["items"][i];
+            assert_eq!((&result["status"], &result["problem"]["code"]), (&json!(status), &json!(code)), "{item}");
+        }
+    }
+    assert_eq!(globex.digests(&server).await, before, "the other's tables are as they were");
 }
 
 /// Whether a name is free tells nothing about other companies.
@@ -191,7 +252,7 @@ async fn lists_never_hold_the_others_rows() {
 /// A request of a case with all its own parts right, without a credential yet.
 fn bare(server: &TestServer, operation: &Operation, of: &Company) -> RequestBuilder {
     let case = case_of(operation);
-    let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(of).to_string()).unwrap_or_default());
+    let path = case.path(operation, of);
     let request = server.request(operation.method.clone(), &path).header("if-match", "\"1\"");
     match case.body {
         Some(body) => request.json(&body(of)),

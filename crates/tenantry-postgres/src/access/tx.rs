@@ -62,7 +62,8 @@ enum Answer {
 }
 
 /// The future of a statement was dropped before its end. What it did is not known, so nothing may build on it.
-pub(super) const ABANDONED: DbError = DbError::Misuse("a statement was abandoned while it ran; only a rollback is left");
+pub(super) const ABANDONED: DbError =
+    DbError::Misuse("a statement was abandoned while it ran; only a rollback is left");
 
 #[derive(Clone, Copy)]
 enum Want {

@@ -1,5 +1,6 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
+mod bulk;
 mod query;
 mod v1;
 
@@ -47,10 +48,8 @@ mod tests {
         serde_json::to_value(api).unwrap()
     }
 
-    /// A step of a record that there is: the path ends behind the record, or it is a thread's.
-    fn is_action(path: &str) -> bool {
-        path.rsplit_once('/').is_some_and(|(record, _)| record.ends_with('}'))
-    }
+    /// What is posted and makes nothing that has an address of its own.
+    const STEPS: [&str; 9] = ["/claim", "/bulk", "/approve", "/reject", "/deliver", "/read", "/usage", "/end", "/fail"];
 
     #[test]
     fn every_operation_is_described_in_full() {
@@ -65,8 +64,12 @@ mod tests {
                 if path.contains('{') {
                     expected.push("404");
                 }
+                let makes = !STEPS.iter().any(|end| path.ends_with(end));
+                let edge = path.ends_with("/{depends_on_task_id}");
                 expected.extend(match method.as_str() {
-                    "post" => vec![if is_action(path) { "200" } else { "201" }, "413", "415", "422"],
+                    "post" if makes => vec!["201", "413", "415", "422"],
+                    "post" => vec!["200", "413", "415", "422"],
+                    "delete" if edge => vec!["204"],
                     "patch" => vec!["200", "409", "413", "415", "422", "428"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
@@ -80,7 +83,11 @@ mod tests {
         assert_eq!(
             ids,
             [
+                "add_dependency",
                 "approve_message",
+                "bulk_agents",
+                "bulk_tasks",
+                "claim_tasks",
                 "create_activity",
                 "create_agent",
                 "create_broadcast",
@@ -101,6 +108,7 @@ mod tests {
                 "get_thread",
                 "list_activity",
                 "list_agents",
+                "list_dependencies",
                 "list_messages",
                 "list_sessions",
                 "list_tasks",
@@ -108,6 +116,7 @@ mod tests {
                 "read_message",
                 "read_thread",
                 "reject_message",
+                "remove_dependency",
                 "report_session_usage",
                 "update_agent",
                 "update_message",

@@ -10,11 +10,11 @@ use tenantry_postgres::TenantTx;
 
 use crate::agent::AgentStatus;
 use crate::store::{
-    insert_sample_activity, insert_sample_agent, insert_sample_message, insert_sample_session, insert_sample_task,
-    sample_room, set_sample_current_task,
+    insert_sample_activity, insert_sample_agent, insert_sample_dependencies, insert_sample_message,
+    insert_sample_session, insert_sample_task, sample_room, set_sample_current_task,
 };
 use crate::task::Priority;
-use crate::{Error, TaskStatus};
+use crate::{Error, TaskId, TaskStatus};
 
 pub(crate) use mail::SampleMessage;
 pub(crate) use runs::{SampleActivity, SampleSession};
@@ -42,7 +42,7 @@ pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
     if !sample_room(tx).await? {
         return Ok(Seeded { agents: 0, tasks: 0, messages: 0, sessions: 0 });
     }
-    let (agents, tasks) = content(company);
+    let (agents, tasks, dependencies) = content(company);
     let mut ids = Vec::with_capacity(agents.len());
     // The first is the oldest; a month lies between two.
     for (agent, months) in agents.iter().rev().zip(1..) {
@@ -52,10 +52,14 @@ pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
     let mut task_ids = Vec::with_capacity(tasks.len());
     for task in tasks {
         let id = insert_sample_task(tx, task, ids[task.agent], ids[task.by]).await?;
-        task_ids.push(id);
         if task.is_current() {
             set_sample_current_task(tx, ids[task.agent], id).await?;
         }
+        task_ids.push(id);
+    }
+    for (waiting, others) in dependencies {
+        let others: Vec<TaskId> = others.iter().map(|other| task_ids[*other]).collect();
+        insert_sample_dependencies(tx, task_ids[*waiting], &others).await?;
     }
     let (messages, sessions, activity) = talk(company);
     for message in messages {
@@ -67,21 +71,20 @@ pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
     for entry in activity {
         insert_sample_activity(tx, entry, ids[entry.agent], entry.task.map(|task| task_ids[task])).await?;
     }
-    let seeded = Seeded {
-        agents: agents.len(),
-        tasks: tasks.len(),
-        messages: messages.len(),
-        sessions: sessions.len(),
-    };
+    let seeded =
+        Seeded { agents: agents.len(), tasks: tasks.len(), messages: messages.len(), sessions: sessions.len() };
     let told = json!({ "agents": seeded.agents, "tasks": seeded.tasks, "messages": seeded.messages, "sessions": seeded.sessions });
     tx.audit("sample.seed", "company", told);
     Ok(seeded)
 }
 
-fn content(company: &str) -> (&'static [SampleAgent], &'static [SampleTask]) {
+/// Which task waits for which others: places in the list of tasks. What a task waits for stands before it in this list.
+type SampleDependencies = &'static [(usize, &'static [usize])];
+
+fn content(company: &str) -> (&'static [SampleAgent], &'static [SampleTask], SampleDependencies) {
     match company {
-        "globex" => (globex::AGENTS, globex::TASKS),
-        _ => (acme::AGENTS, acme::TASKS),
+        "globex" => (globex::AGENTS, globex::TASKS, globex::DEPENDENCIES),
+        _ => (acme::AGENTS, acme::TASKS, acme::DEPENDENCIES),
     }
 }
 
@@ -225,7 +228,7 @@ mod tests {
     #[test]
     fn content_obeys_the_rules_of_the_api() {
         for company in ["acme", "globex"] {
-            let (agents, tasks) = content(company);
+            let (agents, tasks, _) = content(company);
             assert_eq!(agents.iter().map(|a| a.name).collect::<HashSet<_>>().len(), agents.len());
             for agent in agents {
                 let body = json!({ "name": agent.name, "role": agent.role, "personality_prompt": agent.prompt,
@@ -250,7 +253,7 @@ mod tests {
         use crate::message::CreateMessage;
         use crate::session::SessionStatus;
         for company in ["acme", "globex"] {
-            let (agents, tasks) = content(company);
+            let (agents, tasks, _) = content(company);
             let (messages, sessions, activity) = talk(company);
             for message in messages {
                 let id = |agent: usize| uuid::Uuid::from_u128(agent.try_into().unwrap());
@@ -269,7 +272,8 @@ mod tests {
                 assert_eq!(session.status == SessionStatus::Active, task.is_current(), "{}", task.title);
             }
             for entry in activity {
-                let body = json!({ "agent_id": uuid::Uuid::nil(), "action": entry.action, "details": { "note": entry.note } });
+                let body =
+                    json!({ "agent_id": uuid::Uuid::nil(), "action": entry.action, "details": { "note": entry.note } });
                 assert!(serde_json::from_value::<CreateActivity>(body).unwrap().validated().is_ok());
                 let task = entry.task.map(|task| &tasks[task]);
                 assert!(task.is_none_or(|task| entry.age_minutes <= task.age_minutes), "{}", entry.note);
@@ -280,11 +284,29 @@ mod tests {
     #[test]
     fn agents_at_work_have_exactly_one_current_task() {
         for company in ["acme", "globex"] {
-            let (agents, tasks) = content(company);
+            let (agents, tasks, _) = content(company);
             for (i, agent) in agents.iter().enumerate() {
                 let current: Vec<_> = tasks.iter().filter(|t| t.agent == i && t.is_current()).collect();
                 let expected = matches!(agent.status, AgentStatus::Working | AgentStatus::Blocked);
                 assert_eq!(current.len(), usize::from(expected), "{} of {company}", agent.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_waits_has_not_been_started() {
+        for company in ["acme", "globex"] {
+            let (_, tasks, dependencies) = content(company);
+            assert!(!dependencies.is_empty());
+            for (i, (waiting, others)) in dependencies.iter().enumerate() {
+                let open = others.iter().any(|other| tasks[*other].stage().status != TaskStatus::Completed);
+                assert!(open && matches!(tasks[*waiting].state, State::Pending), "{}", tasks[*waiting].title);
+                let later = dependencies[i + 1..].iter().any(|(later, _)| others.contains(later));
+                assert!(
+                    !later && !others.contains(waiting),
+                    "{}: depths are right in this order",
+                    tasks[*waiting].title
+                );
             }
         }
     }

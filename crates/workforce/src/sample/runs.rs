@@ -64,7 +64,13 @@ pub(super) const ACME_ACTIVITY: &[SampleActivity] = &[
     entry(3, 2, "access.requested", "two sites ask for a login", 20 * HOUR),
     entry(2, 3, "page.published", "Fernweh 38, English and German", 36 * HOUR),
     entry(4, 6, "provider.overloaded", "third refusal in a row, gave up", DAY),
-    SampleActivity { agent: 1, task: None, action: "warehouse.checked", note: "nothing below its minimum", age_minutes: 9 * HOUR },
+    SampleActivity {
+        agent: 1,
+        task: None,
+        action: "warehouse.checked",
+        note: "nothing below its minimum",
+        age_minutes: 9 * HOUR,
+    },
 ];
 
 pub(super) const GLOBEX_SESSIONS: &[SampleSession] = &[
@@ -82,5 +88,11 @@ pub(super) const GLOBEX_ACTIVITY: &[SampleActivity] = &[
     entry(2, 2, "invoice.differs", "carrier 77: 1,204.00 instead of 1,180.00 euros", 2 * HOUR),
     entry(3, 3, "party.held", "one possible match, shipment stopped", 19 * HOUR),
     entry(4, 9, "digest.sent", "9 containers, 6 customers", 10 * HOUR),
-    SampleActivity { agent: 4, task: None, action: "tracking.polled", note: "211 containers, 4 without a signal", age_minutes: 15 },
+    SampleActivity {
+        agent: 4,
+        task: None,
+        action: "tracking.polled",
+        note: "211 containers, 4 without a signal",
+        age_minutes: 15,
+    },
 ];

@@ -19,7 +19,10 @@ macro_rules! columns {
 macro_rules! list {
     ($whose:literal) => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.activity_logs WHERE ", $whose,
+            "SELECT ",
+            columns!(),
+            " FROM tenant.activity_logs WHERE ",
+            $whose,
             " AND ($3::text[] IS NULL OR action = ANY ($3)) \
               AND ($4::timestamptz IS NULL OR \"timestamp\" >= $4) \
               AND ($5::timestamptz IS NULL OR \"timestamp\" < $5)"

@@ -20,7 +20,9 @@ macro_rules! columns {
 macro_rules! list {
     () => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.agents \
+            "SELECT ",
+            columns!(),
+            " FROM tenant.agents \
              WHERE ($1::text[] IS NULL OR status = ANY ($1)) \
                AND ($2::text IS NULL OR role = $2) \
                AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \
@@ -310,8 +312,17 @@ pub(super) async fn hold_worker(tx: &mut TenantTx, id: AgentId) -> Result<(), Er
     }
 }
 
+/// Takes the locks that changes of these agents would take one by one.
+pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[AgentId]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+    if !ids.is_empty() {
+        hold(tx, &ids).await?;
+    }
+    Ok(())
+}
+
 /// Locks agents, deleted ones as well, in the order of their ids, so that no two transactions wait for each other.
-pub(super) async fn hold(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Row>, Error> {
+async fn hold(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Row>, Error> {
     Ok(tx.query(&LOCK_AGENTS, &[&ids]).await?)
 }
 

@@ -131,9 +131,9 @@ pub async fn add(tx: &mut TenantTx, id: TaskId, new: &Valid<AddDependency>) -> R
     Ok(Added::New(read(&row)?))
 }
 
-/// Makes a task that was inserted by this transaction wait for others. Nobody can wait for it yet, so no cycle can come of it.
+/// Makes a task that was inserted by this transaction wait for others. Nobody waits for it yet, so no cycle can come of it.
 /// The caller holds the graph.
-pub(super) async fn add_first(tx: &mut TenantTx, id: TaskId, others: &[TaskId]) -> Result<(), Error> {
+pub(crate) async fn add_first(tx: &mut TenantTx, id: TaskId, others: &[TaskId]) -> Result<(), Error> {
     known(tx, others, |i| format!("/depends_on/{i}")).await?;
     insert(tx, id, others).await
 }

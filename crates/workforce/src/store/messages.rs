@@ -25,7 +25,10 @@ pub(super) use columns;
 macro_rules! list {
     ($whose:literal) => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.messages WHERE ", $whose,
+            "SELECT ",
+            columns!(),
+            " FROM tenant.messages WHERE ",
+            $whose,
             " AND ($3::uuid IS NULL OR from_agent_id = $3) \
               AND ($4::uuid IS NULL OR to_agent_id = $4) \
               AND ($5::text[] IS NULL OR type = ANY ($5)) \
@@ -157,8 +160,7 @@ pub async fn broadcast(tx: &mut TenantTx, new: &Valid<CreateBroadcast>) -> Resul
     let from = new.from_agent_id;
     let named = ("/from_agent_id", from);
     agents::hold_live(tx, named, named).await?;
-    let recipients =
-        tx.execute(&INSERT_BROADCAST, &[from.as_uuid(), &broadcast_id, &new.subject, &new.body]).await?;
+    let recipients = tx.execute(&INSERT_BROADCAST, &[from.as_uuid(), &broadcast_id, &new.subject, &new.body]).await?;
     let broadcast = Broadcast { broadcast_id, from_agent_id: from, subject: new.subject.clone(), recipients };
     let details = json!({ "from_agent_id": from, "recipients": recipients });
     tx.audit("message.broadcast", &format!("broadcast/{broadcast_id}"), details);
@@ -303,10 +305,7 @@ pub async fn delete(tx: &mut TenantTx, id: MessageId, expected: Option<i64>) -> 
     let version: i64 = column!(row, "version");
     let (from, to): (Uuid, Uuid) = (column!(row, "from_agent_id"), column!(row, "to_agent_id"));
     tx.audit("message.delete", &target(id), json!({ "version": version }));
-    tx.publish(
-        "message.deleted",
-        json!({ "id": id, "version": version, "from_agent_id": from, "to_agent_id": to }),
-    );
+    tx.publish("message.deleted", json!({ "id": id, "version": version, "from_agent_id": from, "to_agent_id": to }));
     Ok(())
 }
 

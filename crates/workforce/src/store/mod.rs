@@ -21,9 +21,10 @@ pub mod threads;
 
 use tenantry_postgres::Statement;
 
+pub(crate) use dependencies::add_first as insert_sample_dependencies;
 pub(crate) use sample::{
-    insert_sample_activity, insert_sample_agent, insert_sample_message, insert_sample_session, insert_sample_task, sample_room,
-    set_sample_current_task,
+    insert_sample_activity, insert_sample_agent, insert_sample_message, insert_sample_session, insert_sample_task,
+    sample_room, set_sample_current_task,
 };
 
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
@@ -61,8 +62,16 @@ fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&
 macro_rules! latest_first {
     ($column:literal, $key:literal, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $column, ", id) < (COALESCE(", $key, ", 'infinity'::timestamptz), COALESCE(", $id,
-            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ", $column, " DESC, id DESC LIMIT ", $limit
+            " AND (",
+            $column,
+            ", id) < (COALESCE(",
+            $key,
+            ", 'infinity'::timestamptz), COALESCE(",
+            $id,
+            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ",
+            $column,
+            " DESC, id DESC LIMIT ",
+            $limit
         )
     };
 }
@@ -72,8 +81,16 @@ pub(crate) use latest_first;
 macro_rules! earliest_first {
     ($column:literal, $key:literal, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $column, ", id) > (COALESCE(", $key, ", '-infinity'::timestamptz), COALESCE(", $id,
-            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ", $column, ", id LIMIT ", $limit
+            " AND (",
+            $column,
+            ", id) > (COALESCE(",
+            $key,
+            ", '-infinity'::timestamptz), COALESCE(",
+            $id,
+            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ",
+            $column,
+            ", id LIMIT ",
+            $limit
         )
     };
 }
@@ -84,14 +101,36 @@ pub(crate) use earliest_first;
 macro_rules! sorted {
     ($expression:expr, > $key:expr, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) > (", $key, ", ", $id, ")) \
-              ORDER BY ", $expression, ", id LIMIT ", $limit
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) > (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            ", id LIMIT ",
+            $limit
         )
     };
     ($expression:expr, < $key:expr, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) < (", $key, ", ", $id, ")) \
-              ORDER BY ", $expression, " DESC, id DESC LIMIT ", $limit
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) < (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            " DESC, id DESC LIMIT ",
+            $limit
         )
     };
 }

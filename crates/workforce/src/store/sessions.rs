@@ -20,7 +20,10 @@ macro_rules! columns {
 macro_rules! list {
     ($whose:literal) => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.agent_sessions WHERE ", $whose,
+            "SELECT ",
+            columns!(),
+            " FROM tenant.agent_sessions WHERE ",
+            $whose,
             " AND ($2::uuid IS NULL OR task_id = $2) \
               AND ($3::text[] IS NULL OR status = ANY ($3)) \
               AND ($4::timestamptz IS NULL OR started_at >= $4) \

@@ -33,7 +33,10 @@ macro_rules! nothing_open {
 macro_rules! list {
     ($agent:literal) => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.tasks t WHERE ", $agent,
+            "SELECT ",
+            columns!(),
+            " FROM tenant.tasks t WHERE ",
+            $agent,
             " AND ($2::text[] IS NULL OR status = ANY ($2)) \
               AND ($3::text[] IS NULL OR priority = ANY ($3)) \
               AND ($4::uuid IS NULL OR created_by_id = $4) \
@@ -41,7 +44,9 @@ macro_rules! list {
               AND ($6::timestamptz IS NULL OR created_at >= $6) \
               AND ($7::timestamptz IS NULL OR created_at < $7) \
               AND ($8::text IS NULL OR strpos(lower(title), lower($8)) > 0) \
-              AND ($9::bool IS NULL OR $9 = (status = 'pending' AND ", nothing_open!(), ")) \
+              AND ($9::bool IS NULL OR $9 = (status = 'pending' AND ",
+            nothing_open!(),
+            ")) \
               AND ($10 OR deleted_at IS NULL)"
         )
     };
@@ -357,6 +362,22 @@ async fn follow(tx: &mut TenantTx, before: &Task, after: Option<&Task>) -> Resul
         TaskStatus::Blocked if !same => agents::wait(tx, after.agent_id, after.id).await,
         _ => Ok(()),
     }
+}
+
+/// Takes all locks that changes of these tasks and tasks of these agents would take one by one: first the graph if somebody
+/// `waits`, then tasks, then agents, each in the order of ids.
+pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[TaskId], of: &[AgentId], waits: bool) -> Result<(), Error> {
+    if waits {
+        dependencies::hold_graph(tx).await?;
+    }
+    let mut agents: Vec<AgentId> = of.to_vec();
+    if !ids.is_empty() {
+        let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+        for row in tx.query(&LOCK_TASKS, &[&ids]).await? {
+            agents.push(AgentId::from_uuid(column!(row, "agent_id")));
+        }
+    }
+    agents::hold_many(tx, &agents).await
 }
 
 async fn write(tx: &mut TenantTx, task: &Task) -> Result<Row, Error> {

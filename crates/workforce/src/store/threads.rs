@@ -5,8 +5,8 @@ use tenantry_http::Limit;
 use tenantry_postgres::{TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::messages::{self, columns};
 use super::column;
+use super::messages::{self, columns};
 use crate::message::{Message, ReadThread, Thread, ThreadRead};
 use crate::page::{List, Page, Position};
 use crate::{AgentId, Error, Kind, Valid};
@@ -95,13 +95,8 @@ pub async fn read(
     after: Option<Position>,
     limit: Limit,
 ) -> Result<Page<Message>, Error> {
-    let params: [&(dyn ToSql + Sync); 5] = [
-        agent.as_uuid(),
-        other.as_uuid(),
-        &after.map(|p| p.created_at),
-        &after.map(|p| p.id),
-        &limit.probe(),
-    ];
+    let params: [&(dyn ToSql + Sync); 5] =
+        [agent.as_uuid(), other.as_uuid(), &after.map(|p| p.created_at), &after.map(|p| p.id), &limit.probe()];
     let rows = tx.query(&READ_THREAD, &params).await?;
     if rows.is_empty() {
         must_be_known(tx, agent, other).await?;

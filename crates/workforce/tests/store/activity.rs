@@ -25,7 +25,8 @@ async fn what_is_logged_is_found() {
     let company = Company::start().await;
     let mira = company.agent("Mira").await;
     let task = company.task(&mira, "t").await;
-    let new = json!({ "agent_id": mira.id, "task_id": task.id, "action": "ticket.answered", "details": { "n": [1, 2.5] } });
+    let new =
+        json!({ "agent_id": mira.id, "task_id": task.id, "action": "ticket.answered", "details": { "n": [1, 2.5] } });
     let entry = company.log(new).await.unwrap();
     assert_eq!((entry.agent_id, entry.task_id, entry.action.as_str()), (mira.id, Some(task.id), "ticket.answered"));
     assert_eq!(entry.details, json!({ "n": [1, 2.5] }));
@@ -65,11 +66,8 @@ async fn the_database_keeps_the_log_append_only() {
     let tenant = company.context.tenant();
     let (table, role) = (format!("{}.activity_logs", tenant.schema.quoted()), tenant.role().quoted());
     let client = company.world.admin().await;
-    let attempts = [
-        format!("UPDATE {table} SET action = 'undone'"),
-        format!("DELETE FROM {table}"),
-        format!("TRUNCATE {table}"),
-    ];
+    let attempts =
+        [format!("UPDATE {table} SET action = 'undone'"), format!("DELETE FROM {table}"), format!("TRUNCATE {table}")];
     for attempt in &attempts {
         client.batch_execute(&format!("SET ROLE {role}")).await.unwrap();
         let refused = client.batch_execute(attempt).await.unwrap_err();

@@ -5,6 +5,9 @@
 mod activity;
 mod agents;
 mod baseline;
+mod claims;
+mod dependencies;
+mod lists;
 mod messages;
 mod sessions;
 mod statements;

@@ -91,9 +91,7 @@ async fn only_live_agents_write_and_get() {
     let company = Company::start().await;
     let (mira, gone) = (company.agent("Mira").await, company.agent("Gone").await);
     company.delete_agent(&gone, None).await.unwrap();
-    for (from, to, member) in
-        [(gone.id, mira.id, "/from_agent_id"), (mira.id, gone.id, "/to_agent_id")]
-    {
+    for (from, to, member) in [(gone.id, mira.id, "/from_agent_id"), (mira.id, gone.id, "/to_agent_id")] {
         let new = json!({ "from_agent_id": from, "to_agent_id": to, "body": "x" });
         let error = company.try_message(new).await.unwrap_err();
         assert!(matches!(error, Error::UnknownAgent { pointer, .. } if pointer == member), "{error}");
@@ -106,8 +104,7 @@ async fn only_live_agents_write_and_get() {
 #[tokio::test]
 async fn a_broadcast_is_a_message_for_each_other_live_agent() {
     let company = Company::start().await;
-    let (mira, ole, gone) =
-        (company.agent("Mira").await, company.agent("Ole").await, company.agent("Gone").await);
+    let (mira, ole, gone) = (company.agent("Mira").await, company.agent("Ole").await, company.agent("Gone").await);
     let noor = company.agent("Noor").await;
     company.delete_agent(&gone, None).await.unwrap();
     let sent = company.broadcast(&mira, "all").await.unwrap();
@@ -181,7 +178,9 @@ async fn a_draft_is_edited_until_it_is_decided_on() {
     let cleared = company.edit(&second, json!({ "subject": null })).await.unwrap();
     assert_eq!((cleared.subject.as_str(), cleared.body.as_str()), ("", "Dear Ada"));
     let late = company.edit(&first, json!({ "body": "late" })).await.unwrap_err();
-    let Error::VersionConflict { kind: Kind::Message, expected: 1, actual: 3, current } = late else { panic!("{late}") };
+    let Error::VersionConflict { kind: Kind::Message, expected: 1, actual: 3, current } = late else {
+        panic!("{late}")
+    };
     assert_eq!(current["body"], "Dear Ada");
     // whoever approves names what was read
     let unseen = company.step(&second, Some(2), MessageStatus::Approved).await.unwrap_err();

@@ -46,7 +46,8 @@ async fn a_session_is_a_run_of_a_live_agent_on_its_own_task() {
     assert_eq!(company.run(json!({ "agent_id": ole.id })).await.unwrap().task_id, None);
     let error = company.run(json!({ "agent_id": gone.id })).await.unwrap_err();
     assert!(matches!(error, Error::UnknownAgent { pointer: "/agent_id", .. }), "{error}");
-    for (agent, task) in [(ole.id, *task.id.as_uuid()), (mira.id, *deleted.id.as_uuid()), (mira.id, uuid::Uuid::nil())] {
+    for (agent, task) in [(ole.id, *task.id.as_uuid()), (mira.id, *deleted.id.as_uuid()), (mira.id, uuid::Uuid::nil())]
+    {
         let error = company.run(json!({ "agent_id": agent, "task_id": task })).await.unwrap_err();
         assert!(matches!(error, Error::UnknownTask { pointer: "/task_id", .. }), "{error}");
     }
@@ -61,9 +62,13 @@ async fn reports_add_up_and_an_ended_session_takes_none() {
     for last in [SessionStatus::Ended, SessionStatus::Failed] {
         let session = company.run(json!({ "agent_id": mira.id })).await.unwrap();
         let call = json!({ "tool": "orders", "ms": 41, "args": { "ids": [1, 2.5, null] } });
-        company.report(&session, json!({ "tokens_used": { "input": 5, "output": 1 }, "tool_calls": [call] })).await.unwrap();
+        company
+            .report(&session, json!({ "tokens_used": { "input": 5, "output": 1 }, "tool_calls": [call] }))
+            .await
+            .unwrap();
         company.report(&session, json!({})).await.unwrap();
-        let used = company.report(&session, json!({ "tokens_used": { "input": 7, "cached": 3 }, "tool_calls": [{ "n": 2 }] }));
+        let used =
+            company.report(&session, json!({ "tokens_used": { "input": 7, "cached": 3 }, "tool_calls": [{ "n": 2 }] }));
         let used = used.await.unwrap();
         assert_eq!(json!(used.tokens_used), json!({ "cached": 3, "input": 12, "output": 1 }));
         assert_eq!(used.tool_calls, [call, json!({ "n": 2 })]);
@@ -84,7 +89,10 @@ async fn reports_add_up_and_an_ended_session_takes_none() {
     let unknown = store::report(&mut company.begin().await, SessionId::generate(), &body(json!({}))).await;
     assert!(matches!(unknown, Err(Error::NotFound { kind: Kind::Session, .. })));
     let told = company.audited().await;
-    assert_eq!(told[told.len() - 5..], ["session.start", "session.report", "session.report", "session.report", "session.end"]);
+    assert_eq!(
+        told[told.len() - 5..],
+        ["session.start", "session.report", "session.report", "session.report", "session.end"]
+    );
 }
 
 #[tokio::test]

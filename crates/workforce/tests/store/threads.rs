@@ -81,7 +81,11 @@ async fn a_thread_is_read_up_to_what_was_seen() {
     assert!(matches!(foreign, Error::UnknownMessage { pointer: "/up_to", .. }), "{foreign}");
     assert_eq!(mark(&company, &mira, &ole, &c).await.unwrap(), 1);
     let told = company.audited().await;
-    assert_eq!(told.iter().filter(|action| *action == "message.read_thread").count(), 2, "nothing marked, nothing told");
+    assert_eq!(
+        told.iter().filter(|action| *action == "message.read_thread").count(),
+        2,
+        "nothing marked, nothing told"
+    );
 }
 
 #[tokio::test]

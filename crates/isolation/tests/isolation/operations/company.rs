@@ -22,6 +22,10 @@ pub(super) struct Company {
     pub(super) spare_agent: Uuid,
     /// A task that may be deleted.
     pub(super) spare_task: Uuid,
+    /// A task that depends on `task`.
+    pub(super) waiting_task: Uuid,
+    /// A task that nothing depends on.
+    pub(super) other_task: Uuid,
     /// A provider account.
     pub(super) account: Uuid,
     /// An agent that stays, to write to.
@@ -56,6 +60,8 @@ impl Company {
             task: Uuid::nil(),
             spare_agent: Uuid::nil(),
             spare_task: Uuid::nil(),
+            waiting_task: Uuid::nil(),
+            other_task: Uuid::nil(),
             account: Uuid::nil(),
             peer: Uuid::nil(),
             note: Uuid::nil(),
@@ -79,13 +85,17 @@ impl Company {
         let gone = self.make(server, "/v1/agents", common).await;
         self.task = self.make(server, "/v1/tasks", self.new_task()).await;
         self.spare_task = self.make(server, "/v1/tasks", self.new_task()).await;
+        let mut waiting = self.new_task();
+        waiting["depends_on"] = json!([self.task]);
+        self.waiting_task = self.make(server, "/v1/tasks", waiting).await;
+        self.other_task = self.make(server, "/v1/tasks", self.new_task()).await;
         let ended = self.make(server, "/v1/tasks", self.new_task()).await;
         let change = json!({
             "status": "in_progress", "progress_details": { "note": self.mark }, "result": [self.mark],
             "error_details": { "why": self.mark },
         });
+        // which puts the agent on it as well
         self.change(server, &format!("/v1/tasks/{}", self.task), change).await;
-        self.change(server, &format!("/v1/agents/{}", self.agent), json!({ "current_task_id": self.task })).await;
         for path in [format!("/v1/tasks/{ended}"), format!("/v1/agents/{gone}")] {
             let deleted = Answer::to(server.by(&self.tenant, Method::DELETE, &path)).await;
             assert_eq!(deleted.status, 204, "{}", deleted.text);

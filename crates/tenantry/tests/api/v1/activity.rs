@@ -92,7 +92,17 @@ async fn the_log_is_filtered_and_paged() {
             assert_eq!(column(&company.walk(&format!("{LIST}?{query}"), limit).await, "action"), expected, "{query}");
         }
     }
-    for query in ["agent_id=x", "task_id=x", "since=soon", "until=1960-01-01T00:00:00Z", "limit=201", "details=x", "sort=action", "fields=", "action=a%00"] {
+    for query in [
+        "agent_id=x",
+        "task_id=x",
+        "since=soon",
+        "until=1960-01-01T00:00:00Z",
+        "limit=201",
+        "details=x",
+        "sort=action",
+        "fields=",
+        "action=a%00",
+    ] {
         assert_eq!(company.get(&format!("{LIST}?{query}")).await.verdict(), refusal(400, "invalid_query"), "{query}");
     }
 }

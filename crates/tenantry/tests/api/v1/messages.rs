@@ -41,7 +41,10 @@ async fn a_new_message_has_an_address_a_version_and_defaults() {
     let made =
         company.post(LIST, json!({ "from_agent_id": mira["id"], "to_agent_id": noor["id"], "body": "hello" })).await;
     let message = made.json();
-    assert_eq!((made.status, made.header("etag"), made.header("location")), (201, "\"1\"", at("messages", &message).as_str()));
+    assert_eq!(
+        (made.status, made.header("etag"), made.header("location")),
+        (201, "\"1\"", at("messages", &message).as_str())
+    );
     let expected = json!({
         "id": message["id"], "from_agent_id": mira["id"], "to_agent_id": noor["id"], "subject": "", "body": "hello",
         "type": "direct", "status": "pending", "is_external_draft": false, "external_recipient": null,
@@ -51,7 +54,8 @@ async fn a_new_message_has_an_address_a_version_and_defaults() {
     assert_eq!(message, expected);
     let read = company.get(made.header("location")).await;
     assert_eq!((read.status, read.header("etag"), read.json()), (200, "\"1\"", message.clone()));
-    let known = company.server.by(&company.tenant, Method::GET, made.header("location")).header("if-none-match", "\"1\"");
+    let known =
+        company.server.by(&company.tenant, Method::GET, made.header("location")).header("if-none-match", "\"1\"");
     let known = Answer::to(known).await;
     assert_eq!((known.status, known.text.as_str()), (304, ""));
     let events = company.events(&format!("message/{}", message["id"].as_str().unwrap())).await;
@@ -62,8 +66,7 @@ async fn a_new_message_has_an_address_a_version_and_defaults() {
 #[tokio::test]
 async fn broken_members_are_pointed_to() {
     let company = Company::open().await;
-    let (mira, noor, gone) =
-        (company.agent("Mira").await, company.agent("Noor").await, company.agent("Gone").await);
+    let (mira, noor, gone) = (company.agent("Mira").await, company.agent("Noor").await, company.agent("Gone").await);
     assert_eq!(company.delete(&at("agents", &gone)).await.status, 204);
     let unknown = Uuid::new_v4();
     let broken = [
@@ -95,7 +98,10 @@ async fn broken_members_are_pointed_to() {
         assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, code), vec![pointer.to_owned()]), "{change}");
     }
     let broadcast = company.post(BROADCASTS, json!({ "from_agent_id": unknown, "body": "x" })).await;
-    assert_eq!((broadcast.verdict(), pointers(&broadcast)), (refusal(422, "unknown_agent"), vec!["/from_agent_id".to_owned()]));
+    assert_eq!(
+        (broadcast.verdict(), pointers(&broadcast)),
+        (refusal(422, "unknown_agent"), vec!["/from_agent_id".to_owned()])
+    );
     let long = company.post(BROADCASTS, json!({ "from_agent_id": mira["id"], "body": "x".repeat(20_000) })).await;
     assert_eq!((long.verdict(), pointers(&long)), (refusal(422, "validation_failed"), vec!["/body".to_owned()]));
     assert!(company.walk(LIST, 50).await.is_empty());
@@ -106,7 +112,8 @@ async fn a_broadcast_reaches_all_others_and_is_listed_as_one() {
     let company = Company::open().await;
     let mira = company.agent("Mira").await;
     let (noor, ole) = (company.agent("Noor").await, company.agent("Ole").await);
-    let sent = company.post(BROADCASTS, json!({ "from_agent_id": mira["id"], "subject": "Gate 3", "body": "closed" })).await;
+    let sent =
+        company.post(BROADCASTS, json!({ "from_agent_id": mira["id"], "subject": "Gate 3", "body": "closed" })).await;
     let broadcast = sent.json();
     assert_eq!((sent.status, &broadcast["recipients"]), (201, &json!(2)));
     let rows = company.walk(sent.header("location"), 1).await;
@@ -128,7 +135,10 @@ async fn a_message_is_delivered_and_read_once() {
     let (mira, noor) = (company.agent("Mira").await, company.agent("Noor").await);
     let message = company.message(&mira, &noor, "hello").await;
     let delivered = company.send(&message, "deliver").await;
-    assert_eq!((delivered.status, delivered.header("etag"), &delivered.json()["status"]), (200, "\"2\"", &json!("delivered")));
+    assert_eq!(
+        (delivered.status, delivered.header("etag"), &delivered.json()["status"]),
+        (200, "\"2\"", &json!("delivered"))
+    );
     assert_eq!(company.send(&message, "deliver").await.json(), delivered.json(), "again changes nothing");
     let read = company.send(&message, "read").await.json();
     assert_eq!((&read["status"], &read["version"]), (&json!("read"), &json!(3)));
@@ -173,7 +183,8 @@ async fn a_draft_is_edited_then_approved_as_it_was_read() {
         let answer = company.patch_if(&path, "\"1\"", change.clone()).await;
         assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, code), vec![pointer.to_owned()]), "{change}");
     }
-    let change = json!({ "version": 1, "subject": "Tents", "body": "Dear Ada", "external_recipient": "ada@mail.example" });
+    let change =
+        json!({ "version": 1, "subject": "Tents", "body": "Dear Ada", "external_recipient": "ada@mail.example" });
     let edited = company.patch(&path, change).await;
     assert_eq!((edited.status, edited.header("etag")), (200, "\"2\""));
     let edited = edited.json();
@@ -193,7 +204,9 @@ async fn a_draft_is_edited_then_approved_as_it_was_read() {
         let again = company.decide(&approved, decision).await;
         assert_eq!((again.verdict(), &again.json()["current"]), (refusal(409, "draft_decided"), &approved));
     }
-    for change in [json!({ "body": "x" }), json!({ "external_recipient": "eve@example.com" }), json!({ "subject": null })] {
+    for change in
+        [json!({ "body": "x" }), json!({ "external_recipient": "eve@example.com" }), json!({ "subject": null })]
+    {
         let sealed = company.patch_if(&path, "\"3\"", change).await;
         assert_eq!(sealed.verdict(), refusal(409, "message_sealed"));
     }
@@ -239,7 +252,9 @@ async fn a_repeated_decision_with_its_key_is_the_same_decision() {
     assert_eq!(approve(2).await.verdict(), refusal(422, "idempotency_key_reused"));
     let send = || {
         let body = json!({ "from_agent_id": mira["id"], "body": "all" });
-        Answer::to(company.server.by(&company.tenant, Method::POST, BROADCASTS).header("idempotency-key", "b").json(&body))
+        Answer::to(
+            company.server.by(&company.tenant, Method::POST, BROADCASTS).header("idempotency-key", "b").json(&body),
+        )
     };
     company.agent("Noor").await;
     let sent = join_all((0..4).map(|_| send())).await;
@@ -371,7 +386,8 @@ async fn threads_show_the_newest_message_and_what_is_not_read() {
     let id = |agent: &Value| agent["id"].as_str().unwrap().to_owned();
     let threads = async || {
         let rows = company.walk(&format!("{LIST}/threads?agent_id={}", id(&mira)), 1).await;
-        let said = |row: &Value| (row["with_agent_id"].clone(), row["last_message"]["body"].clone(), row["unread"].clone());
+        let said =
+            |row: &Value| (row["with_agent_id"].clone(), row["last_message"]["body"].clone(), row["unread"].clone());
         rows.iter().map(said).collect::<Vec<_>>()
     };
     let said = |with: &Value, last: &str, unread: i64| (with["id"].clone(), json!(last), json!(unread));
@@ -384,13 +400,20 @@ async fn threads_show_the_newest_message_and_what_is_not_read() {
     assert_eq!((marked.status, marked.json()), (200, json!({ "read": 2 })), "{}", marked.text);
     assert_eq!(threads().await, [said(&ole, "d", 1), said(&noor, "c", 1)], "what came later stays unread");
     assert_eq!(company.get(&at("messages", &a)).await.json()["status"], "read");
-    assert_eq!(company.get(&at("messages", &answer)).await.json()["status"], "pending", "that is for the other to read");
+    assert_eq!(
+        company.get(&at("messages", &answer)).await.json()["status"],
+        "pending",
+        "that is for the other to read"
+    );
     let marks = join_all((0..4).map(|_| company.post(&format!("{path}/read"), json!({ "up_to": c["id"] })))).await;
     let read: i64 = marks.iter().map(|mark| mark.json()["read"].as_i64().unwrap()).sum();
     assert_eq!(read, 1, "marked once, however many mark it");
     let unknown = Uuid::new_v4();
     let of_another = company.post(&format!("{path}/read"), json!({ "up_to": unknown })).await;
-    assert_eq!((of_another.verdict(), pointers(&of_another)), (refusal(422, "unknown_message"), vec!["/up_to".to_owned()]));
+    assert_eq!(
+        (of_another.verdict(), pointers(&of_another)),
+        (refusal(422, "unknown_message"), vec!["/up_to".to_owned()])
+    );
     for path in [format!("{LIST}/threads/{unknown}/{}", id(&noor)), format!("{LIST}/threads/{}/{unknown}", id(&noor))] {
         assert_eq!(company.get(&path).await.verdict(), refusal(404, "agent_not_found"));
         let read = company.post(&format!("{path}/read"), json!({ "up_to": a["id"] })).await;
@@ -410,12 +433,19 @@ async fn what_happens_to_messages_is_published() {
     company.decide(&company.draft(&mira, "x").await, "reject").await;
     company.delete(&at("messages", &message)).await;
     company.post(BROADCASTS, json!({ "from_agent_id": mira["id"], "body": "all" })).await;
-    let sql = format!("SELECT kind, data FROM {}.events WHERE kind LIKE 'message.%' ORDER BY id", company.tenant.schema);
+    let sql =
+        format!("SELECT kind, data FROM {}.events WHERE kind LIKE 'message.%' ORDER BY id", company.tenant.schema);
     let rows = company.server.database.admin().await.query(&sql, &[]).await.unwrap();
     let told: Vec<(String, Value)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let kinds: Vec<&str> = told.iter().map(|(kind, _)| kind.as_str()).collect();
-    let expected =
-        ["message.created", "message.updated", "message.created", "message.updated", "message.deleted", "message.broadcast"];
+    let expected = [
+        "message.created",
+        "message.updated",
+        "message.created",
+        "message.updated",
+        "message.deleted",
+        "message.broadcast",
+    ];
     assert_eq!(kinds, expected);
     assert_eq!((&told[0].1, &told[1].1["status"]), (&message, &json!("read")));
 }

@@ -1,7 +1,10 @@
 mod activity;
 mod agents;
+mod bulk;
 mod codes;
+mod dependencies;
 mod idempotency;
+mod lists;
 mod messages;
 mod permissions;
 mod sessions;

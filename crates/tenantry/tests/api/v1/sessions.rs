@@ -38,7 +38,8 @@ async fn a_session_starts_is_reported_on_and_ends() {
     assert_eq!(session, expected);
     let used = json!({ "tokens_used": { "input": 512, "output": 64 }, "tool_calls": [{ "tool": "orders", "ms": 41 }] });
     assert_eq!(company.report(&session, used).await.status, 200);
-    let used = company.report(&session, json!({ "tokens_used": { "input": 1 }, "tool_calls": [{ "tool": "mail" }] })).await;
+    let used =
+        company.report(&session, json!({ "tokens_used": { "input": 1 }, "tool_calls": [{ "tool": "mail" }] })).await;
     let now = used.json();
     assert_eq!(now["tokens_used"], json!({ "input": 513, "output": 64 }));
     assert_eq!(now["tool_calls"], json!([{ "tool": "orders", "ms": 41 }, { "tool": "mail" }]));
@@ -155,7 +156,10 @@ async fn a_full_session_says_so() {
     let full = company.report(&session, json!({ "tokens_used": { "input": 1 }, "tool_calls": [{}] })).await;
     assert_eq!((full.verdict(), pointers(&full)), (refusal(409, "session_full"), vec!["/tool_calls".to_owned()]));
     let counted = company.report(&session, json!({ "tokens_used": { "input": 2 } })).await.json();
-    assert_eq!((&counted["tokens_used"], counted["tool_calls"].as_array().unwrap().len()), (&json!({ "input": 2 }), 1000));
+    assert_eq!(
+        (&counted["tokens_used"], counted["tool_calls"].as_array().unwrap().len()),
+        (&json!({ "input": 2 }), 1000)
+    );
 }
 
 #[tokio::test]
@@ -188,7 +192,16 @@ async fn lists_are_filtered_and_paged() {
             assert_eq!(column(&company.walk(&format!("{LIST}?{query}"), limit).await, "id"), expected, "{query}");
         }
     }
-    for query in ["agent_id=x", "status=running", "since=soon", "until=1960-01-01T00:00:00Z", "limit=0", "tokens=1", "sort=tokens", "fields=x"] {
+    for query in [
+        "agent_id=x",
+        "status=running",
+        "since=soon",
+        "until=1960-01-01T00:00:00Z",
+        "limit=0",
+        "tokens=1",
+        "sort=tokens",
+        "fields=x",
+    ] {
         assert_eq!(company.get(&format!("{LIST}?{query}")).await.verdict(), refusal(400, "invalid_query"), "{query}");
     }
 }

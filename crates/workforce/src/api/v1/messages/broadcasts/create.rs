@@ -33,7 +33,6 @@ pub(super) async fn create_broadcast(
     let new = body.validated()?;
     let mut write = Once::begin(&db, &context, idempotency).await?;
     let outcome = messages::broadcast(write.tx(), &new).await;
-    let answer =
-        |sent: Broadcast| Answer::made(format!("/v1/messages?broadcast_id={}", sent.broadcast_id), &sent);
+    let answer = |sent: Broadcast| Answer::made(format!("/v1/messages?broadcast_id={}", sent.broadcast_id), &sent);
     write.finish(outcome.map(answer)).await
 }
