@@ -146,12 +146,7 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case { operation: "list_threads", queries: Some(thread_queries), ..PLAIN },
-    Case {
-        operation: "get_thread",
-        id: Some((|c| c.agent, "agent_not_found")),
-        second: Some(|c| c.peer),
-        ..PLAIN
-    },
+    Case { operation: "get_thread", id: Some((|c| c.agent, "agent_not_found")), second: Some(|c| c.peer), ..PLAIN },
     Case {
         operation: "read_thread",
         id: Some((|c| c.agent, "agent_not_found")),

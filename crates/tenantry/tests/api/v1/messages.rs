@@ -405,7 +405,8 @@ async fn threads_show_the_newest_message_and_what_is_not_read() {
         "pending",
         "that is for the other to read"
     );
-    let marks = join_all((0..4).map(|_| company.post(&format!("{path}/read"), json!({ "up_to": c["id"] })))).await;
+    let mark = format!("{path}/read");
+    let marks = join_all((0..4).map(|_| company.post(&mark, json!({ "up_to": c["id"] })))).await;
     let read: i64 = marks.iter().map(|mark| mark.json()["read"].as_i64().unwrap()).sum();
     assert_eq!(read, 1, "marked once, however many mark it");
     let unknown = Uuid::new_v4();
