@@ -80,7 +80,10 @@ impl Case {
 /// A request of a case, with the id of one company and the body of another.
 async fn call(server: &TestServer, operation: &Operation, by: &Tenant, id: &Company, body: Option<Value>) -> Answer {
     let case = case_of(operation);
-    let path = case.path(operation, id);
+    let mut path = case.path(operation, id);
+    if let Some(query) = case.queries.and_then(|queries| queries(id).into_iter().next()) {
+        path = format!("{path}?{query}");
+    }
     let mut request = server.by(by, operation.method.clone(), &path);
     if operation.method == Method::PATCH {
         // the version as it is where the record can be read, and any other where it cannot
