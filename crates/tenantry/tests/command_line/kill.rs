@@ -108,7 +108,7 @@ async fn a_killed_bulk_request_that_is_repeated_has_one_effect() {
     let token = created.ok().json()["key"]["token"].as_str().unwrap().to_owned();
     let (host, port, ..) = parts(&installation.url);
     let proxy = Proxy::start(&host, port).await;
-    let agents = |points: u64| {
+    let agents = |points: usize| {
         let new = |name: &str| json!({ "op": "create", "name": format!("{name} {points}"), "role": "support" });
         json!({ "items": [new("one"), new("one"), new("two"), new("three")] })
     };
