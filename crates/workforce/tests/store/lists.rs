@@ -166,3 +166,40 @@ async fn the_fields_of_a_record_are_its_members() {
     assert_eq!(members(&agent), Agent::FIELDS);
     assert_eq!(members(&company.task(&agent, "x").await), Task::FIELDS);
 }
+
+/// The plan of a statement for whatever parameters come, as a superuser sees it.
+async fn plan(company: &Company, statement: &'static tenantry_postgres::Statement) -> String {
+    let client = company.world.admin().await;
+    let text = statement.for_schema(&company.context.tenant().schema);
+    client.batch_execute(&format!("SET plan_cache_mode = force_generic_plan; PREPARE p AS {text}")).await.unwrap();
+    let nulls = vec!["NULL"; statement.params().len()].join(", ");
+    let rows = client.query(&format!("EXPLAIN EXECUTE p ({nulls})"), &[]).await.unwrap();
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn the_usual_questions_are_answered_from_an_index() {
+    let company = Company::start().await;
+    let both = [company.agent("Mira").await, company.agent("Ole").await];
+    let schema = company.context.tenant().schema.quoted();
+    let fill = format!(
+        "INSERT INTO {schema}.tasks (agent_id, created_by_id, title, status, created_at) \
+         SELECT a, a, 't', CASE WHEN n % 50 = 0 THEN 'pending' ELSE 'completed' END, now() - make_interval(secs => n) \
+         FROM generate_series(1, 20000) n, (SELECT unnest(ARRAY['{}', '{}']::uuid[]) AS a) agents; ANALYZE {schema}.tasks",
+        both[0].id, both[1].id
+    );
+    company.world.admin().await.batch_execute(&fill).await.unwrap();
+    for (statement, index) in [
+        (&tasks::LIST_TASKS_NEWEST, "tasks_by_age"),
+        (&tasks::LIST_TASKS_OLDEST, "tasks_by_age"),
+        (&tasks::LIST_AGENT_TASKS_NEWEST, "tasks_by_agent"),
+        (&tasks::LIST_AGENT_TASKS_OLDEST, "tasks_by_agent"),
+    ] {
+        let plan = plan(&company, statement).await;
+        assert!(plan.contains(index) && !plan.contains("Sort"), "{}: {plan}", statement.name());
+    }
+    for statement in [&tasks::NEXT_TASKS, &agents::LEAVE_WORK] {
+        let plan = plan(&company, statement).await;
+        assert!(plan.contains("tasks_open"), "{}: {plan}", statement.name());
+    }
+}

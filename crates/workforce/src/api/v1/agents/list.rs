@@ -19,7 +19,7 @@ use crate::{Error, Fields, Page, Place};
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAgents {
     /// Only with one of these statuses, separated by commas.
-    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<AgentStatus>>, inline)]
+    #[param(min_items = 1, value_type = Option<Vec<AgentStatus>>, inline)]
     status: Option<Several<AgentStatus>>,
     /// Only with exactly this role.
     #[param(max_length = 100)]
@@ -42,7 +42,7 @@ pub(super) struct ListAgents {
     #[param(inline)]
     sort: Option<AgentOrder>,
     /// Only these members of each agent, separated by commas.
-    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Agent>, required = false)]
+    #[param(schema_with = crate::fields::parameter::<Agent>, required = false)]
     fields: Option<Fields<Agent>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]

@@ -19,10 +19,10 @@ use crate::{AgentId, Error, Fields, Page, Place, TaskStatus};
 #[into_params(parameter_in = Query)]
 pub(super) struct ListTasks {
     /// Only with one of these statuses, separated by commas.
-    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<TaskStatus>>, inline)]
+    #[param(min_items = 1, value_type = Option<Vec<TaskStatus>>, inline)]
     status: Option<Several<TaskStatus>>,
     /// Only with one of these priorities, separated by commas.
-    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<Priority>>, inline)]
+    #[param(min_items = 1, value_type = Option<Vec<Priority>>, inline)]
     priority: Option<Several<Priority>>,
     /// Only this agent's.
     #[param(value_type = Option<uuid::Uuid>)]
@@ -50,7 +50,7 @@ pub(super) struct ListTasks {
     #[param(inline)]
     sort: Option<TaskOrder>,
     /// Only these members of each task, separated by commas.
-    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Task>, required = false)]
+    #[param(schema_with = crate::fields::parameter::<Task>, required = false)]
     fields: Option<Fields<Task>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]

@@ -20,7 +20,7 @@ pub(super) struct ListDependencies {
     #[param(required = false)]
     transitive: bool,
     /// Only these members of each dependency, separated by commas.
-    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Dependency>, required = false)]
+    #[param(schema_with = crate::fields::parameter::<Dependency>, required = false)]
     fields: Option<Fields<Dependency>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
