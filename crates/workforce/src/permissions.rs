@@ -18,3 +18,17 @@ pub const PERMISSIONS: Permissions = Permissions {
         Action { method: Method::POST, path: "/v1/messages/{id}/reject", permission: APPROVE },
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_writes_drafts_does_not_thereby_approve_them() {
+        let of = |path| PERMISSIONS.of(&Method::POST, path).map(|needed| (needed.name, needed.role));
+        assert_eq!(of("/v1/messages"), Some(("messages:write", Role::Member)));
+        for decision in ["/v1/messages/{id}/approve", "/v1/messages/{id}/reject"] {
+            assert_eq!(of(decision), Some(("messages:approve", Role::Admin)), "{decision}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use workforce::{ActivityId, Error, Kind};
 use crate::{Company, after, body, limit};
 
 impl Company {
-    async fn log(&self, new: Value) -> Result<Activity, Error> {
+    pub(crate) async fn log(&self, new: Value) -> Result<Activity, Error> {
         let mut tx = self.begin().await;
         let entry = store::append(&mut tx, &body(new)).await?;
         tx.commit().await?;

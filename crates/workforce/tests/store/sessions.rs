@@ -6,7 +6,7 @@ use workforce::{Error, Kind, SessionId};
 use crate::{Company, after, body, limit};
 
 impl Company {
-    async fn run(&self, new: Value) -> Result<Session, Error> {
+    pub(crate) async fn run(&self, new: Value) -> Result<Session, Error> {
         let mut tx = self.begin().await;
         let session = store::start(&mut tx, &body(new)).await?;
         tx.commit().await?;

@@ -25,7 +25,7 @@ pub(super) struct ListActivity {
     #[param(value_type = Option<uuid::Uuid>)]
     task_id: Option<TaskId>,
     /// Only one of these actions, separated by commas.
-    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<String>>)]
+    #[param(min_items = 1, value_type = Option<Vec<String>>)]
     action: Option<Several<String>>,
     /// Only those written at this instant or later (RFC 3339; write UTC as `Z`, a `+` in a URL is a space).
     since: Option<DateTime<Utc>>,
@@ -35,7 +35,7 @@ pub(super) struct ListActivity {
     #[param(inline)]
     sort: Option<ActivityOrder>,
     /// Only these members of each entry, separated by commas.
-    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Activity>, required = false)]
+    #[param(schema_with = crate::fields::parameter::<Activity>, required = false)]
     fields: Option<Fields<Activity>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]

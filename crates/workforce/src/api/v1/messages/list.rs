@@ -33,10 +33,10 @@ pub(super) struct ListMessages {
     to_agent_id: Option<AgentId>,
     /// Only of one of these types, separated by commas.
     #[serde(rename = "type")]
-    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<MessageType>>, inline)]
+    #[param(min_items = 1, value_type = Option<Vec<MessageType>>, inline)]
     kind: Option<Several<MessageType>>,
     /// Only with one of these statuses, separated by commas.
-    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<MessageStatus>>, inline)]
+    #[param(min_items = 1, value_type = Option<Vec<MessageStatus>>, inline)]
     status: Option<Several<MessageStatus>>,
     /// `true`: only those not read yet; `false`: only those read. Drafts are neither.
     unread: Option<bool>,
@@ -54,7 +54,7 @@ pub(super) struct ListMessages {
     #[param(inline)]
     sort: Option<MessageOrder>,
     /// Only these members of each message, separated by commas.
-    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Message>, required = false)]
+    #[param(schema_with = crate::fields::parameter::<Message>, required = false)]
     fields: Option<Fields<Message>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]

@@ -25,7 +25,7 @@ pub(super) struct ListSessions {
     #[param(value_type = Option<uuid::Uuid>)]
     task_id: Option<TaskId>,
     /// Only with one of these statuses, separated by commas.
-    #[param(style = Form, explode = false, min_items = 1, value_type = Option<Vec<SessionStatus>>, inline)]
+    #[param(min_items = 1, value_type = Option<Vec<SessionStatus>>, inline)]
     status: Option<Several<SessionStatus>>,
     /// Only those started at this instant or later (RFC 3339; write UTC as `Z`, a `+` in a URL is a space).
     since: Option<DateTime<Utc>>,
@@ -35,7 +35,7 @@ pub(super) struct ListSessions {
     #[param(inline)]
     sort: Option<SessionOrder>,
     /// Only these members of each session, separated by commas.
-    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Session>, required = false)]
+    #[param(schema_with = crate::fields::parameter::<Session>, required = false)]
     fields: Option<Fields<Session>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]

@@ -18,7 +18,7 @@ use crate::{Error, Fields, List, Page, Position};
 #[into_params(parameter_in = Query)]
 pub(super) struct GetThread {
     /// Only these members of each message, separated by commas.
-    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Message>, required = false)]
+    #[param(schema_with = crate::fields::parameter::<Message>, required = false)]
     fields: Option<Fields<Message>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
