@@ -139,6 +139,27 @@ async fn a_task_is_not_started_while_a_dependency_is_added() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_not_handed_out_while_a_dependency_is_added() {
+    let company = Company::open().await;
+    let (agent, other) = (company.agent("Mira").await, company.agent("Noor").await);
+    let first = company.task(&other, "first").await;
+    let mut won = [0, 0];
+    for round in 0..40 {
+        let second = company.task(&agent, "second").await;
+        let ask = json!({ "agent_id": agent["id"] });
+        let (added, claimed) = tokio::join!(company.depend(&second, &first), company.post("/v1/tasks/claim", ask));
+        let handed_out = claimed.json()["data"].as_array().unwrap().iter().any(|task| task["id"] == second["id"]);
+        match added.status {
+            201 => assert!(!handed_out, "round {round}: it waits, and is in progress"),
+            409 => assert!(handed_out && added.verdict() == refusal(409, "task_under_way"), "round {round}"),
+            _ => panic!("round {round}: {}", added.text),
+        }
+        won[usize::from(handed_out)] += 1;
+    }
+    assert_eq!(won[0] + won[1], 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn work_is_claimed_once_and_a_lost_answer_can_be_had_again() {
     let company = Company::open().await;
     let agent = company.agent("Mira").await;
