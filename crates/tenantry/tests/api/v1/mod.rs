@@ -1,8 +1,14 @@
+mod activity;
 mod agents;
+mod bulk;
 mod codes;
+mod dependencies;
 mod idempotency;
 mod keys;
+mod lists;
 mod me;
 mod members;
+mod messages;
 mod permissions;
+mod sessions;
 mod tasks;

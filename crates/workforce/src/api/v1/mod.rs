@@ -1,7 +1,10 @@
+mod activity;
 mod agents;
 mod keys;
 mod me;
 mod members;
+mod messages;
+mod sessions;
 mod tasks;
 
 use axum::extract::FromRef;
@@ -20,4 +23,7 @@ where
         .merge(members::router())
         .merge(keys::router())
         .merge(me::router())
+        .merge(messages::router())
+        .merge(activity::router())
+        .merge(sessions::router())
 }

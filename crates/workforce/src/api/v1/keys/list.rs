@@ -4,7 +4,7 @@ use serde::Deserialize;
 use tenantry_core::ApiKeyId;
 use tenantry_http::respond::Common;
 use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
-use tenantry_postgres::{ApiKeyInfo, Registry};
+use tenantry_postgres::Registry;
 use utoipa::IntoParams;
 
 use super::model::ApiKey;
@@ -40,7 +40,6 @@ pub(super) async fn list_api_keys(
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Keys)).transpose()?;
     let after = after.map(|position| ApiKeyId::from_uuid(position.id));
     let keys = registry.keys(&context, after, limit.probe()).await?;
-    let position = |key: &ApiKeyInfo| Position { created_at: key.created_at, id: *key.id.as_uuid() };
-    let page = Page::cut(keys, limit, List::Keys, position);
-    Ok(Json(Page { data: page.data.into_iter().map(ApiKey::from).collect(), next_cursor: page.next_cursor }))
+    let keys: Vec<ApiKey> = keys.into_iter().map(ApiKey::from).collect();
+    Ok(Json(Page::cut(keys, limit, List::Keys, ApiKey::position)))
 }

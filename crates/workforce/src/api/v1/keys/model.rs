@@ -4,6 +4,8 @@ use tenantry_postgres::ApiKeyInfo;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::Position;
+
 /// An API key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
@@ -40,6 +42,13 @@ impl From<ApiKeyInfo> for ApiKey {
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
         }
+    }
+}
+
+impl ApiKey {
+    /// Its place in the list.
+    pub(super) fn position(&self) -> Position {
+        Position { created_at: self.created_at, id: self.id }
     }
 }
 

@@ -56,8 +56,6 @@ pub(super) async fn list_members(
         limit: limit.probe(),
     };
     let members = registry.members(&context, &filter).await?;
-    let position =
-        |member: &tenantry_postgres::Member| Position { created_at: member.created_at, id: *member.id.as_uuid() };
-    let page = Page::cut(members, limit, List::Members, position);
-    Ok(Json(Page { data: page.data.into_iter().map(Member::from).collect(), next_cursor: page.next_cursor }))
+    let members: Vec<Member> = members.into_iter().map(Member::from).collect();
+    Ok(Json(Page::cut(members, limit, List::Members, Member::position)))
 }

@@ -5,6 +5,8 @@ use tenantry_postgres as registry;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::Position;
+
 /// What a member may do; each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -70,5 +72,12 @@ impl From<registry::Member> for Member {
     fn from(member: registry::Member) -> Self {
         let registry::Member { id, subject, email, role, version, created_at, updated_at } = member;
         Self { id: *id.as_uuid(), subject, email, role: role.into(), version, created_at, updated_at }
+    }
+}
+
+impl Member {
+    /// Its place in the list.
+    pub(super) fn position(&self) -> Position {
+        Position { created_at: self.created_at, id: self.id }
     }
 }
