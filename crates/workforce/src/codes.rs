@@ -20,8 +20,35 @@ tenantry_http::error_codes! {
         "the body names a provider account that does not exist",
         "name a provider account of the company, or leave the member out";
     ILLEGAL_TRANSITION = 409 "illegal_transition" "Illegal status change":
-        "a task in its present status cannot take the status asked for, or a failed task has no retry left",
-        "take one of the statuses in `allowed`; to retry once more, raise `max_retries`";
+        "a task or a message in its present status cannot take the status asked for, or a failed task has no retry left",
+        "take one of the statuses in `allowed`; to retry a task once more, raise `max_retries`";
+    MESSAGE_NOT_FOUND = 404 "message_not_found" "Message not found":
+        "the company has no live message with this id",
+        "list the messages and check the id; `include_deleted=true` shows deleted ones";
+    UNKNOWN_MESSAGE = 422 "unknown_message" "Unknown message":
+        "the body names a message that does not exist, is deleted, or is not of the thread",
+        "name a live message that one of the two agents wrote to the other";
+    NOT_A_DRAFT = 409 "not_a_draft" "Not a draft":
+        "only a message of type `external_draft` is approved or rejected",
+        "nothing: what agents write to each other needs no approval";
+    DRAFT_DECIDED = 409 "draft_decided" "Draft decided already":
+        "the draft was approved or rejected before; a decision is made once",
+        "see in `current` what was decided; write a new draft where it should be decided anew";
+    MESSAGE_SEALED = 409 "message_sealed" "Message cannot be changed":
+        "only a draft that waits for its approval can be changed",
+        "write a new message or a new draft";
+    ACTIVITY_NOT_FOUND = 404 "activity_not_found" "Activity not found":
+        "the company's activity log has no entry with this id",
+        "list the log and check the id";
+    SESSION_NOT_FOUND = 404 "session_not_found" "Session not found":
+        "the company has no session with this id",
+        "list the sessions and check the id";
+    SESSION_ENDED = 409 "session_ended" "Session has ended":
+        "the session is over, and an ended session does not change",
+        "see in `current` how it ended; start a new session for another run";
+    SESSION_FULL = 409 "session_full" "Session is full":
+        "the session holds as many tool calls or kinds of tokens as it can",
+        "end the session and start another; counts of kinds that it has already can still be reported";
     DEPENDENCY_NOT_FOUND = 404 "dependency_not_found" "Dependency not found":
         "the task does not wait for the other one, not directly at least",
         "list the task's dependencies and check the ids";

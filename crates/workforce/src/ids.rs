@@ -15,3 +15,18 @@ typed_id!(
     DependencyId,
     "dependency id"
 );
+typed_id!(
+    /// Names one message of one company.
+    MessageId,
+    "message id"
+);
+typed_id!(
+    /// Names one entry of one company's activity log.
+    ActivityId,
+    "activity id"
+);
+typed_id!(
+    /// Names one session of one company.
+    SessionId,
+    "session id"
+);

@@ -20,6 +20,16 @@ pub enum List {
     Tasks,
     /// What a task depends on.
     Dependencies,
+    /// Messages.
+    Messages,
+    /// Threads, by their newest message.
+    Threads,
+    /// The messages of one thread, by age.
+    Thread,
+    /// The activity log.
+    Activity,
+    /// Sessions.
+    Sessions,
 }
 
 impl List {
@@ -28,6 +38,11 @@ impl List {
             Self::Agents => b'a',
             Self::Tasks => b't',
             Self::Dependencies => b'd',
+            Self::Messages => b'm',
+            Self::Threads => b'h',
+            Self::Thread => b'c',
+            Self::Activity => b'l',
+            Self::Sessions => b'r',
         }
     }
 }

@@ -64,10 +64,15 @@ fn every_operation_has_an_isolation_test() {
 impl Case {
     /// The path with a company's ids.
     fn path(&self, operation: &Operation, of: &Company) -> String {
-        let first = self.id.map(|(pick, _)| pick);
+        self.mixed_path(operation, |_| of)
+    }
+
+    /// The path with ids of the companies that `of` names for its parts.
+    fn mixed_path<'c>(&self, operation: &Operation, of: impl Fn(&str) -> &'c Company) -> String {
+        let first = operation.parameters().first().copied();
         operation.path_with(|name| {
-            let pick = if name == "id" { first } else { self.second };
-            pick.map(|pick| pick(of).to_string()).unwrap_or_default()
+            let pick = if Some(name) == first { self.id.map(|(pick, _)| pick) } else { self.second };
+            pick.map(|pick| pick(of(name)).to_string()).unwrap_or_default()
         })
     }
 }
@@ -75,7 +80,10 @@ impl Case {
 /// A request of a case, with the id of one company and the body of another.
 async fn call(server: &TestServer, operation: &Operation, by: &Tenant, id: &Company, body: Option<Value>) -> Answer {
     let case = case_of(operation);
-    let path = case.path(operation, id);
+    let mut path = case.path(operation, id);
+    if let Some(query) = case.queries.and_then(|queries| queries(id).into_iter().next()) {
+        path = format!("{path}?{query}");
+    }
     let mut request = server.by(by, operation.method.clone(), &path);
     if operation.method == Method::PATCH {
         // the version as it is where the record can be read, and any other where it cannot
@@ -101,6 +109,17 @@ async fn the_others_ids_lead_nowhere() {
             if let Some((_, not_found)) = case.id {
                 let answer = call(&server, &operation, &own.tenant, other, case.body.map(|body| body(own))).await;
                 assert_eq!(answer.verdict(), (404, not_found.to_owned()), "{} with the other's id", operation.id);
+                clean(&answer);
+            }
+            // each part of a path alone with the other's id, beside own ones
+            for foreign in operation.parameters().into_iter().filter(|_| case.second.is_some()) {
+                let path = case.mixed_path(&operation, |name| if name == foreign { other } else { own });
+                let mut request = server.by(&own.tenant, operation.method.clone(), &path);
+                if let Some(body) = case.body {
+                    request = request.json(&body(own));
+                }
+                let answer = Answer::to(request).await;
+                assert_eq!(answer.status, 404, "{} with the other's {foreign}: {}", operation.id, answer.text);
                 clean(&answer);
             }
             for (member, pick, code) in case.references {
@@ -214,11 +233,18 @@ async fn lists_never_hold_the_others_rows() {
         assert!(lists.iter().map(|(_, queries)| queries.len()).sum::<usize>() > 50, "the filters are all there");
         let send = async |path: &str| Answer::to(server.by(&own.tenant, Method::GET, path)).await;
         assert_eq!(foreign_rows_in_lists(&lists, send, &other.mark).await, Vec::<String>::new());
-        for path in ["/v1/agents", "/v1/tasks"] {
+        for path in ["/v1/agents", "/v1/tasks", "/v1/messages", "/v1/activity", "/v1/sessions"] {
             let page = Answer::to(server.by(&own.tenant, Method::GET, path)).await;
             assert!(page.text.contains(&own.mark), "its own rows are there: {}", page.text);
-            for filter in ["agent_id", "created_by_id"].into_iter().filter(|_| path == "/v1/tasks") {
-                let path = format!("{path}?{filter}={}&include_deleted=true", other.agent);
+            let filters: &[&str] = match path {
+                "/v1/agents" => &[],
+                "/v1/tasks" => &["agent_id", "created_by_id"],
+                "/v1/messages" => &["agent_id", "from_agent_id", "to_agent_id"],
+                _ => &["agent_id"],
+            };
+            for filter in filters {
+                let deleted = if path == "/v1/tasks" || path == "/v1/messages" { "&include_deleted=true" } else { "" };
+                let path = format!("{path}?{filter}={}{deleted}", other.agent);
                 let page = Answer::to(server.by(&own.tenant, Method::GET, &path)).await;
                 assert_eq!(page.json()["data"], json!([]), "{filter} of the other");
             }

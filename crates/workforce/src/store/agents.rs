@@ -218,15 +218,15 @@ pub async fn update(
         )
         .await
         .map_err(|e| match (e.constraint(), task) {
-            (Some("agents_current_task_fk"), Some(task)) => Error::UnknownTask(task),
+            (Some("agents_current_task_fk"), Some(id)) => Error::UnknownTask { pointer: "/current_task_id", id },
             _ => refine(e, change.name.value()),
         })?;
     let Some(row) = row else { return Err(why_unchanged(tx, id, expected).await) };
     // After the update, so that an unknown agent or an old version is reported first; the caller rolls back.
     if let Some(task) = task
-        && tx.query_opt(&AGENT_HAS_TASK, &[&task, id.as_uuid()]).await?.is_none()
+        && !has_task(tx, id, task).await?
     {
-        return Err(Error::UnknownTask(task));
+        return Err(Error::UnknownTask { pointer: "/current_task_id", id: task });
     }
     let agent = read(&row)?;
     tx.audit("agent.update", &target(id), json!({ "version": agent.version, "changed": change.named() }));
@@ -271,6 +271,11 @@ pub(super) async fn hold_live(
         }
     }
     Ok(())
+}
+
+/// Whether a live task is this agent's.
+pub(super) async fn has_task(tx: &mut TenantTx, agent: AgentId, task: Uuid) -> Result<bool, Error> {
+    Ok(tx.query_opt(&AGENT_HAS_TASK, &[&task, agent.as_uuid()]).await?.is_some())
 }
 
 /// Holds the agent that gives a task away and the one that gets it, so that both can follow.

@@ -10,26 +10,38 @@
 //!
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
+pub mod activity;
 pub mod agents;
 pub mod dependencies;
+pub mod messages;
 mod sample;
+pub mod sessions;
 pub mod tasks;
+pub mod threads;
 
 use tenantry_postgres::Statement;
 
 pub(crate) use dependencies::add_first as insert_sample_dependencies;
-pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
+pub(crate) use sample::{
+    insert_sample_activity, insert_sample_agent, insert_sample_message, insert_sample_session, insert_sample_task,
+    sample_room, set_sample_current_task,
+};
 
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, dependencies::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS]
-        .concat()
-}
-
-/// Words to compare with, as a parameter; none at all compare with nothing.
-fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
-    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
+    [
+        agents::STATEMENTS,
+        dependencies::STATEMENTS,
+        tasks::STATEMENTS,
+        messages::STATEMENTS,
+        threads::STATEMENTS,
+        activity::STATEMENTS,
+        sessions::STATEMENTS,
+        sample::STATEMENTS,
+        tenantry_http::STATEMENTS,
+    ]
+    .concat()
 }
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.
@@ -39,6 +51,11 @@ macro_rules! column {
     };
 }
 pub(crate) use column;
+
+/// Words to compare with, as a parameter; none at all compare with nothing.
+fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
+    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
+}
 
 /// The end of a list's statement: the rows behind a place, by an instant, the latest first. The `COALESCE` stands for "from
 /// the start" and keeps the comparison one that an index can serve.

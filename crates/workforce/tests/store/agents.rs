@@ -103,9 +103,9 @@ async fn an_agent_works_on_a_task_of_its_own_only() {
     let mira = company.change_agent(&mira, json!({ "current_task_id": task.id })).await.unwrap();
     assert_eq!(mira.current_task_id, Some(task.id));
     let foreign = company.change_agent(&ole, json!({ "current_task_id": task.id })).await.unwrap_err();
-    assert!(matches!(foreign, Error::UnknownTask(id) if id == *task.id.as_uuid()));
+    assert!(matches!(foreign, Error::UnknownTask { pointer: "/current_task_id", id } if id == *task.id.as_uuid()));
     let nowhere = company.change_agent(&ole, json!({ "current_task_id": uuid::Uuid::nil() })).await.unwrap_err();
-    assert!(matches!(nowhere, Error::UnknownTask(_)));
+    assert!(matches!(nowhere, Error::UnknownTask { .. }));
     assert_eq!(find(&company, &ole, false).await.unwrap().version, 1, "nothing of it stayed");
     let none = company.change_agent(&mira, json!({ "current_task_id": null })).await.unwrap();
     assert_eq!(none.current_task_id, None);

@@ -2,7 +2,10 @@
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use workforce::activity::Activity;
 use workforce::agent::{Agent, AgentFilter, AgentOrder, AgentStatus};
+use workforce::message::Message;
+use workforce::session::Session;
 use workforce::store::{agents, tasks};
 use workforce::task::{Priority, Task, TaskFilter, TaskOrder};
 use workforce::{Record, TaskStatus};
@@ -165,6 +168,9 @@ async fn the_fields_of_a_record_are_its_members() {
     let agent = company.agent("Mira").await;
     assert_eq!(members(&agent), Agent::FIELDS);
     assert_eq!(members(&company.task(&agent, "x").await), Task::FIELDS);
+    assert_eq!(members(&company.draft(&agent, "x").await), Message::FIELDS);
+    assert_eq!(members(&company.log(json!({ "agent_id": agent.id, "action": "x" })).await.unwrap()), Activity::FIELDS);
+    assert_eq!(members(&company.run(json!({ "agent_id": agent.id })).await.unwrap()), Session::FIELDS);
 }
 
 /// The plan of a statement for whatever parameters come, as a superuser sees it.

@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod activity;
 mod agents;
 mod baseline;
 mod claims;
 mod dependencies;
 mod lists;
+mod messages;
+mod sessions;
 mod statements;
 mod tasks;
+mod threads;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

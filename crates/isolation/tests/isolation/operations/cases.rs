@@ -108,6 +108,79 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case { operation: "delete_task", id: Some((|c| c.spare_task, "task_not_found")), success: 204, ..PLAIN },
+    Case { operation: "list_messages", queries: Some(message_queries), ..PLAIN },
+    Case {
+        operation: "create_message",
+        success: 201,
+        body: Some(Company::new_message),
+        references: &[("from_agent_id", |c| c.agent, "unknown_agent"), ("to_agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case {
+        operation: "create_broadcast",
+        success: 201,
+        body: Some(|own| json!({ "from_agent_id": own.agent, "body": own.mark })),
+        references: &[("from_agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "get_message", id: Some((|c| c.messages[0], "message_not_found")), ..PLAIN },
+    Case {
+        operation: "update_message",
+        id: Some((|c| c.drafts[0], "message_not_found")),
+        body: Some(|own| json!({ "body": format!("changed {}", own.mark) })),
+        ..PLAIN
+    },
+    Case { operation: "delete_message", id: Some((|c| c.messages[2], "message_not_found")), success: 204, ..PLAIN },
+    Case { operation: "read_message", id: Some((|c| c.messages[0], "message_not_found")), ..PLAIN },
+    Case { operation: "deliver_message", id: Some((|c| c.messages[1], "message_not_found")), ..PLAIN },
+    Case {
+        operation: "approve_message",
+        id: Some((|c| c.drafts[1], "message_not_found")),
+        body: Some(|_| json!({ "version": 1 })),
+        ..PLAIN
+    },
+    Case {
+        operation: "reject_message",
+        id: Some((|c| c.drafts[2], "message_not_found")),
+        body: Some(|_| json!({ "version": 1 })),
+        ..PLAIN
+    },
+    Case { operation: "list_threads", queries: Some(thread_queries), ..PLAIN },
+    Case { operation: "get_thread", id: Some((|c| c.agent, "agent_not_found")), second: Some(|c| c.peer), ..PLAIN },
+    Case {
+        operation: "read_thread",
+        id: Some((|c| c.agent, "agent_not_found")),
+        second: Some(|c| c.peer),
+        body: Some(|own| json!({ "up_to": own.messages[0] })),
+        references: &[("up_to", |c| c.messages[0], "unknown_message")],
+        ..PLAIN
+    },
+    Case { operation: "list_activity", queries: Some(activity_queries), ..PLAIN },
+    Case {
+        operation: "create_activity",
+        success: 201,
+        body: Some(Company::new_entry),
+        references: &[("agent_id", |c| c.agent, "unknown_agent"), ("task_id", |c| c.task, "unknown_task")],
+        ..PLAIN
+    },
+    Case { operation: "get_activity", id: Some((|c| c.entry, "activity_not_found")), ..PLAIN },
+    Case { operation: "list_sessions", queries: Some(session_queries), ..PLAIN },
+    Case {
+        operation: "create_session",
+        success: 201,
+        body: Some(Company::new_session),
+        references: &[("agent_id", |c| c.agent, "unknown_agent"), ("task_id", |c| c.task, "unknown_task")],
+        ..PLAIN
+    },
+    Case { operation: "get_session", id: Some((|c| c.sessions[0], "session_not_found")), ..PLAIN },
+    Case {
+        operation: "report_session_usage",
+        id: Some((|c| c.sessions[0], "session_not_found")),
+        body: Some(Company::usage),
+        ..PLAIN
+    },
+    Case { operation: "end_session", id: Some((|c| c.sessions[1], "session_not_found")), ..PLAIN },
+    Case { operation: "fail_session", id: Some((|c| c.sessions[2], "session_not_found")), ..PLAIN },
 ];
 
 /// Every filter of the list of agents, alone and with deleted ones.
@@ -155,6 +228,70 @@ fn task_queries(of: &Company) -> Vec<String> {
         format!("cursor={}&agent_id={}", of.tasks_cursor, of.agent),
     ];
     with_deleted(&filters)
+}
+
+/// Every filter of the list of messages, alone and with deleted ones.
+fn message_queries(of: &Company) -> Vec<String> {
+    let filters = [
+        String::new(),
+        "limit=1".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("agent_id={}&with_agent_id={}", of.agent, of.peer),
+        format!("from_agent_id={}", of.agent),
+        format!("to_agent_id={}", of.peer),
+        "type=external_draft".to_owned(),
+        "type=direct,system".to_owned(),
+        "sort=created_at".to_owned(),
+        format!("sort=created_at&agent_id={}", of.agent),
+        "fields=id,body".to_owned(),
+        "status=pending".to_owned(),
+        "unread=true".to_owned(),
+        "unread=false".to_owned(),
+        "since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z".to_owned(),
+        format!("broadcast_id={}", of.agent),
+        format!("cursor={}", of.talk_cursors[0]),
+        format!("cursor={}&agent_id={}", of.talk_cursors[0], of.agent),
+    ];
+    with_deleted(&filters)
+}
+
+/// The threads of each of its agents.
+fn thread_queries(of: &Company) -> Vec<String> {
+    vec![
+        format!("agent_id={}", of.agent),
+        format!("agent_id={}&limit=1", of.peer),
+        format!("agent_id={}", of.spare_agent),
+        format!("agent_id={}&cursor={}", of.agent, of.talk_cursors[1]),
+    ]
+}
+
+/// Every filter of the activity log.
+fn activity_queries(of: &Company) -> Vec<String> {
+    vec![
+        String::new(),
+        "limit=1".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("task_id={}", of.task),
+        format!("agent_id={}&task_id={}", of.agent, of.task),
+        format!("action=action%20{}", of.mark),
+        "since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z".to_owned(),
+        format!("cursor={}", of.talk_cursors[2]),
+        format!("cursor={}&agent_id={}", of.talk_cursors[2], of.agent),
+    ]
+}
+
+/// Every filter of the list of sessions.
+fn session_queries(of: &Company) -> Vec<String> {
+    vec![
+        String::new(),
+        "limit=1".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("task_id={}", of.task),
+        format!("agent_id={}&status=active", of.agent),
+        "since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z".to_owned(),
+        format!("cursor={}", of.talk_cursors[3]),
+        format!("cursor={}&agent_id={}", of.talk_cursors[3], of.agent),
+    ]
 }
 
 fn with_deleted(filters: &[String]) -> Vec<String> {

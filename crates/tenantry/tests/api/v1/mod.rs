@@ -1,8 +1,11 @@
+mod activity;
 mod agents;
 mod bulk;
 mod codes;
 mod dependencies;
 mod idempotency;
 mod lists;
+mod messages;
 mod permissions;
+mod sessions;
 mod tasks;

@@ -1,4 +1,7 @@
+mod activity;
 mod agents;
+mod messages;
+mod sessions;
 mod tasks;
 
 use axum::extract::FromRef;
@@ -10,5 +13,10 @@ where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().merge(agents::router()).merge(tasks::router())
+    OpenApiRouter::new()
+        .merge(agents::router())
+        .merge(tasks::router())
+        .merge(messages::router())
+        .merge(activity::router())
+        .merge(sessions::router())
 }
