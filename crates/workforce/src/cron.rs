@@ -1,0 +1,176 @@
+//! When a schedule is due: a cron expression of five fields, read on the clocks of a time zone.
+//!
+//! The expression is searched on the wall clock, where every day has 24 hours; what a wall clock's time means as an
+//! instant is decided here and nowhere else, so the days on which clocks change do not depend on the parser:
+//!
+//! * An expression for fixed hours (`30 2 * * *`) is due once for each time it names. A time that the clocks leave out is due
+//!   when they are put forward; of a time they show twice, the first counts.
+//! * An expression for every hour (`*/15 * * * *`) goes by elapsed time: it is due in both passes of an hour that is shown
+//!   twice, and not at all in an hour that is left out.
+//!
+//! Where both day of month and day of week are restricted, a day that fits either is meant, as in every cron since Vixie's.
+
+use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
+use croner::parser::{CronParser, Seconds, Year};
+use tenantry_core::calendar::{self, Tz};
+
+/// The longest expression that is read.
+pub(crate) const MAX_CHARS: usize = 200;
+
+const NICKNAMES: &[(&str, &str)] = &[
+    ("@hourly", "0 * * * *"),
+    ("@daily", "0 0 * * *"),
+    ("@midnight", "0 0 * * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@monthly", "0 0 1 * *"),
+    ("@yearly", "0 0 1 1 *"),
+    ("@annually", "0 0 1 1 *"),
+];
+
+/// A cron expression that was understood.
+#[derive(Debug, Clone)]
+pub struct Cron {
+    pattern: croner::Cron,
+    every_hour: bool,
+}
+
+/// A text that is no cron expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CronError(String);
+
+impl Cron {
+    /// Reads five fields (minute, hour, day of month, month, day of week) or a nickname such as `@daily`.
+    ///
+    /// # Errors
+    /// [`CronError`] with what is wrong, for whoever wrote it; also for an expression that is never due, such as 30 February.
+    pub fn parse(text: &str) -> Result<Self, CronError> {
+        let text = text.trim();
+        if text.chars().count() > MAX_CHARS {
+            return Err(CronError(format!("must have at most {MAX_CHARS} characters")));
+        }
+        let nickname = NICKNAMES.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+        if nickname.is_none() && text.starts_with('@') {
+            let known: Vec<String> = NICKNAMES.iter().map(|(name, _)| format!("`{name}`")).collect();
+            return Err(CronError(format!("`{}` is not one of {}", shortened(text), known.join(", "))));
+        }
+        let fields: Vec<&str> = nickname.map_or(text, |(_, meaning)| meaning).split_ascii_whitespace().collect();
+        let [minute, hour, day, month, weekday] = fields[..] else {
+            let count = fields.len();
+            return Err(CronError(format!(
+                "must have five fields (minute, hour, day of month, month, day of week), has {count}"
+            )));
+        };
+        for (field, name, letters) in [
+            (minute, "minute", ""),
+            (hour, "hour", ""),
+            (day, "day of month", "LW"),
+            (month, "month", "abcdefghijklmnopqrstuvwxyz"),
+            (weekday, "day of week", "abcdefghijklmnopqrstuvwxyz#"),
+        ] {
+            if let Some(c) = field.chars().find(|c| !is_allowed(*c, letters)) {
+                return Err(CronError(format!("the field for the {name} must not contain `{c}`")));
+            }
+        }
+        let pattern = read(&fields.join(" "))?;
+        let every_hour = every_hour(hour)?;
+        let cron = Self { pattern, every_hour };
+        if cron.due_on_the_wall(start_of_search()).is_none() {
+            return Err(CronError("is never due: no date fits".to_owned()));
+        }
+        Ok(cron)
+    }
+
+    /// The first instant after `after` at which it is due; `None` only in the far future.
+    #[must_use]
+    pub fn next(&self, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let again = if self.every_hour { self.in_second_pass(after, zone) } else { None };
+        let mut wall = calendar::wall_clock(after, zone);
+        loop {
+            wall = self.due_on_the_wall(wall)?;
+            let at = match zone.from_local_datetime(&wall) {
+                LocalResult::None if self.every_hour => continue,
+                LocalResult::Ambiguous(first, second) if self.every_hour => {
+                    if first.to_utc() > after { first.to_utc() } else { second.to_utc() }
+                }
+                _ => calendar::instant_of(wall, zone),
+            };
+            if at > after {
+                return Some(again.map_or(at, |again| again.min(at)));
+            }
+        }
+    }
+
+    /// The next `count` instants after `after`.
+    #[must_use]
+    pub fn upcoming(&self, after: DateTime<Utc>, zone: Tz, count: usize) -> Vec<DateTime<Utc>> {
+        std::iter::successors(self.next(after, zone), |at| self.next(*at, zone)).take(count).collect()
+    }
+
+    /// The shortest time between two runs on the wall clock, as far as those of the next few days or years tell.
+    #[must_use]
+    pub fn shortest_interval(&self) -> TimeDelta {
+        /// More than a day of minutes, so that midnight is among them.
+        const SAMPLE: usize = 1500;
+        let runs = std::iter::successors(self.due_on_the_wall(start_of_search()), |wall| self.due_on_the_wall(*wall));
+        let runs: Vec<NaiveDateTime> = runs.take(SAMPLE).collect();
+        runs.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(TimeDelta::MAX)
+    }
+
+    /// The next time after `wall` that the expression names. The search itself knows of no zone.
+    fn due_on_the_wall(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.pattern.find_next_occurrence(&wall.and_utc(), false).ok().map(|at| at.naive_utc())
+    }
+
+    /// Where `after` lies in the first pass of a time that is shown twice: the first run of the second pass. The search on the
+    /// wall clock goes through that time once only.
+    fn in_second_pass(&self, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let pass = |at: DateTime<Utc>| match zone.from_local_datetime(&calendar::wall_clock(at, zone)) {
+            LocalResult::Ambiguous(first, second) => Some((first.to_utc(), second.to_utc())),
+            _ => None,
+        };
+        let (first, second) = pass(after)?;
+        if after >= second {
+            return None;
+        }
+        let end = second + (second - first);
+        let minute = after - TimeDelta::nanoseconds(after.timestamp_nanos_opt()?.rem_euclid(60_000_000_000));
+        std::iter::successors(Some(minute + TimeDelta::minutes(1)), |at| Some(*at + TimeDelta::minutes(1)))
+            .take_while(|at| *at < end)
+            .find(|at| {
+                let repeated = pass(*at).is_some_and(|(_, second)| second == *at);
+                let shown = calendar::wall_clock(*at, zone).and_utc();
+                repeated && self.pattern.is_time_matching(&shown).unwrap_or(false)
+            })
+    }
+}
+
+fn read(pattern: &str) -> Result<croner::Cron, CronError> {
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    parser.parse(pattern).map_err(|error| CronError(format!("is not a cron expression: {error}")))
+}
+
+fn is_allowed(c: char, letters: &str) -> bool {
+    c.is_ascii_digit() || matches!(c, '*' | '/' | ',' | '-') || letters.contains(c) || letters.contains(c.to_ascii_lowercase())
+}
+
+/// Whether the field for the hour leaves no hour out: `*`, but `0-23` as well.
+fn every_hour(field: &str) -> Result<bool, CronError> {
+    let daily = Cron { pattern: read(&format!("0 {field} * * *"))?, every_hour: false };
+    let begin = start_of_search();
+    let runs = std::iter::successors(daily.due_on_the_wall(begin), |wall| daily.due_on_the_wall(*wall));
+    Ok(runs.take_while(|wall| *wall <= begin + TimeDelta::days(1)).count() == 24)
+}
+
+/// Where looking for a first run begins: before a leap year and a Monday, and long past.
+fn start_of_search() -> NaiveDateTime {
+    DateTime::UNIX_EPOCH.naive_utc() + TimeDelta::days(54 * 365)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(32).collect()
+}
+
+#[cfg(test)]
+#[path = "cron_tests.rs"]
+mod tests;
