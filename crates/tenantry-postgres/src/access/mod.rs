@@ -4,6 +4,7 @@ mod alarm;
 mod cancel;
 mod cells;
 mod connection;
+mod notes;
 mod pool;
 mod tx;
 
