@@ -15,7 +15,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use tenantry_core::calendar::{self, Tz};
 
 /// The longest expression that is read.
-pub(crate) const MAX_CHARS: usize = 200;
+const MAX_CHARS: usize = 200;
 
 const NICKNAMES: &[(&str, &str)] = &[
     ("@hourly", "0 * * * *"),

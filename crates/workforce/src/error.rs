@@ -15,6 +15,8 @@ pub enum Kind {
     Agent,
     /// A task.
     Task,
+    /// A schedule.
+    Schedule,
 }
 
 impl Kind {
@@ -22,6 +24,7 @@ impl Kind {
         match self {
             Self::Agent => &codes::AGENT_NOT_FOUND,
             Self::Task => &codes::TASK_NOT_FOUND,
+            Self::Schedule => &codes::SCHEDULE_NOT_FOUND,
         }
     }
 }
@@ -31,6 +34,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Agent => "agent",
             Self::Task => "task",
+            Self::Schedule => "schedule",
         })
     }
 }
@@ -75,6 +79,14 @@ pub enum Error {
     /// A body names a provider account that does not exist.
     #[error("provider account `{0}` does not exist")]
     UnknownProviderAccount(Uuid),
+    /// As [`Error::UnknownProviderAccount`], deeper in a body.
+    #[error("provider account `{id}` does not exist")]
+    UnknownAccountIn {
+        /// The member that names it.
+        pointer: &'static str,
+        /// As given.
+        id: Uuid,
+    },
     /// The status machine has no such step.
     #[error("a task that is `{from}` cannot become `{to}`")]
     IllegalTransition {
@@ -131,6 +143,7 @@ impl From<Error> for Problem {
             Error::UnknownProviderAccount(_) => {
                 problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer("/provider_account_id", &text)
             }
+            Error::UnknownAccountIn { pointer, .. } => problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer(pointer, &text),
             Error::IllegalTransition { from, to, allowed, retries } => Self::of(&codes::ILLEGAL_TRANSITION)
                 .detail(format!("{text}; {}", what_is_allowed(from, allowed, retries)))
                 .with("from", from)

@@ -1,6 +1,6 @@
 //! The domain that runs on the tenancy crates: companies whose work is done by agents.
 //!
-//! * [`agent`] and [`task`] are the model: values, validation and the task status machine. No I/O.
+//! * [`agent`], [`task`] and [`schedule`] are the model: values, validation, the task status machine, when a schedule is due. No I/O.
 //! * [`store`] holds all SQL; every function takes a `&mut TenantTx`, so there is no way to ask for another tenant's rows.
 //! * [`api`] holds the endpoints, one per file; the path of the file is the path of the URL.
 //!
@@ -10,12 +10,16 @@ pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
+pub mod cron;
 mod error;
 mod ids;
 mod page;
 mod patch;
 mod permissions;
 pub mod sample;
+pub mod schedule;
+mod scheduler;
+pub mod settings;
 pub mod store;
 pub mod task;
 mod task_status;
@@ -24,10 +28,11 @@ mod text_enum;
 pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
-pub use ids::{AgentId, TaskId};
+pub use ids::{AgentId, ScheduleId, TaskId};
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
+pub use scheduler::{Scheduler, SchedulerSettings, Scheduling, Tally};
 pub use store::statements;
 pub use task_status::TaskStatus;
 use tenantry_postgres::TenantSchema;
@@ -38,6 +43,8 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0003_schedules.sql", include_str!("../../../migrations/tenant/0003_schedules.sql")),
+    ("0003_schedules.down.sql", include_str!("../../../migrations/tenant/0003_schedules.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

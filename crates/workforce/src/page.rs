@@ -16,6 +16,8 @@ pub enum List {
     Agents,
     /// Tasks by age.
     Tasks,
+    /// Schedules by age.
+    Schedules,
 }
 
 impl List {
@@ -23,6 +25,7 @@ impl List {
         match self {
             Self::Agents => b'a',
             Self::Tasks => b't',
+            Self::Schedules => b's',
         }
     }
 }

@@ -5,6 +5,8 @@ pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
         "tasks": Viewer, Member;
+        "schedules": Viewer, Member;
+        "settings": Viewer, Admin;
     },
     actions: &[],
 };

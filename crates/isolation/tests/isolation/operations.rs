@@ -64,7 +64,7 @@ fn every_operation_has_an_isolation_test() {
 /// A request of a case, with the id of one company and the body of another.
 async fn call(server: &TestServer, operation: &Operation, by: &Tenant, id: &Company, body: Option<Value>) -> Answer {
     let case = case_of(operation);
-    let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(id).to_string()).unwrap_or_default());
+    let path = case.path(operation, id);
     let mut request = server.by(by, operation.method.clone(), &path);
     if operation.method == Method::PATCH {
         // the version as it is where the record can be read, and any other where it cannot
@@ -158,7 +158,7 @@ async fn lists_never_hold_the_others_rows() {
         assert!(lists.iter().map(|(_, queries)| queries.len()).sum::<usize>() > 50, "the filters are all there");
         let send = async |path: &str| Answer::to(server.by(&own.tenant, Method::GET, path)).await;
         assert_eq!(foreign_rows_in_lists(&lists, send, &other.mark).await, Vec::<String>::new());
-        for path in ["/v1/agents", "/v1/tasks"] {
+        for path in ["/v1/agents", "/v1/schedules", "/v1/tasks"] {
             let page = Answer::to(server.by(&own.tenant, Method::GET, path)).await;
             assert!(page.text.contains(&own.mark), "its own rows are there: {}", page.text);
             for filter in ["agent_id", "created_by_id"].into_iter().filter(|_| path == "/v1/tasks") {
@@ -173,7 +173,7 @@ async fn lists_never_hold_the_others_rows() {
 /// A request of a case with all its own parts right, without a credential yet.
 fn bare(server: &TestServer, operation: &Operation, of: &Company) -> RequestBuilder {
     let case = case_of(operation);
-    let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(of).to_string()).unwrap_or_default());
+    let path = case.path(operation, of);
     let request = server.request(operation.method.clone(), &path).header("if-match", "\"1\"");
     match case.body {
         Some(body) => request.json(&body(of)),

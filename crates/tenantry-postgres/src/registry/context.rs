@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tenantry_core::calendar::Tz;
-use tenantry_core::{ApiKeyId, Generation, RoleName, SchemaName, Slug, TenantId, TenantStatus};
 use tenantry_core::{ApiKeyId, Generation, Role, RoleName, SchemaName, Slug, TenantId, TenantStatus};
 use uuid::Uuid;
 

@@ -3,16 +3,18 @@
 mod v1;
 
 use axum::extract::FromRef;
-use tenantry_postgres::{TenantDb, TenantTx};
+use tenantry_postgres::{Registry, TenantDb, TenantTx};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::Error;
+use crate::{Error, Scheduling};
 
 /// All endpoints of the domain, with their OpenAPI description. They need a tenant context: mount them behind the
 /// tenancy layer, or each answers 401.
 pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Registry: FromRef<S>,
+    Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
 {
     v1::router()
@@ -41,8 +43,27 @@ mod tests {
 
     use super::*;
 
+    /// A state with everything that endpoints take from one.
+    #[derive(Clone)]
+    struct State {
+        db: TenantDb,
+        registry: Registry,
+        scheduling: Scheduling,
+    }
+
+    macro_rules! parts {
+        ($($part:ident: $name:ident),+) => {
+            $(impl FromRef<State> for $part {
+                fn from_ref(state: &State) -> Self {
+                    state.$name.clone()
+                }
+            })+
+        };
+    }
+    parts!(TenantDb: db, Registry: registry, Scheduling: scheduling);
+
     fn document() -> Value {
-        let (_, api) = router::<TenantDb>().split_for_parts();
+        let (_, api) = router::<State>().split_for_parts();
         serde_json::to_value(api).unwrap()
     }
 
@@ -59,9 +80,12 @@ mod tests {
                 if path.contains("{id}") {
                     expected.push("404");
                 }
+                if operation.get("requestBody").is_some() {
+                    expected.extend(["413", "415"]);
+                }
                 expected.extend(match method.as_str() {
-                    "post" => vec!["201", "413", "415", "422"],
-                    "patch" => vec!["200", "409", "413", "415", "422", "428"],
+                    "post" => vec!["201", "422"],
+                    "patch" => vec!["200", "409", "422", "428"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
                 });
@@ -75,14 +99,23 @@ mod tests {
             ids,
             [
                 "create_agent",
+                "create_schedule",
                 "create_task",
                 "delete_agent",
+                "delete_schedule",
                 "delete_task",
                 "get_agent",
+                "get_schedule",
+                "get_settings",
                 "get_task",
                 "list_agents",
+                "list_schedules",
                 "list_tasks",
+                "preview_schedule",
+                "run_schedule",
                 "update_agent",
+                "update_schedule",
+                "update_settings",
                 "update_task",
             ]
         );

@@ -4,6 +4,8 @@
 
 mod agents;
 mod baseline;
+mod scheduler;
+mod schedules;
 mod statements;
 mod tasks;
 

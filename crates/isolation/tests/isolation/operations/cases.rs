@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::company::Company;
+use super::document::Operation;
 
 /// Picks a record of a company.
 pub(super) type Pick = fn(&Company) -> Uuid;
@@ -22,11 +23,21 @@ pub(super) struct Case {
     pub(super) body: Option<fn(&Company) -> Value>,
     /// Members of the body that name records, with the code for one that is not there.
     pub(super) references: &'static [(&'static str, Pick, &'static str)],
+    /// What it must be asked with, beside a body.
+    pub(super) query: &'static str,
     /// What a list can be asked for, with ids and cursors of a company.
     pub(super) queries: Option<fn(&Company) -> Vec<String>>,
 }
 
-const PLAIN: Case = Case { operation: "", id: None, success: 200, body: None, references: &[], queries: None };
+impl Case {
+    /// The operation's address with a company's record, and with what it must be asked with.
+    pub(super) fn path(&self, operation: &Operation, of: &Company) -> String {
+        let path = operation.path_with(|_| self.id.map(|(pick, _)| pick(of).to_string()).unwrap_or_default());
+        if self.query.is_empty() { path } else { format!("{path}?{}", self.query) }
+    }
+}
+
+const PLAIN: Case = Case { operation: "", id: None, success: 200, body: None, references: &[], query: "", queries: None };
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[
@@ -64,6 +75,27 @@ pub(super) const CASES: &[Case] = &[
         ],
         ..PLAIN
     },
+    Case { operation: "list_schedules", queries: Some(schedule_queries), ..PLAIN },
+    Case {
+        operation: "create_schedule",
+        success: 201,
+        body: Some(Company::new_schedule),
+        references: &[("agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "preview_schedule", query: "cron_expression=@daily", ..PLAIN },
+    Case { operation: "get_schedule", id: Some((|c| c.schedule, "schedule_not_found")), ..PLAIN },
+    Case {
+        operation: "update_schedule",
+        id: Some((|c| c.schedule, "schedule_not_found")),
+        body: Some(|own| json!({ "name": format!("renamed {}", own.mark), "agent_id": own.agent })),
+        references: &[("agent_id", |c| c.spare_agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "run_schedule", id: Some((|c| c.schedule, "schedule_not_found")), success: 201, ..PLAIN },
+    Case { operation: "delete_schedule", id: Some((|c| c.spare_schedule, "schedule_not_found")), success: 204, ..PLAIN },
+    Case { operation: "get_settings", ..PLAIN },
+    Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
     Case { operation: "delete_task", id: Some((|c| c.spare_task, "task_not_found")), success: 204, ..PLAIN },
 ];
 
@@ -99,6 +131,21 @@ fn task_queries(of: &Company) -> Vec<String> {
         "deadline_before=2031-01-01T00:00:00Z".to_owned(),
         format!("cursor={}", of.tasks_cursor),
         format!("cursor={}&agent_id={}", of.tasks_cursor, of.agent),
+    ];
+    with_deleted(&filters)
+}
+
+/// Every filter of the list of schedules, alone and with deleted ones.
+fn schedule_queries(of: &Company) -> Vec<String> {
+    let filters = [
+        String::new(),
+        "limit=1".to_owned(),
+        "enabled=true".to_owned(),
+        "enabled=false".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("agent_id={}&enabled=true", of.agent),
+        format!("cursor={}", of.schedules_cursor),
+        format!("cursor={}&limit=1", of.schedules_cursor),
     ];
     with_deleted(&filters)
 }

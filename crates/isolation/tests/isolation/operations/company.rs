@@ -22,12 +22,18 @@ pub(super) struct Company {
     pub(super) spare_agent: Uuid,
     /// A task that may be deleted.
     pub(super) spare_task: Uuid,
+    /// A schedule.
+    pub(super) schedule: Uuid,
+    /// A schedule that may be deleted.
+    pub(super) spare_schedule: Uuid,
     /// A provider account.
     pub(super) account: Uuid,
     /// A place in its list of agents.
     pub(super) agents_cursor: String,
     /// A place in its list of tasks.
     pub(super) tasks_cursor: String,
+    /// A place in its list of schedules.
+    pub(super) schedules_cursor: String,
 }
 
 impl Company {
@@ -42,9 +48,12 @@ impl Company {
             task: Uuid::nil(),
             spare_agent: Uuid::nil(),
             spare_task: Uuid::nil(),
+            schedule: Uuid::nil(),
+            spare_schedule: Uuid::nil(),
             account: Uuid::nil(),
             agents_cursor: String::new(),
             tasks_cursor: String::new(),
+            schedules_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -59,6 +68,8 @@ impl Company {
         self.task = self.make(server, "/v1/tasks", self.new_task()).await;
         self.spare_task = self.make(server, "/v1/tasks", self.new_task()).await;
         let ended = self.make(server, "/v1/tasks", self.new_task()).await;
+        self.schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
+        self.spare_schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
         let change = json!({
             "status": "in_progress", "progress_details": { "note": self.mark }, "result": [self.mark],
             "error_details": { "why": self.mark },
@@ -75,6 +86,7 @@ impl Company {
         self.make(server, "/v1/agents", common).await;
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
+        self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self
     }
 
@@ -92,6 +104,14 @@ impl Company {
             "agent_id": self.agent, "created_by_id": self.agent, "title": format!("title {}", self.mark),
             "description": self.mark, "priority": "high", "deadline": "2030-01-01T00:00:00Z", "provider": "openai",
             "provider_account_id": self.account,
+        })
+    }
+
+    /// A body that makes a schedule which is not due while a test runs.
+    pub(super) fn new_schedule(&self) -> Value {
+        json!({
+            "agent_id": self.agent, "name": format!("schedule {}", self.mark), "cron_expression": "0 0 29 2 *",
+            "task_template": { "title": format!("scheduled {}", self.mark), "provider_account_id": self.account },
         })
     }
 
@@ -141,6 +161,8 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
+        let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
+        digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
         digests
     }
 }

@@ -1,14 +1,24 @@
 mod agents;
+mod schedules;
+mod settings;
 mod tasks;
 
 use axum::extract::FromRef;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+
+use crate::Scheduling;
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Registry: FromRef<S>,
+    Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().merge(agents::router()).merge(tasks::router())
+    OpenApiRouter::new()
+        .merge(agents::router())
+        .merge(schedules::router())
+        .merge(settings::router())
+        .merge(tasks::router())
 }
