@@ -252,7 +252,7 @@ async fn a_statement_that_fails_takes_nothing_else_along() {
     assert_eq!(stage.published("task.created").await.len(), 3, "what was undone is not told");
 }
 
-/// Written by hand: the alarm that tells of a resumption goes by the database's clock.
+/// The times are written by hand: a resumption is noted by the database's clock.
 #[tokio::test]
 async fn a_suspended_company_does_not_run_and_goes_on_with_the_next_time() {
     let mut stage = Stage::start().await;

@@ -1,3 +1,5 @@
 mod agents;
 mod codes;
+mod schedules;
+mod settings;
 mod tasks;
