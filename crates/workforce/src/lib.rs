@@ -43,6 +43,7 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
     ("0003_schedules.sql", include_str!("../../../migrations/tenant/0003_schedules.sql")),
     ("0003_schedules.down.sql", include_str!("../../../migrations/tenant/0003_schedules.down.sql")),
 ];
