@@ -110,8 +110,8 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
-    /// A cursor that this list did not give out.
-    #[error("the cursor was not given out by this list; start again without one")]
+    /// A cursor that this list did not give out in this order.
+    #[error("the cursor was not given out by this list in this order; start again without one")]
     InvalidCursor,
     /// A stored value that this version cannot read. The person gets no details.
     #[error("column `{column}` of {kind} `{id}` holds a value that cannot be read: {reason}")]

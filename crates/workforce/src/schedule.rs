@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::checks::{Checks, Valid, Validate};
 use crate::cron::Cron;
 use crate::task::{CreateTask, Priority};
-use crate::{AgentId, Error, Patch, ScheduleId, TaskId};
+use crate::text_enum::text_enum;
+use crate::{AgentId, Error, Key, List, Order, Patch, Place, Record, ScheduleId, TaskId};
 
 const MAX_NAME_CHARS: usize = 200;
 /// How many runs ahead a schedule shows.
@@ -388,6 +389,63 @@ impl Schedule {
         let next = self.next_after(now + pause - TimeDelta::microseconds(1)).ok().flatten();
         self.enabled = next.is_some() && self.failure_count < most;
         self.next_run_at = next.filter(|_| self.enabled);
+    }
+}
+
+impl Record for Schedule {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "agent_id",
+        "name",
+        "cron_expression",
+        "time_zone",
+        "task_template",
+        "enabled",
+        "next_runs",
+        "last_run_at",
+        "next_run_at",
+        "last_task_id",
+        "failure_count",
+        "last_error",
+        "version",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+    ];
+}
+
+text_enum! {
+    /// In what order schedules are listed. A minus turns the order round.
+    pub enum ScheduleOrder("order") {
+        /// The newest first.
+        Newest = "-created_at",
+        /// The oldest first.
+        Oldest = "created_at",
+        /// What is due next first; what is not due at all comes last.
+        Soonest = "next_run_at",
+        /// By name, upper and lower case alike.
+        Name = "name",
+        /// By name, from the end of the alphabet.
+        NameBackwards = "-name",
+    }
+}
+
+impl Order for ScheduleOrder {
+    const LIST: List = List::Schedules;
+
+    fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl ScheduleOrder {
+    pub(crate) fn place(self, schedule: &Schedule) -> Place {
+        let key = match self {
+            Self::Newest | Self::Oldest => Key::Time(schedule.created_at),
+            Self::Soonest => schedule.next_run_at.map_or(Key::Nothing, Key::Time),
+            Self::Name | Self::NameBackwards => Key::Text(schedule.name.clone()),
+        };
+        Place { key, id: *schedule.id.as_uuid() }
     }
 }
 

@@ -2,13 +2,12 @@
 
 use serde_json::{Map, Value, json};
 use tenantry_http::Limit;
-use tenantry_postgres::{DbError, Row, TenantTx, statements};
+use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::column;
-use crate::agent::{Agent, AgentFilter, AgentStatus, CreateAgent, UpdateAgent};
-use crate::page::{List, Page, Position};
-use crate::{AgentId, Error, Kind, Patch, Valid};
+use super::{column, earliest_first, latest_first, sorted, words};
+use crate::agent::{Agent, AgentFilter, AgentOrder, AgentStatus, CreateAgent, UpdateAgent};
+use crate::{AgentId, Error, Kind, Page, Patch, Place, Valid};
 
 macro_rules! columns {
     () => {
@@ -17,22 +16,45 @@ macro_rules! columns {
     };
 }
 
+/// The conditions that all lists share.
+macro_rules! list {
+    () => {
+        concat!(
+            "SELECT ", columns!(), " FROM tenant.agents \
+             WHERE ($1::text[] IS NULL OR status = ANY ($1)) \
+               AND ($2::text IS NULL OR role = $2) \
+               AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \
+               AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(role), lower($4)) > 0) \
+               AND ($5::timestamptz IS NULL OR created_at >= $5) \
+               AND ($6::timestamptz IS NULL OR created_at < $6) \
+               AND ($7 OR deleted_at IS NULL)"
+        )
+    };
+}
+
 statements! {
     /// One agent by id; deleted ones only when asked for.
     FIND_AGENT(UUID, BOOL) = concat!(
         "SELECT ", columns!(), " FROM tenant.agents WHERE id = $1 AND ($2 OR deleted_at IS NULL)"
     );
-    /// A page of agents. The `COALESCE` stands for "from the start" and keeps the comparison one that an index could serve.
-    LIST_AGENTS(TEXT, TEXT, TEXT, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.agents \
-         WHERE ($1::text IS NULL OR status = $1) \
-           AND ($2::text IS NULL OR role = $2) \
-           AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \
-           AND ($4 OR deleted_at IS NULL) \
-           AND (created_at, id) < (COALESCE($5, 'infinity'::timestamptz), \
-                                   COALESCE($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-         ORDER BY created_at DESC, id DESC LIMIT $7"
-    );
+    /// A page of agents, the newest first.
+    LIST_AGENTS_NEWEST(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), latest_first!("created_at", "$8", "$9", "$10"));
+    /// A page of agents, the oldest first.
+    LIST_AGENTS_OLDEST(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), earliest_first!("created_at", "$8", "$9", "$10"));
+    /// A page of agents, what was changed last first.
+    LIST_AGENTS_JUST_CHANGED(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), latest_first!("updated_at", "$8", "$9", "$10"));
+    /// A page of agents, what was changed longest ago first.
+    LIST_AGENTS_LONG_UNCHANGED(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), earliest_first!("updated_at", "$8", "$9", "$10"));
+    /// A page of agents by name.
+    LIST_AGENTS_BY_NAME(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TEXT, UUID, INT8) =
+        concat!(list!(), sorted!("lower(name)", > "lower($8)", "$9", "$10"));
+    /// A page of agents by name, from the end.
+    LIST_AGENTS_BY_NAME_BACKWARDS(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TEXT, UUID, INT8) =
+        concat!(list!(), sorted!("lower(name)", < "lower($8)", "$9", "$10"));
     /// A new agent.
     INSERT_AGENT(UUID, TEXT, TEXT, TEXT, TEXT, JSONB, JSONB) = concat!(
         "INSERT INTO tenant.agents (id, name, role, personality_prompt, status, capabilities, tool_permissions) \
@@ -101,32 +123,45 @@ pub async fn find(tx: &mut TenantTx, id: AgentId, include_deleted: bool) -> Resu
     read(&row.ok_or_else(|| not_found(id))?)
 }
 
-/// A page of agents, newest first; one statement.
+/// A page of agents; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &AgentFilter,
-    after: Option<Position>,
+    order: AgentOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Agent>, Error> {
+    let (time, text) = (after.and_then(Place::time), after.and_then(Place::text));
+    let (statement, key): (_, &(dyn ToSql + Sync)) = match order {
+        AgentOrder::Newest => (&LIST_AGENTS_NEWEST, &time),
+        AgentOrder::Oldest => (&LIST_AGENTS_OLDEST, &time),
+        AgentOrder::JustChanged => (&LIST_AGENTS_JUST_CHANGED, &time),
+        AgentOrder::LongUnchanged => (&LIST_AGENTS_LONG_UNCHANGED, &time),
+        AgentOrder::Name => (&LIST_AGENTS_BY_NAME, &text),
+        AgentOrder::NameBackwards => (&LIST_AGENTS_BY_NAME_BACKWARDS, &text),
+    };
     let rows = tx
         .query(
-            &LIST_AGENTS,
+            statement,
             &[
-                &filter.status.map(AgentStatus::as_str),
+                &words(&filter.status, AgentStatus::as_str),
                 &filter.role,
                 &filter.name_prefix,
+                &filter.search,
+                &filter.created_after,
+                &filter.created_before,
                 &filter.include_deleted,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
+                key,
+                &after.map(|place| place.id),
                 &limit.probe(),
             ],
         )
         .await?;
     let agents = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(agents, limit, List::Agents, |a| Position { created_at: a.created_at, id: *a.id.as_uuid() }))
+    Ok(Page::sorted(agents, limit, order, |agent| order.place(agent)))
 }
 
 /// Changes an agent that still has the version `expected`.

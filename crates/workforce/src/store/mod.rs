@@ -25,6 +25,11 @@ pub fn statements() -> Vec<&'static Statement> {
     [agents::STATEMENTS, schedules::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
 }
 
+/// Words to compare with, as a parameter; none at all compare with nothing.
+fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
+    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
+}
+
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.
 macro_rules! column {
     ($row:expr, $name:literal) => {
@@ -32,6 +37,47 @@ macro_rules! column {
     };
 }
 pub(crate) use column;
+
+/// The end of a list's statement: the rows behind a place, by an instant, the latest first. The `COALESCE` stands for "from
+/// the start" and keeps the comparison one that an index can serve.
+macro_rules! latest_first {
+    ($column:literal, $key:literal, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $column, ", id) < (COALESCE(", $key, ", 'infinity'::timestamptz), COALESCE(", $id,
+            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ", $column, " DESC, id DESC LIMIT ", $limit
+        )
+    };
+}
+pub(crate) use latest_first;
+
+/// As `latest_first`, the other way round.
+macro_rules! earliest_first {
+    ($column:literal, $key:literal, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $column, ", id) > (COALESCE(", $key, ", '-infinity'::timestamptz), COALESCE(", $id,
+            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ", $column, ", id LIMIT ", $limit
+        )
+    };
+}
+pub(crate) use earliest_first;
+
+/// The end of a list's statement for an order that has no index: the rows behind a place, by an expression and a key that is
+/// comparable with it, `>` for the smallest first.
+macro_rules! sorted {
+    ($expression:expr, > $key:expr, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) > (", $key, ", ", $id, ")) \
+              ORDER BY ", $expression, ", id LIMIT ", $limit
+        )
+    };
+    ($expression:expr, < $key:expr, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) < (", $key, ", ", $id, ")) \
+              ORDER BY ", $expression, " DESC, id DESC LIMIT ", $limit
+        )
+    };
+}
+pub(crate) use sorted;
 
 #[cfg(test)]
 mod tests {

@@ -9,14 +9,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tenantry_core::calendar::Tz;
 use tenantry_http::{Limit, Problem};
-use tenantry_postgres::{DbError, Row, TenantTx, statements};
+use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::{agents, column, tasks};
-use crate::page::{List, Page, Position};
-use crate::schedule::{CreateSchedule, RunFailure, Schedule, ScheduleFilter, TaskTemplate, UpdateSchedule};
+use super::{agents, column, earliest_first, latest_first, sorted, tasks};
+use crate::schedule::{CreateSchedule, RunFailure, Schedule, ScheduleFilter, ScheduleOrder, TaskTemplate, UpdateSchedule};
 use crate::task::Task;
-use crate::{AgentId, Error, Kind, Patch, ScheduleId, TaskId, Valid};
+use crate::{AgentId, Error, Kind, Page, Patch, Place, ScheduleId, TaskId, Valid};
 
 /// The alarm that rings when a schedule is due.
 pub const ALARM: &str = "schedules";
@@ -30,6 +29,18 @@ macro_rules! columns {
     };
 }
 
+/// The conditions that all lists share.
+macro_rules! list {
+    () => {
+        concat!(
+            "SELECT ", columns!(), " FROM tenant.schedules \
+             WHERE ($1::bool IS NULL OR enabled = $1) \
+               AND ($2::uuid IS NULL OR agent_id = $2) \
+               AND ($3 OR deleted_at IS NULL)"
+        )
+    };
+}
+
 statements! {
     /// One schedule by id; deleted ones only when asked for.
     FIND_SCHEDULE(UUID, BOOL) = concat!(
@@ -39,16 +50,23 @@ statements! {
     LOCK_SCHEDULE(UUID) = concat!(
         "SELECT ", columns!(), " FROM tenant.schedules WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"
     );
-    /// A page of schedules. A company has tens of them, so no index is kept for it.
-    LIST_SCHEDULES(BOOL, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.schedules \
-         WHERE ($1::bool IS NULL OR enabled = $1) \
-           AND ($2::uuid IS NULL OR agent_id = $2) \
-           AND ($3 OR deleted_at IS NULL) \
-           AND (created_at, id) < (COALESCE($4, 'infinity'::timestamptz), \
-                                   COALESCE($5, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-         ORDER BY created_at DESC, id DESC LIMIT $6"
+    /// A page of schedules, the newest first. A company has tens of them, so no index is kept for any of these.
+    LIST_SCHEDULES_NEWEST(BOOL, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), latest_first!("created_at", "$4", "$5", "$6"));
+    /// A page of schedules, the oldest first.
+    LIST_SCHEDULES_OLDEST(BOOL, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), earliest_first!("created_at", "$4", "$5", "$6"));
+    /// A page of schedules, what is due next first.
+    LIST_SCHEDULES_SOONEST(BOOL, UUID, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
+        list!(),
+        sorted!("COALESCE(next_run_at, 'infinity'::timestamptz)", > "COALESCE($4, 'infinity'::timestamptz)", "$5", "$6")
     );
+    /// A page of schedules by name.
+    LIST_SCHEDULES_BY_NAME(BOOL, UUID, BOOL, TEXT, UUID, INT8) =
+        concat!(list!(), sorted!("lower(name)", > "lower($4)", "$5", "$6"));
+    /// A page of schedules by name, from the end.
+    LIST_SCHEDULES_BY_NAME_BACKWARDS(BOOL, UUID, BOOL, TEXT, UUID, INT8) =
+        concat!(list!(), sorted!("lower(name)", < "lower($4)", "$5", "$6"));
     /// A new schedule.
     INSERT_SCHEDULE(UUID, UUID, TEXT, TEXT, TEXT, JSONB, BOOL, TIMESTAMPTZ) = concat!(
         "INSERT INTO tenant.schedules (id, agent_id, name, cron_expression, time_zone, task_template, enabled, next_run_at) \
@@ -143,31 +161,30 @@ pub async fn find(tx: &mut TenantTx, id: ScheduleId, include_deleted: bool) -> R
     read(&row.ok_or_else(|| not_found(id))?)
 }
 
-/// A page of schedules, newest first; one statement.
+/// A page of schedules; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &ScheduleFilter,
-    after: Option<Position>,
+    order: ScheduleOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Schedule>, Error> {
-    let rows = tx
-        .query(
-            &LIST_SCHEDULES,
-            &[
-                &filter.enabled,
-                &filter.agent_id.map(|id| *id.as_uuid()),
-                &filter.include_deleted,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
-                &limit.probe(),
-            ],
-        )
-        .await?;
+    let (time, text) = (after.and_then(Place::time), after.and_then(Place::text));
+    let (statement, key): (_, &(dyn ToSql + Sync)) = match order {
+        ScheduleOrder::Newest => (&LIST_SCHEDULES_NEWEST, &time),
+        ScheduleOrder::Oldest => (&LIST_SCHEDULES_OLDEST, &time),
+        ScheduleOrder::Soonest => (&LIST_SCHEDULES_SOONEST, &time),
+        ScheduleOrder::Name => (&LIST_SCHEDULES_BY_NAME, &text),
+        ScheduleOrder::NameBackwards => (&LIST_SCHEDULES_BY_NAME_BACKWARDS, &text),
+    };
+    let agent = filter.agent_id.map(|id| *id.as_uuid());
+    let (id, probe) = (after.map(|place| place.id), limit.probe());
+    let rows = tx.query(statement, &[&filter.enabled, &agent, &filter.include_deleted, key, &id, &probe]).await?;
     let schedules = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(schedules, limit, List::Schedules, |s| Position { created_at: s.created_at, id: *s.id.as_uuid() }))
+    Ok(Page::sorted(schedules, limit, order, |schedule| order.place(schedule)))
 }
 
 /// Changes a schedule that still has the version `expected`.

@@ -3,13 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tenantry_http::Limit;
-use tenantry_postgres::{DbError, Row, TenantTx, statements};
+use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::{agents, column};
-use crate::page::{List, Page, Position};
-use crate::task::{CreateTask, Priority, Task, TaskFilter, UpdateTask};
-use crate::{AgentId, Error, Kind, TaskId, TaskStatus, UnknownWord, Valid};
+use super::{agents, column, earliest_first, latest_first, sorted, words};
+use crate::task::{CreateTask, Priority, Task, TaskFilter, TaskOrder, UpdateTask};
+use crate::{AgentId, Error, Kind, Page, Place, TaskId, TaskStatus, UnknownWord, Valid};
 
 const DEFAULT_MAX_RETRIES: i32 = 3;
 
@@ -21,17 +20,51 @@ macro_rules! columns {
     };
 }
 
-/// The conditions and the order that both lists share.
-macro_rules! page {
+/// Whether a task of the outer statement (`t`) could be started as far as others are concerned. Nothing but `completed` will
+/// do: a dependency that was cancelled or deleted has not done what is waited for.
+macro_rules! nothing_open {
     () => {
-        " AND ($2::text IS NULL OR status = $2) \
-          AND ($3::text IS NULL OR priority = $3) \
-          AND ($4::uuid IS NULL OR created_by_id = $4) \
-          AND ($5::timestamptz IS NULL OR deadline < $5) \
-          AND ($6 OR deleted_at IS NULL) \
-          AND (created_at, id) < (COALESCE($7, 'infinity'::timestamptz), \
-                                  COALESCE($8, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-          ORDER BY created_at DESC, id DESC LIMIT $9"
+        "NOT EXISTS (SELECT FROM tenant.task_dependencies d JOIN tenant.tasks o ON o.id = d.depends_on_task_id \
+                     WHERE d.task_id = t.id AND o.status <> 'completed')"
+    };
+}
+
+/// The conditions that all lists share.
+macro_rules! list {
+    ($agent:literal) => {
+        concat!(
+            "SELECT ", columns!(), " FROM tenant.tasks t WHERE ", $agent,
+            " AND ($2::text[] IS NULL OR status = ANY ($2)) \
+              AND ($3::text[] IS NULL OR priority = ANY ($3)) \
+              AND ($4::uuid IS NULL OR created_by_id = $4) \
+              AND ($5::timestamptz IS NULL OR deadline < $5) \
+              AND ($6::timestamptz IS NULL OR created_at >= $6) \
+              AND ($7::timestamptz IS NULL OR created_at < $7) \
+              AND ($8::text IS NULL OR strpos(lower(title), lower($8)) > 0) \
+              AND ($9::bool IS NULL OR $9 = (status = 'pending' AND ", nothing_open!(), ")) \
+              AND ($10 OR deleted_at IS NULL)"
+        )
+    };
+}
+
+/// Of whichever agent.
+macro_rules! anybodys {
+    () => {
+        list!("($1::uuid IS NULL OR agent_id = $1)")
+    };
+}
+
+/// How urgent a task is, as a number.
+macro_rules! rank {
+    () => {
+        "array_position(ARRAY['low', 'normal', 'high', 'urgent'], priority)"
+    };
+}
+
+/// When a task is due: one without a deadline after all others.
+macro_rules! due {
+    ($at:literal) => {
+        concat!("COALESCE(", $at, ", 'infinity'::timestamptz)")
     };
 }
 
@@ -44,14 +77,36 @@ statements! {
     LOCK_TASK(UUID) = concat!(
         "SELECT ", columns!(), ", now() AS clock FROM tenant.tasks WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"
     );
-    /// A page of all tasks. `$1` is always NULL; it keeps the parameters of both lists the same.
-    LIST_TASKS(UUID, TEXT, TEXT, UUID, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.tasks WHERE $1::uuid IS NULL", page!()
-    );
+    /// A page of all tasks, the newest first. `$1` is always NULL; it keeps the parameters of all lists the same.
+    LIST_TASKS_NEWEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("$1::uuid IS NULL"), latest_first!("created_at", "$11", "$12", "$13"));
+    /// A page of all tasks, the oldest first.
+    LIST_TASKS_OLDEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("$1::uuid IS NULL"), earliest_first!("created_at", "$11", "$12", "$13"));
     /// A page of one agent's tasks: a statement of its own, so that its plan can always use the index by agent.
-    LIST_AGENT_TASKS(UUID, TEXT, TEXT, UUID, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.tasks WHERE agent_id = $1", page!()
-    );
+    LIST_AGENT_TASKS_NEWEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("agent_id = $1"), latest_first!("created_at", "$11", "$12", "$13"));
+    /// A page of one agent's tasks, the oldest first.
+    LIST_AGENT_TASKS_OLDEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("agent_id = $1"), earliest_first!("created_at", "$11", "$12", "$13"));
+    /// A page of tasks, the most urgent first.
+    LIST_TASKS_URGENT(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, INT4, UUID, INT8) =
+        concat!(anybodys!(), sorted!(rank!(), < "$11", "$12", "$13"));
+    /// A page of tasks, the least urgent first.
+    LIST_TASKS_LEISURELY(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, INT4, UUID, INT8) =
+        concat!(anybodys!(), sorted!(rank!(), > "$11", "$12", "$13"));
+    /// A page of tasks, what is due soonest first.
+    LIST_TASKS_DUE_SOON(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(anybodys!(), sorted!(due!("deadline"), > due!("$11"), "$12", "$13"));
+    /// A page of tasks, what is due last first.
+    LIST_TASKS_DUE_LATE(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(anybodys!(), sorted!(due!("deadline"), < due!("$11"), "$12", "$13"));
+    /// A page of tasks by title.
+    LIST_TASKS_BY_TITLE(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TEXT, UUID, INT8) =
+        concat!(anybodys!(), sorted!("lower(title)", > "lower($11)", "$12", "$13"));
+    /// A page of tasks by title, from the end.
+    LIST_TASKS_BY_TITLE_BACKWARDS(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TEXT, UUID, INT8) =
+        concat!(anybodys!(), sorted!("lower(title)", < "lower($11)", "$12", "$13"));
     /// A new task, pending.
     INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID) = concat!(
         "INSERT INTO tenant.tasks (id, agent_id, created_by_id, title, description, priority, deadline, max_retries, \
@@ -114,35 +169,53 @@ pub async fn find(tx: &mut TenantTx, id: TaskId, include_deleted: bool) -> Resul
     read(&row.ok_or_else(|| not_found(id))?)
 }
 
-/// A page of tasks, newest first; one statement.
+/// A page of tasks; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &TaskFilter,
-    after: Option<Position>,
+    order: TaskOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Task>, Error> {
-    let statement = if filter.agent_id.is_some() { &LIST_AGENT_TASKS } else { &LIST_TASKS };
+    let (time, text) = (after.and_then(Place::time), after.and_then(Place::text));
+    let number = after.and_then(Place::number);
+    let (statement, key): (_, &(dyn ToSql + Sync)) = match (order, filter.agent_id) {
+        (TaskOrder::Newest, None) => (&LIST_TASKS_NEWEST, &time),
+        (TaskOrder::Newest, Some(_)) => (&LIST_AGENT_TASKS_NEWEST, &time),
+        (TaskOrder::Oldest, None) => (&LIST_TASKS_OLDEST, &time),
+        (TaskOrder::Oldest, Some(_)) => (&LIST_AGENT_TASKS_OLDEST, &time),
+        (TaskOrder::Urgent, _) => (&LIST_TASKS_URGENT, &number),
+        (TaskOrder::Leisurely, _) => (&LIST_TASKS_LEISURELY, &number),
+        (TaskOrder::DueSoon, _) => (&LIST_TASKS_DUE_SOON, &time),
+        (TaskOrder::DueLate, _) => (&LIST_TASKS_DUE_LATE, &time),
+        (TaskOrder::Title, _) => (&LIST_TASKS_BY_TITLE, &text),
+        (TaskOrder::TitleBackwards, _) => (&LIST_TASKS_BY_TITLE_BACKWARDS, &text),
+    };
     let rows = tx
         .query(
             statement,
             &[
                 &filter.agent_id.map(|id| *id.as_uuid()),
-                &filter.status.map(TaskStatus::as_str),
-                &filter.priority.map(Priority::as_str),
+                &words(&filter.status, TaskStatus::as_str),
+                &words(&filter.priority, Priority::as_str),
                 &filter.created_by_id.map(|id| *id.as_uuid()),
                 &filter.deadline_before,
+                &filter.created_after,
+                &filter.created_before,
+                &filter.search,
+                &filter.ready,
                 &filter.include_deleted,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
+                key,
+                &after.map(|place| place.id),
                 &limit.probe(),
             ],
         )
         .await?;
     let tasks = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(tasks, limit, List::Tasks, |t| Position { created_at: t.created_at, id: *t.id.as_uuid() }))
+    Ok(Page::sorted(tasks, limit, order, |task| order.place(task)))
 }
 
 /// Changes a task that still has the version `expected`.

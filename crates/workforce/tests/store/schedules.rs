@@ -2,12 +2,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tenantry_core::calendar::Tz;
 use workforce::agent::Agent;
-use workforce::schedule::{Schedule, ScheduleFilter};
+use workforce::schedule::{Schedule, ScheduleFilter, ScheduleOrder};
 use workforce::store::schedules as store;
 use workforce::task::{Priority, Task};
-use workforce::{Error, Kind, List, ScheduleId};
+use workforce::{Error, Kind, Place, ScheduleId};
 
-use crate::{Company, after, body, limit};
+use crate::{Company, body, limit};
 
 /// What the tests make of an agent and a few members.
 pub(crate) fn new(agent: &Agent, members: Value) -> Value {
@@ -159,27 +159,38 @@ async fn lists_are_paged_and_filtered() {
     let company = Company::start().await;
     let (mira, ole) = (company.agent("Mira").await, company.agent("Ole").await);
     let now = Utc::now();
-    for (agent, name, enabled) in [(&mira, "a", true), (&mira, "b", false), (&ole, "c", true), (&ole, "d", true)] {
-        company.schedule(agent, json!({ "name": name, "enabled": enabled }), now).await;
+    for (agent, name, enabled, hour) in
+        [(&mira, "a", true, 8), (&mira, "b", false, 8), (&ole, "c", true, 9), (&ole, "d", true, 7)]
+    {
+        let cron = format!("0 {hour} 29 2 *");
+        company.schedule(agent, json!({ "name": name, "enabled": enabled, "cron_expression": cron }), now).await;
     }
     let names = async |filter: ScheduleFilter| {
-        let page = store::list(&mut company.single().await, &filter, None, limit(200)).await.unwrap();
+        let newest = ScheduleOrder::Newest;
+        let page = store::list(&mut company.single().await, &filter, newest, None, limit(200)).await.unwrap();
         page.data.into_iter().map(|schedule| schedule.name).collect::<String>()
     };
     assert_eq!(names(ScheduleFilter::default()).await, "dcba");
     assert_eq!(names(ScheduleFilter { enabled: Some(true), ..ScheduleFilter::default() }).await, "dca");
     assert_eq!(names(ScheduleFilter { enabled: Some(false), ..ScheduleFilter::default() }).await, "b");
     assert_eq!(names(ScheduleFilter { agent_id: Some(mira.id), ..ScheduleFilter::default() }).await, "ba");
-    let (mut seen, mut from) = (String::new(), None);
-    loop {
-        let page = store::list(&mut company.single().await, &ScheduleFilter::default(), from, limit(3)).await.unwrap();
-        seen.extend(page.data.iter().map(|schedule| schedule.name.as_str()));
-        from = after(&page, List::Schedules);
-        if from.is_none() {
-            break;
+    for (order, expected) in [
+        (ScheduleOrder::Newest, "dcba"),
+        (ScheduleOrder::Oldest, "abcd"),
+        (ScheduleOrder::Name, "abcd"),
+        (ScheduleOrder::NameBackwards, "dcba"),
+        (ScheduleOrder::Soonest, "dacb"),
+    ] {
+        let (mut seen, mut after) = (String::new(), None);
+        loop {
+            let filter = ScheduleFilter::default();
+            let page = store::list(&mut company.single().await, &filter, order, after.as_ref(), limit(1)).await.unwrap();
+            seen.extend(page.data.iter().map(|schedule| schedule.name.as_str()));
+            let Some(cursor) = page.next_cursor else { break };
+            after = Some(Place::decode(&cursor, order).unwrap());
         }
+        assert_eq!(seen, expected, "{order}");
     }
-    assert_eq!(seen, "dcba");
 }
 
 #[tokio::test]

@@ -144,6 +144,10 @@ fn schedule_queries(of: &Company) -> Vec<String> {
         "enabled=false".to_owned(),
         format!("agent_id={}", of.agent),
         format!("agent_id={}&enabled=true", of.agent),
+        "sort=name".to_owned(),
+        "sort=-name".to_owned(),
+        "sort=next_run_at".to_owned(),
+        "sort=created_at&fields=id,name,task_template".to_owned(),
         format!("cursor={}", of.schedules_cursor),
         format!("cursor={}&limit=1", of.schedules_cursor),
     ];

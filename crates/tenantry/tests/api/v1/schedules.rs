@@ -50,6 +50,8 @@ async fn a_new_schedule_has_an_address_a_version_and_its_next_runs() {
     }
     let read = company.get(made.header("location")).await;
     assert_eq!((read.status, read.header("etag"), read.json()), (200, "\"1\"", schedule.clone()));
+    let known = company.server.by(&company.tenant, Method::GET, made.header("location")).header("if-none-match", "\"1\"");
+    assert_eq!(Answer::to(known).await.status, 304);
     let events = company.events(&format!("schedule/{}", schedule["id"].as_str().unwrap())).await;
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].0.as_str(), &events[0].1["cron_expression"]), ("schedule.create", &json!("0 9 * * MON-FRI")));
@@ -139,6 +141,11 @@ async fn lists_are_filtered_and_paged() {
     assert_eq!(names("?enabled=true").await, "ca");
     assert_eq!(names("?enabled=false").await, "b");
     assert_eq!(names(&format!("?agent_id={}", mira["id"].as_str().unwrap())).await, "ba");
+    assert_eq!(names("?sort=name").await, "abc");
+    assert_eq!(names("?sort=created_at").await, "abc");
+    assert_eq!(names("?sort=next_run_at").await, "acb", "what is not due comes last");
+    let part = company.walk(&format!("{LIST}?fields=name,enabled"), 10).await.remove(1);
+    assert_eq!(part, json!({ "name": "b", "enabled": false }));
     let deleted = company.walk(LIST, 10).await.remove(0);
     assert_eq!(company.delete_if(&at("schedules", &deleted), "\"7\"").await.verdict(), refusal(409, "version_conflict"));
     assert_eq!(company.delete_if(&at("schedules", &deleted), "\"1\"").await.status, 204);

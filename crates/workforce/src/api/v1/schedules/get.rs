@@ -1,8 +1,8 @@
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
-use tenantry_http::respond::{Common, versioned};
+use tenantry_http::respond::{Common, unless_known};
 use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
@@ -28,10 +28,15 @@ pub(super) struct GetSchedule {
     path = "/v1/schedules/{id}",
     operation_id = "get_schedule",
     tag = "schedules",
-    params(("id" = uuid::Uuid, Path, description = "the schedule's id"), GetSchedule),
+    params(
+        ("id" = uuid::Uuid, Path, description = "the schedule's id"),
+        ("If-None-Match" = Option<String>, Header, description = "the `ETag` of a version that is known: no need to send it again"),
+        GetSchedule,
+    ),
     responses(
         Common,
         (status = 200, description = "the schedule", body = Schedule, headers(("ETag" = String, description = "the version"))),
+        (status = 304, description = "the version is the one that `If-None-Match` names"),
         (status = 404, description = "no live schedule has this id", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -39,9 +44,10 @@ pub(super) async fn get_schedule(
     TenantScope(context): TenantScope,
     State(db): State<TenantDb>,
     ApiPath(id): ApiPath<ScheduleId>,
+    headers: HeaderMap,
     ApiQuery(query): ApiQuery<GetSchedule>,
 ) -> Result<Response, Problem> {
     let mut tx = db.single(&context).await.map_err(Error::from)?;
     let schedule = schedules::find(&mut tx, id, query.include_deleted).await?;
-    Ok(versioned(StatusCode::OK, schedule.version, &schedule))
+    Ok(unless_known(&headers, schedule.version, &schedule))
 }

@@ -6,11 +6,11 @@ use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 
-use crate::schedule::{Schedule, ScheduleFilter};
+use crate::schedule::{Schedule, ScheduleFilter, ScheduleOrder};
 use crate::store::schedules;
-use crate::{AgentId, Error, List, Page, Position};
+use crate::{AgentId, Error, Fields, Page, Place};
 
-/// Which schedules, and which page of them.
+/// Which schedules, in what order, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -24,14 +24,20 @@ pub(super) struct ListSchedules {
     #[serde(default)]
     #[param(required = false)]
     include_deleted: bool,
+    /// The order; the newest first unless given.
+    #[param(inline)]
+    sort: Option<ScheduleOrder>,
+    /// Only these members of each schedule, separated by commas.
+    #[param(style = Form, explode = false, schema_with = crate::fields::parameter::<Schedule>, required = false)]
+    fields: Option<Fields<Schedule>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before, with the same filters.
+    /// `next_cursor` of the page before, with the same filters and the same order.
     cursor: Option<String>,
 }
 
-/// Lists schedules, newest first.
+/// Lists schedules, newest first unless asked otherwise.
 #[utoipa::path(
     get,
     path = "/v1/schedules",
@@ -46,12 +52,14 @@ pub(super) async fn list_schedules(
     ApiQuery(query): ApiQuery<ListSchedules>,
 ) -> Result<Json<Page<Schedule>>, Problem> {
     let limit = Limit::from_query(query.limit)?;
-    let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Schedules)).transpose()?;
+    let order = query.sort.unwrap_or(ScheduleOrder::Newest);
+    let after = query.cursor.as_deref().map(|text| Place::decode(text, order)).transpose()?;
     let filter = ScheduleFilter {
         enabled: query.enabled,
         agent_id: query.agent_id,
         include_deleted: query.include_deleted,
     };
     let mut tx = db.single(&context).await.map_err(Error::from)?;
-    Ok(Json(schedules::list(&mut tx, &filter, after, limit).await?))
+    let page = schedules::list(&mut tx, &filter, order, after.as_ref(), limit).await?;
+    Ok(Json(page.only(query.fields)))
 }
