@@ -204,3 +204,44 @@ async fn without_the_rows_lock_a_run_would_be_done_twice() {
     assert_eq!((second.companies, second.ran, second.put_off), (1, 0, 0));
     assert_eq!(tasks(&admin).await, SCHEDULES);
 }
+
+/// What a tenant sees and changes of the alarms, with SQL of its own.
+async fn reach_of_acme(world: &World) -> (i64, i64) {
+    let context = world.context("acme").await;
+    let mut tx = world.db.begin(&context).await.unwrap();
+    let seen = tx.raw("SELECT count(*) FROM tenantry.alarms", &[]).await.unwrap()[0].get(0);
+    let delay = "WITH changed AS (UPDATE tenantry.alarms SET due_at = due_at + interval '1 year' RETURNING 1) \
+                 SELECT count(*) FROM changed";
+    let changed = tx.raw(delay, &[]).await.unwrap()[0].get(0);
+    tx.rollback().await.unwrap();
+    (seen, changed)
+}
+
+#[tokio::test]
+async fn alarms_are_the_tenants_own() {
+    let world = World::start(WorldConfig::new(workforce::tenant_schema())).await;
+    let now: DateTime<Utc> = "2026-01-01T00:00:30Z".parse().unwrap();
+    let globex = world.tenant("globex").await;
+    for slug in ["acme", "globex"] {
+        if slug == "acme" {
+            world.tenant(slug).await;
+        }
+        let context = world.context(slug).await;
+        let mut tx = world.db.begin(&context).await.unwrap();
+        tx.set_alarm(schedules::ALARM, now).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(reach_of_acme(&world).await, (1, 1));
+    let context = world.context("acme").await;
+    let mut tx = world.db.begin(&context).await.unwrap();
+    let foreign = format!(
+        "INSERT INTO tenantry.alarms (tenant_id, kind, due_at) VALUES ('{}', 'other', now())",
+        globex.tenant.id
+    );
+    let refused = tx.raw(&foreign, &[]).await.unwrap_err();
+    assert_eq!(refused.sqlstate(), Some("42501"), "{refused}");
+    tx.rollback().await.unwrap();
+    // The control: without row level security the other tenant's are there.
+    world.admin().await.batch_execute("ALTER TABLE tenantry.alarms DISABLE ROW LEVEL SECURITY").await.unwrap();
+    assert_eq!(reach_of_acme(&world).await, (2, 2));
+}
