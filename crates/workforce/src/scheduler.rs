@@ -24,6 +24,8 @@ use crate::{Error, FieldError, ScheduleId};
 const BATCH: i64 = 32;
 /// Companies served at the same time.
 const AT_ONCE: usize = 4;
+/// However long a lease is set to be, what a dead server had taken is not left undone for ever.
+const LONGEST_LEASE: TimeDelta = TimeDelta::days(1);
 /// More schedules of one company than this do not fail in one go before the rest runs.
 const MOST_FAILING: usize = 100;
 
@@ -187,7 +189,7 @@ impl Scheduler {
     }
 
     async fn look(&self, stop: &CancellationToken) -> Result<Tally, DbError> {
-        let lease = TimeDelta::from_std(self.settings.lease).unwrap_or(TimeDelta::MAX);
+        let lease = TimeDelta::from_std(self.settings.lease).unwrap_or(LONGEST_LEASE).min(LONGEST_LEASE);
         let mut tally = Tally::default();
         while !stop.is_cancelled() {
             let due = self.registry.take_alarms(schedules::ALARM, self.clock.now(), lease, BATCH).await?;

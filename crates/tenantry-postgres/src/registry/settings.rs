@@ -49,9 +49,10 @@ impl Registry {
     pub async fn settings(&self, context: &TenantContext) -> Result<TenantSettings, DbError> {
         let clients = &self.inner.clients;
         let sql = format!("SELECT {COLUMNS} FROM public.tenants WHERE id = $1");
+        let id = *context.id().as_uuid();
         let read = async {
             let client = clients.get().await?;
-            let rows = client.query_typed(&sql, &[typed(context.id().as_uuid(), Type::UUID)]).await?;
+            let rows = client.query_typed(&sql, &[typed(&id, Type::UUID)]).await?;
             client.give_back();
             Ok(rows)
         };
@@ -70,7 +71,8 @@ impl Registry {
     ) -> Result<TenantSettings, SettingsError> {
         let client = self.inner.clients.get().await?;
         begin(&client).await?;
-        let id = typed(context.id().as_uuid(), Type::UUID);
+        let uuid = *context.id().as_uuid();
+        let id = typed(&uuid, Type::UUID);
         let held = format!("SELECT {COLUMNS} FROM public.tenants WHERE id = $1 AND status = 'active' FOR NO KEY UPDATE");
         let rows = client.query_typed(&held, std::slice::from_ref(&id)).await.map_err(DbError::from)?;
         let before = settings(rows.first().ok_or(DbError::ContextExpired)?)?;
@@ -102,8 +104,8 @@ impl Registry {
             "from": { "time_zone": before.time_zone.name(), "display_currency": before.display_currency },
             "to": { "time_zone": zone, "display_currency": after.display_currency },
         });
-        let (id, target) = (*context.id().as_uuid(), format!("tenant/{}", context.id()));
-        audit(&client, Some(id), &context.actor(), "settings.update", &target, facts).await?;
+        let target = format!("tenant/{}", context.id());
+        audit(&client, Some(uuid), &context.actor(), "settings.update", &target, facts).await?;
         client.batch_execute("COMMIT").await.map_err(DbError::from)?;
         client.give_back();
         Ok(after)
