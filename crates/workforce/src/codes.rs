@@ -25,6 +25,27 @@ tenantry_http::error_codes! {
     ILLEGAL_TRANSITION = 409 "illegal_transition" "Illegal status change":
         "a task in its present status cannot take the status asked for, or a failed task has no retry left",
         "take one of the statuses in `allowed`; to retry once more, raise `max_retries`";
+    DEPENDENCY_NOT_FOUND = 404 "dependency_not_found" "Dependency not found":
+        "the task does not wait for the other one, not directly at least",
+        "list the task's dependencies and check the ids";
+    DEPENDENCY_CYCLE = 409 "dependency_cycle" "Dependency cycle":
+        "the other task waits for this one already, directly or not, so neither could ever be started",
+        "take away one of the dependencies along `cycle`, or leave this one out";
+    DEPENDENCIES_NOT_DONE = 409 "dependencies_not_done" "Dependencies not done":
+        "the task waits for others that are not completed, so it cannot be started",
+        "complete the tasks in `dependencies`, or take away the dependencies on those that will not be completed any more";
+    TASK_UNDER_WAY = 409 "task_under_way" "Task under way":
+        "a task that is in progress or has ended cannot begin to wait for another",
+        "set a task in progress to `blocked` first";
+    TOO_MANY_DEPENDENCIES = 422 "too_many_dependencies" "Too many dependencies":
+        "a task may depend on 100 others directly, and 1,000 may wait for one another in a row",
+        "let one task stand for several, and depend on that";
+    AGENT_OFFLINE = 409 "agent_offline" "Agent offline":
+        "an agent that is offline asks for work",
+        "set the agent's status to `idle` first";
+    BULK_REJECTED = 422 "bulk_rejected" "Bulk request rejected":
+        "an item of an atomic bulk request failed, so none of its items was done",
+        "correct the items that `items` names and send all again, or send them without `atomic`";
     VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
         "members of the body break their rules",
         "correct the members that `errors` points to";

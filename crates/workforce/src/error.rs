@@ -6,6 +6,7 @@ use tenantry_http::{Early, Problem};
 use tenantry_postgres::DbError;
 use uuid::Uuid;
 
+use crate::dependency::{MAX_DEPENDENCIES, MAX_DEPTH, NamedTask};
 use crate::{FieldError, TaskStatus, codes};
 
 /// What kind of record an error is about.
@@ -99,6 +100,37 @@ pub enum Error {
         /// Retries done and retries permitted.
         retries: (i32, i32),
     },
+    /// A body names a task to wait for that does not exist or is deleted.
+    #[error("task `{id}` does not exist or is deleted")]
+    UnknownDependency {
+        /// The member that names it.
+        pointer: String,
+        /// As given.
+        id: Uuid,
+    },
+    /// The task does not wait for the other.
+    #[error("task `{task}` does not depend on task `{other}`")]
+    NoDependency {
+        /// The task.
+        task: Uuid,
+        /// The one it is said to wait for.
+        other: Uuid,
+    },
+    /// The dependency would close a cycle: from the task back to itself.
+    #[error("the dependency would close a cycle of {} task(s)", .0.len().saturating_sub(1))]
+    Cycle(Vec<NamedTask>),
+    /// The task cannot be started: these are not completed.
+    #[error("the task waits for {} other task(s)", .0.len())]
+    DependenciesNotDone(Vec<NamedTask>),
+    /// The task cannot begin to wait.
+    #[error("a task that is `{0}` cannot begin to wait for another")]
+    UnderWay(TaskStatus),
+    /// More dependencies than a task may have, or more in a row.
+    #[error("a task may depend on {MAX_DEPENDENCIES} others, and {MAX_DEPTH} may wait for one another in a row")]
+    TooManyDependencies,
+    /// An agent that is not to be given work asks for some.
+    #[error("agent `{0}` is offline")]
+    AgentOffline(Uuid),
     /// Members of the body break their rules.
     #[error("the request has invalid members")]
     Invalid(Vec<FieldError>),
@@ -149,6 +181,13 @@ impl From<Error> for Problem {
                 .with("from", from)
                 .with("to", to)
                 .with("allowed", allowed),
+            Error::UnknownDependency { pointer, .. } => problem(&codes::UNKNOWN_TASK).pointer(&pointer, &text),
+            Error::NoDependency { .. } => problem(&codes::DEPENDENCY_NOT_FOUND),
+            Error::Cycle(cycle) => problem(&codes::DEPENDENCY_CYCLE).with("cycle", cycle),
+            Error::DependenciesNotDone(open) => problem(&codes::DEPENDENCIES_NOT_DONE).with("dependencies", open),
+            Error::UnderWay(_) => problem(&codes::TASK_UNDER_WAY),
+            Error::TooManyDependencies => problem(&codes::TOO_MANY_DEPENDENCIES),
+            Error::AgentOffline(_) => problem(&codes::AGENT_OFFLINE).pointer("/agent_id", &text),
             Error::Invalid(errors) => errors
                 .iter()
                 .fold(problem(&codes::VALIDATION_FAILED), |problem, e| problem.pointer(&e.pointer, &e.detail)),

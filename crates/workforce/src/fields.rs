@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 
 /// A record that lists can show in part.
 pub trait Record: Serialize {
@@ -97,10 +97,7 @@ mod tests {
     fn members_come_once_and_in_their_order() {
         assert_eq!(fields("tag,id,tag").unwrap(), ["id", "tag"]);
         let record = &Note { id: 1, text: "x", tag: None };
-        assert_eq!(
-            serde_json::to_string(&Part { record, fields: &["id", "tag"] }).unwrap(),
-            r#"{"id":1,"tag":null}"#
-        );
+        assert_eq!(serde_json::to_string(&Part { record, fields: &["id", "tag"] }).unwrap(), r#"{"id":1,"tag":null}"#);
     }
 
     #[test]

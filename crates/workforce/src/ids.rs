@@ -15,3 +15,8 @@ typed_id!(
     TaskId,
     "task id"
 );
+typed_id!(
+    /// Names one dependency of one task on another.
+    DependencyId,
+    "dependency id"
+);

@@ -11,6 +11,7 @@ pub mod api;
 mod checks;
 pub mod codes;
 pub mod cron;
+pub mod dependency;
 mod error;
 mod fields;
 mod ids;
@@ -32,7 +33,7 @@ pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
 pub use fields::{Fields, Record};
-pub use ids::{AgentId, ScheduleId, TaskId};
+pub use ids::{AgentId, DependencyId, ScheduleId, TaskId};
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
@@ -48,9 +49,11 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
-("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
-    ("0003_schedules.sql", include_str!("../../../migrations/tenant/0003_schedules.sql")),
-    ("0003_schedules.down.sql", include_str!("../../../migrations/tenant/0003_schedules.down.sql")),
+    ("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
+    ("0003_tasks.sql", include_str!("../../../migrations/tenant/0003_tasks.sql")),
+    ("0003_tasks.down.sql", include_str!("../../../migrations/tenant/0003_tasks.down.sql")),
+    ("0004_schedules.sql", include_str!("../../../migrations/tenant/0004_schedules.sql")),
+    ("0004_schedules.down.sql", include_str!("../../../migrations/tenant/0004_schedules.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

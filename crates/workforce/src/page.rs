@@ -102,7 +102,8 @@ impl<T: Serialize> Serialize for Page<T> {
 
 impl<T> Page<T> {
     /// Cuts a probed result to the page and makes the cursor from its last row.
-    pub(crate) fn cut(mut rows: Vec<T>, limit: Limit, list: List, position: impl Fn(&T) -> Position) -> Self {
+    #[must_use]
+    pub fn cut(mut rows: Vec<T>, limit: Limit, list: List, position: impl Fn(&T) -> Position) -> Self {
         let more = rows.len() > limit.page_len();
         rows.truncate(limit.page_len());
         let next_cursor = rows.last().filter(|_| more).map(|last| position(last).encode(list));

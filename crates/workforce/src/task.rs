@@ -7,12 +7,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::checks::{Checks, Valid, Validate};
+use crate::dependency::MAX_DEPENDENCIES;
 use crate::text_enum::text_enum;
 use crate::{AgentId, Error, Key, List, Order, Patch, Place, Record, TaskId, TaskStatus};
 
 pub(crate) const MAX_TITLE_CHARS: usize = 300;
 const MAX_DESCRIPTION_BYTES: usize = 64 * 1024;
 const MAX_RETRIES: i64 = 100;
+const MAX_CLAIM: i64 = 20;
 
 text_enum! {
     /// How urgent a task is.
@@ -131,6 +133,10 @@ pub struct CreateTask {
     /// The account with the provider.
     #[serde(default)]
     pub provider_account_id: Option<Uuid>,
+    /// The tasks that must be completed before this one can be started: live ones, at most 100.
+    #[serde(default)]
+    #[schema(value_type = Vec<Uuid>, required = false, max_items = 100)]
+    pub depends_on: Vec<TaskId>,
 }
 
 impl Validate for CreateTask {
@@ -146,7 +152,46 @@ impl Validate for CreateTask {
         if let Some(provider) = &self.provider {
             checks.provider("/provider", provider);
         }
+        if self.depends_on.len() > MAX_DEPENDENCIES {
+            let count = self.depends_on.len();
+            checks.fail("/depends_on", format!("must have at most {MAX_DEPENDENCIES} items, has {count}"));
+            return;
+        }
+        for (i, task) in self.depends_on.iter().enumerate() {
+            if self.depends_on[..i].contains(task) {
+                checks.fail(format!("/depends_on/{i}"), "must not be named twice");
+            }
+        }
     }
+}
+
+/// The body that asks for work.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "agent_id": "0192f0a1-7e3c-7b52-9c1e-3f1d2a4b5c6d" }))]
+pub struct ClaimTasks {
+    /// Who wants to work: a live agent that is not offline. It gets only tasks of its own.
+    #[schema(value_type = Uuid)]
+    pub agent_id: AgentId,
+    /// How many tasks at most, 1 to 20; 1 unless given.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 20)]
+    pub limit: Option<u8>,
+}
+
+impl Validate for ClaimTasks {
+    fn check(&self, checks: &mut Checks) {
+        if let Some(limit) = self.limit {
+            checks.number("/limit", limit.into(), 1..=MAX_CLAIM);
+        }
+    }
+}
+
+/// The tasks that were handed out.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClaimedTasks {
+    /// In the order in which they should be done; none when there is nothing to do at present.
+    pub data: Vec<Task>,
 }
 
 /// The body that changes a task: a merge patch. Absent members stay as they are.
@@ -291,6 +336,14 @@ impl Task {
         // After the step, so that a percentage given with it wins over the one the step implies.
         patch.progress_percent.apply_required(&mut self.progress_percent);
         Ok(())
+    }
+
+    /// Starts the task.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] when its status does not allow it.
+    pub(crate) fn start(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
+        self.step(TaskStatus::InProgress, now)
     }
 
     /// The statuses this task may take next; a failed task without retries left may take none.

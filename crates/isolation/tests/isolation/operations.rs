@@ -61,6 +61,18 @@ fn every_operation_has_an_isolation_test() {
     }
 }
 
+impl Case {
+    /// The path with a company's ids, and with what it must be asked with.
+    fn path(&self, operation: &Operation, of: &Company) -> String {
+        let first = self.id.map(|(pick, _)| pick);
+        let path = operation.path_with(|name| {
+            let pick = if name == "id" { first } else { self.second };
+            pick.map(|pick| pick(of).to_string()).unwrap_or_default()
+        });
+        if self.query.is_empty() { path } else { format!("{path}?{}", self.query) }
+    }
+}
+
 /// A request of a case, with the id of one company and the body of another.
 async fn call(server: &TestServer, operation: &Operation, by: &Tenant, id: &Company, body: Option<Value>) -> Answer {
     let case = case_of(operation);
@@ -108,6 +120,51 @@ async fn the_others_ids_lead_nowhere() {
         assert_eq!(other.digests(&server).await, before, "the other's tables are as they were");
     }
     names_are_taken_per_company(&server, &acme).await;
+}
+
+/// The items of a bulk request are as far from other companies as single requests are.
+#[tokio::test]
+async fn items_with_the_others_ids_lead_nowhere() {
+    let server = TestServer::start().await;
+    let acme = Company::found(&server, "acme").await;
+    let globex = Company::found(&server, "globex").await;
+    let before = globex.digests(&server).await;
+    let with = |mut item: Value, changes: Value| {
+        item.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        item
+    };
+    let task = with(acme.new_task(), json!({ "op": "create" }));
+    let tasks = [
+        (with(task.clone(), json!({ "agent_id": globex.agent })), 422, "unknown_agent"),
+        (with(task.clone(), json!({ "created_by_id": globex.agent })), 422, "unknown_agent"),
+        (with(task.clone(), json!({ "provider_account_id": globex.account })), 422, "unknown_provider_account"),
+        (with(task, json!({ "depends_on": [globex.task] })), 422, "unknown_task"),
+        (json!({ "op": "update", "id": globex.task, "version": 1, "title": "x" }), 404, "task_not_found"),
+        (
+            json!({ "op": "update", "id": acme.spare_task, "version": 1, "agent_id": globex.agent }),
+            422,
+            "unknown_agent",
+        ),
+    ];
+    let agents = [
+        (json!({ "op": "update", "id": globex.agent, "version": 1, "role": "x" }), 404, "agent_not_found"),
+        (
+            json!({ "op": "update", "id": acme.spare_agent, "version": 1, "current_task_id": globex.task }),
+            422,
+            "unknown_task",
+        ),
+    ];
+    for (path, items) in [("/v1/tasks/bulk", &tasks[..]), ("/v1/agents/bulk", &agents[..])] {
+        let body = json!({ "items": items.iter().map(|(item, _, _)| item).collect::<Vec<_>>() });
+        let answer = Answer::to(server.by(&acme.tenant, Method::POST, path).json(&body)).await;
+        assert_eq!(answer.status, 207, "{}", answer.text);
+        assert!(!answer.text.contains(&globex.mark), "{}", answer.text);
+        for (i, (item, status, code)) in items.iter().enumerate() {
+            let result = &answer.json()["items"][i];
+            assert_eq!((&result["status"], &result["problem"]["code"]), (&json!(status), &json!(code)), "{item}");
+        }
+    }
+    assert_eq!(globex.digests(&server).await, before, "the other's tables are as they were");
 }
 
 /// Whether a name is free tells nothing about other companies.

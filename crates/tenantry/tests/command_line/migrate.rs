@@ -54,18 +54,16 @@ async fn a_migration_from_its_file_to_the_whole_fleet_and_back() {
     run(&["migrate", "new", "Add Colors", "--dir", "m"]).fails(2, "is not a migration's name");
     // As it was written it holds no statement.
     run(&["migrate", "up", "--dir", "m"]).fails(2, &format!("`{down}` is empty"));
-    write(
-        &installation,
-        &up,
-        "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role",
-    );
+    write(&installation, &up, "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role");
     write(&installation, &down, "DROP TABLE tenant.colors");
 
     spoil(&client, "globex").await;
     let ran = run(&["migrate", "up", "--dir", "m", "--stop-share", "100"]);
     assert_eq!(ran.code, Some(7), "{}\n{}", ran.stdout, ran.stderr);
     assert!(
-        ran.stdout.contains("globex") && ran.stdout.contains("42P07") && ran.stdout.contains(up.trim_end_matches(".sql")),
+        ran.stdout.contains("globex")
+            && ran.stdout.contains("42P07")
+            && ran.stdout.contains(up.trim_end_matches(".sql")),
         "{}",
         ran.stdout
     );
@@ -75,7 +73,11 @@ async fn a_migration_from_its_file_to_the_whole_fleet_and_back() {
         ran.stderr
     );
     let status = run(&["migrate", "status", "--dir", "m"]).ok().stdout;
-    assert!(status.contains(&format!("1 at version {ours}, behind")) && status.contains(&format!("3 at version {next}, latest")), "{status}");
+    assert!(
+        status.contains(&format!("1 at version {ours}, behind"))
+            && status.contains(&format!("3 at version {next}, latest")),
+        "{status}"
+    );
     assert!(status.contains("42P07"), "{status}");
     // All that were tried failed.
     run(&["migrate", "up", "--dir", "m", "--tenant", "globex"]).fails(8, "0 tenants migrated, 1 failed");
@@ -95,12 +97,9 @@ async fn a_migration_from_its_file_to_the_whole_fleet_and_back() {
     run(&["migrate", "up"]).fails(8, &format!("this program knows {ours}"));
     assert!(run(&["migrate", "status"]).ok().stdout.contains("ahead of this program"));
     write(&installation, &up, "CREATE TABLE tenant.colors (title text)");
-    run(&["migrate", "up", "--dir", "m"]).fails(8, &format!("`{next:04}_add_colors` of the tenant set has another text"));
-    write(
-        &installation,
-        &up,
-        "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role",
-    );
+    run(&["migrate", "up", "--dir", "m"])
+        .fails(8, &format!("`{next:04}_add_colors` of the tenant set has another text"));
+    write(&installation, &up, "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role");
     run(&["migrate", "down", "--to", &ours.to_string(), "--dir", "m"]).ok();
     assert!(run(&["migrate", "status"]).ok().stdout.contains(&format!("4 at version {ours}, latest")));
     run(&["migrate", "down", "--to", "0", "--dir", "m"]).fails(8, "`0001_baseline` cannot be undone");

@@ -1,5 +1,6 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
+mod bulk;
 mod query;
 mod v1;
 
@@ -84,8 +85,12 @@ mod tests {
                 if operation.get("requestBody").is_some() {
                     expected.extend(["413", "415"]);
                 }
+                let makes = !["/claim", "/bulk"].iter().any(|end| path.ends_with(end));
+                let edge = path.ends_with("/{depends_on_task_id}");
                 expected.extend(match method.as_str() {
-                    "post" => vec!["201", "422"],
+                    "post" if makes => vec!["201", "422"],
+                    "post" => vec!["200", "422"],
+                    "delete" if edge => vec!["204"],
                     "patch" => vec!["200", "409", "422", "428"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
@@ -99,6 +104,10 @@ mod tests {
         assert_eq!(
             ids,
             [
+                "add_dependency",
+                "bulk_agents",
+                "bulk_tasks",
+                "claim_tasks",
                 "create_agent",
                 "create_schedule",
                 "create_task",
@@ -110,9 +119,11 @@ mod tests {
                 "get_settings",
                 "get_task",
                 "list_agents",
+                "list_dependencies",
                 "list_schedules",
                 "list_tasks",
                 "preview_schedule",
+                "remove_dependency",
                 "run_schedule",
                 "update_agent",
                 "update_schedule",

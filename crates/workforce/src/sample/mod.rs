@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use tenantry_postgres::TenantTx;
 
 use crate::agent::AgentStatus;
-use crate::store::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
+use crate::store::{
+    insert_sample_agent, insert_sample_dependencies, insert_sample_task, sample_room, set_sample_current_task,
+};
 use crate::task::Priority;
-use crate::{Error, TaskStatus};
+use crate::{Error, TaskId, TaskStatus};
 
 /// What was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,28 +32,37 @@ pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
     if !sample_room(tx).await? {
         return Ok(Seeded { agents: 0, tasks: 0 });
     }
-    let (agents, tasks) = content(company);
+    let (agents, tasks, dependencies) = content(company);
     let mut ids = Vec::with_capacity(agents.len());
     // The first is the oldest; a month lies between two.
     for (agent, months) in agents.iter().rev().zip(1..) {
         ids.push(insert_sample_agent(tx, agent, months * 30 * DAY).await?);
     }
     ids.reverse();
+    let mut task_ids = Vec::with_capacity(tasks.len());
     for task in tasks {
         let id = insert_sample_task(tx, task, ids[task.agent], ids[task.by]).await?;
         if task.is_current() {
             set_sample_current_task(tx, ids[task.agent], id).await?;
         }
+        task_ids.push(id);
+    }
+    for (waiting, others) in dependencies {
+        let others: Vec<TaskId> = others.iter().map(|other| task_ids[*other]).collect();
+        insert_sample_dependencies(tx, task_ids[*waiting], &others).await?;
     }
     let seeded = Seeded { agents: agents.len(), tasks: tasks.len() };
     tx.audit("sample.seed", "company", json!({ "agents": seeded.agents, "tasks": seeded.tasks }));
     Ok(seeded)
 }
 
-fn content(company: &str) -> (&'static [SampleAgent], &'static [SampleTask]) {
+/// Which task waits for which others: places in the list of tasks. What a task waits for stands before it in this list.
+type SampleDependencies = &'static [(usize, &'static [usize])];
+
+fn content(company: &str) -> (&'static [SampleAgent], &'static [SampleTask], SampleDependencies) {
     match company {
-        "globex" => (globex::AGENTS, globex::TASKS),
-        _ => (acme::AGENTS, acme::TASKS),
+        "globex" => (globex::AGENTS, globex::TASKS, globex::DEPENDENCIES),
+        _ => (acme::AGENTS, acme::TASKS, acme::DEPENDENCIES),
     }
 }
 
@@ -188,7 +199,7 @@ mod tests {
     #[test]
     fn content_obeys_the_rules_of_the_api() {
         for company in ["acme", "globex"] {
-            let (agents, tasks) = content(company);
+            let (agents, tasks, _) = content(company);
             assert_eq!(agents.iter().map(|a| a.name).collect::<HashSet<_>>().len(), agents.len());
             for agent in agents {
                 let body = json!({ "name": agent.name, "role": agent.role, "personality_prompt": agent.prompt,
@@ -210,11 +221,29 @@ mod tests {
     #[test]
     fn agents_at_work_have_exactly_one_current_task() {
         for company in ["acme", "globex"] {
-            let (agents, tasks) = content(company);
+            let (agents, tasks, _) = content(company);
             for (i, agent) in agents.iter().enumerate() {
                 let current: Vec<_> = tasks.iter().filter(|t| t.agent == i && t.is_current()).collect();
                 let expected = matches!(agent.status, AgentStatus::Working | AgentStatus::Blocked);
                 assert_eq!(current.len(), usize::from(expected), "{} of {company}", agent.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_waits_has_not_been_started() {
+        for company in ["acme", "globex"] {
+            let (_, tasks, dependencies) = content(company);
+            assert!(!dependencies.is_empty());
+            for (i, (waiting, others)) in dependencies.iter().enumerate() {
+                let open = others.iter().any(|other| tasks[*other].stage().status != TaskStatus::Completed);
+                assert!(open && matches!(tasks[*waiting].state, State::Pending), "{}", tasks[*waiting].title);
+                let later = dependencies[i + 1..].iter().any(|(later, _)| others.contains(later));
+                assert!(
+                    !later && !others.contains(waiting),
+                    "{}: depths are right in this order",
+                    tasks[*waiting].title
+                );
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 use tenantry_http::Limit;
-use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
+use tenantry_postgres::{DbError, Row, Statement, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
 use super::{column, earliest_first, latest_first, sorted, words};
 use crate::agent::{Agent, AgentFilter, AgentOrder, AgentStatus, CreateAgent, UpdateAgent};
-use crate::{AgentId, Error, Kind, Page, Patch, Place, Valid};
+use crate::{AgentId, Error, Kind, Page, Patch, Place, TaskId, Valid};
 
 macro_rules! columns {
     () => {
@@ -20,7 +20,9 @@ macro_rules! columns {
 macro_rules! list {
     () => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.agents \
+            "SELECT ",
+            columns!(),
+            " FROM tenant.agents \
              WHERE ($1::text[] IS NULL OR status = ANY ($1)) \
                AND ($2::text IS NULL OR role = $2) \
                AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \
@@ -84,6 +86,29 @@ statements! {
     /// key alone would let a soft deletion pass by.
     LOCK_LIVE_AGENTS(UUID, UUID) =
         "SELECT id FROM tenant.agents WHERE id IN ($1, $2) AND deleted_at IS NULL ORDER BY id FOR SHARE";
+    /// Holds several agents at once against other changes, in the order of their ids.
+    LOCK_AGENTS(UUID_ARRAY) =
+        "SELECT id, status, deleted_at IS NULL AS live FROM tenant.agents WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
+    /// Puts an agent on a task that was started.
+    BEGIN_WORK(UUID, UUID) = concat!(
+        "UPDATE tenant.agents SET current_task_id = $2, status = 'working', version = version + 1, updated_at = now() \
+         WHERE id = $1 AND deleted_at IS NULL AND (status <> 'working' OR (current_task_id = $2) IS NOT TRUE) RETURNING ",
+        columns!()
+    );
+    /// Has an agent wait with the task it is on.
+    WAIT_AT_WORK(UUID, UUID) = concat!(
+        "UPDATE tenant.agents SET status = 'blocked', version = version + 1, updated_at = now() \
+         WHERE id = $1 AND current_task_id = $2 AND status = 'working' AND deleted_at IS NULL RETURNING ", columns!()
+    );
+    /// Takes an agent off the task it is on, to the one that it started last of those it has still in work.
+    LEAVE_WORK(UUID, UUID) = concat!(
+        "UPDATE tenant.agents SET current_task_id = n.next, \
+           status = CASE WHEN status = 'offline' THEN 'offline' WHEN n.next IS NULL THEN 'idle' ELSE 'working' END, \
+           version = version + 1, updated_at = now() \
+         FROM (SELECT (SELECT t.id FROM tenant.tasks t WHERE t.agent_id = $1 AND t.id <> $2 AND t.status = 'in_progress' \
+                       AND t.deleted_at IS NULL ORDER BY t.started_at DESC, t.id DESC LIMIT 1) AS next) n \
+         WHERE id = $1 AND current_task_id = $2 AND deleted_at IS NULL RETURNING ", columns!()
+    );
 }
 
 /// Inserts an agent.
@@ -248,6 +273,77 @@ pub(super) async fn hold_live(
     Ok(())
 }
 
+/// Holds the agent that gives a task away and the one that gets it, so that both can follow.
+///
+/// # Errors
+/// [`Error::UnknownAgent`] when the one that gets it is not live.
+pub(super) async fn hold_both(
+    tx: &mut TenantTx,
+    from: AgentId,
+    (pointer, to): (&'static str, AgentId),
+) -> Result<(), Error> {
+    for row in hold(tx, &[*from.as_uuid(), *to.as_uuid()]).await? {
+        let (id, live): (Uuid, bool) = (column!(row, "id"), column!(row, "live"));
+        if live && id == *to.as_uuid() {
+            return Ok(());
+        }
+    }
+    Err(Error::UnknownAgent { pointer, id: *to.as_uuid() })
+}
+
+/// Holds an agent that asks for work.
+///
+/// # Errors
+/// [`Error::UnknownAgent`], [`Error::AgentOffline`].
+pub(super) async fn hold_worker(tx: &mut TenantTx, id: AgentId) -> Result<(), Error> {
+    let unknown = Error::UnknownAgent { pointer: "/agent_id", id: *id.as_uuid() };
+    let rows = hold(tx, &[*id.as_uuid()]).await?;
+    let Some(row) = rows.first() else { return Err(unknown) };
+    let (status, live): (&str, bool) = (column!(row, "status"), column!(row, "live"));
+    match live {
+        false => Err(unknown),
+        true if status == AgentStatus::Offline.as_str() => Err(Error::AgentOffline(*id.as_uuid())),
+        true => Ok(()),
+    }
+}
+
+/// Takes the locks that changes of these agents would take one by one.
+pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[AgentId]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+    if !ids.is_empty() {
+        hold(tx, &ids).await?;
+    }
+    Ok(())
+}
+
+/// Locks agents, deleted ones as well, in the order of their ids, so that no two transactions wait for each other.
+async fn hold(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Row>, Error> {
+    Ok(tx.query(&LOCK_AGENTS, &[&ids]).await?)
+}
+
+/// The agent has started this task.
+pub(super) async fn begin(tx: &mut TenantTx, id: AgentId, task: TaskId) -> Result<(), Error> {
+    follow(tx, &BEGIN_WORK, id, task).await
+}
+
+/// The agent's task waits for something, and the agent with it, if it is on that task.
+pub(super) async fn wait(tx: &mut TenantTx, id: AgentId, task: TaskId) -> Result<(), Error> {
+    follow(tx, &WAIT_AT_WORK, id, task).await
+}
+
+/// The agent is done with this task, if it is on it.
+pub(super) async fn leave(tx: &mut TenantTx, id: AgentId, task: TaskId) -> Result<(), Error> {
+    follow(tx, &LEAVE_WORK, id, task).await
+}
+
+/// The event of the task is the one that is audited; listeners are told of the agent as well.
+async fn follow(tx: &mut TenantTx, statement: &'static Statement, id: AgentId, task: TaskId) -> Result<(), Error> {
+    if let Some(row) = tx.query_opt(statement, &[id.as_uuid(), task.as_uuid()]).await? {
+        tx.publish("agent.updated", json!(read(&row)?));
+    }
+    Ok(())
+}
+
 /// An update that met no row: is the agent gone, or has it another version?
 async fn why_unchanged(tx: &mut TenantTx, id: AgentId, expected: i64) -> Error {
     match find(tx, id, false).await {
@@ -298,7 +394,7 @@ fn read(row: &Row) -> Result<Agent, Error> {
         role: column!(row, "role"),
         personality_prompt: column!(row, "personality_prompt"),
         status: status.parse().map_err(|e: crate::UnknownWord| corrupt("status", e.to_string()))?,
-        current_task_id: task.map(crate::TaskId::from_uuid),
+        current_task_id: task.map(TaskId::from_uuid),
         capabilities: serde_json::from_value(capabilities).map_err(|e| corrupt("capabilities", e.to_string()))?,
         tool_permissions: serde_json::from_value(tool_permissions)
             .map_err(|e| corrupt("tool_permissions", e.to_string()))?,

@@ -11,18 +11,28 @@
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
 pub mod agents;
+pub mod dependencies;
 mod sample;
 pub mod schedules;
 pub mod tasks;
 
 use tenantry_postgres::Statement;
 
+pub(crate) use dependencies::add_first as insert_sample_dependencies;
 pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
 
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, schedules::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
+    [
+        agents::STATEMENTS,
+        dependencies::STATEMENTS,
+        schedules::STATEMENTS,
+        tasks::STATEMENTS,
+        sample::STATEMENTS,
+        tenantry_http::STATEMENTS,
+    ]
+    .concat()
 }
 
 /// Words to compare with, as a parameter; none at all compare with nothing.
@@ -43,8 +53,16 @@ pub(crate) use column;
 macro_rules! latest_first {
     ($column:literal, $key:literal, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $column, ", id) < (COALESCE(", $key, ", 'infinity'::timestamptz), COALESCE(", $id,
-            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ", $column, " DESC, id DESC LIMIT ", $limit
+            " AND (",
+            $column,
+            ", id) < (COALESCE(",
+            $key,
+            ", 'infinity'::timestamptz), COALESCE(",
+            $id,
+            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ",
+            $column,
+            " DESC, id DESC LIMIT ",
+            $limit
         )
     };
 }
@@ -54,8 +72,16 @@ pub(crate) use latest_first;
 macro_rules! earliest_first {
     ($column:literal, $key:literal, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $column, ", id) > (COALESCE(", $key, ", '-infinity'::timestamptz), COALESCE(", $id,
-            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ", $column, ", id LIMIT ", $limit
+            " AND (",
+            $column,
+            ", id) > (COALESCE(",
+            $key,
+            ", '-infinity'::timestamptz), COALESCE(",
+            $id,
+            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ",
+            $column,
+            ", id LIMIT ",
+            $limit
         )
     };
 }
@@ -66,14 +92,36 @@ pub(crate) use earliest_first;
 macro_rules! sorted {
     ($expression:expr, > $key:expr, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) > (", $key, ", ", $id, ")) \
-              ORDER BY ", $expression, ", id LIMIT ", $limit
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) > (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            ", id LIMIT ",
+            $limit
         )
     };
     ($expression:expr, < $key:expr, $id:literal, $limit:literal) => {
         concat!(
-            " AND (", $id, "::uuid IS NULL OR (", $expression, ", id) < (", $key, ", ", $id, ")) \
-              ORDER BY ", $expression, " DESC, id DESC LIMIT ", $limit
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) < (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            " DESC, id DESC LIMIT ",
+            $limit
         )
     };
 }
@@ -95,7 +143,8 @@ mod tests {
             for keyword in ["FROM ", "INTO ", "UPDATE "] {
                 for (at, _) in statement.sql().match_indices(keyword) {
                     let target = &statement.sql()[at + keyword.len()..];
-                    let fine = target.starts_with("tenant.") || ["SET", "(", "SKIP LOCKED"].iter().any(|word| target.starts_with(word));
+                    let fine = target.starts_with("tenant.")
+                        || ["SET", "(", "SKIP LOCKED"].iter().any(|word| target.starts_with(word));
                     assert!(fine, "{}: `{keyword}{target}`", statement.name());
                 }
             }

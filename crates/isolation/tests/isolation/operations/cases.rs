@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::company::Company;
-use super::document::Operation;
 
 /// Picks a record of a company.
 pub(super) type Pick = fn(&Company) -> Uuid;
@@ -17,6 +16,8 @@ pub(super) struct Case {
     pub(super) operation: &'static str,
     /// The record that `{id}` names, and the code for one that is not there.
     pub(super) id: Option<(Pick, &'static str)>,
+    /// The record that a second name in braces names.
+    pub(super) second: Option<Pick>,
     /// The answer to a company that uses its own ids.
     pub(super) success: u16,
     /// A body that works, made of one company's ids.
@@ -29,15 +30,16 @@ pub(super) struct Case {
     pub(super) queries: Option<fn(&Company) -> Vec<String>>,
 }
 
-impl Case {
-    /// The operation's address with a company's record, and with what it must be asked with.
-    pub(super) fn path(&self, operation: &Operation, of: &Company) -> String {
-        let path = operation.path_with(|_| self.id.map(|(pick, _)| pick(of).to_string()).unwrap_or_default());
-        if self.query.is_empty() { path } else { format!("{path}?{}", self.query) }
-    }
-}
-
-const PLAIN: Case = Case { operation: "", id: None, success: 200, body: None, references: &[], query: "", queries: None };
+const PLAIN: Case = Case {
+    operation: "",
+    id: None,
+    second: None,
+    success: 200,
+    body: None,
+    references: &[],
+    query: "",
+    queries: None,
+};
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[
@@ -96,6 +98,46 @@ pub(super) const CASES: &[Case] = &[
     Case { operation: "delete_schedule", id: Some((|c| c.spare_schedule, "schedule_not_found")), success: 204, ..PLAIN },
     Case { operation: "get_settings", ..PLAIN },
     Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
+    Case { operation: "list_dependencies", id: Some((|c| c.waiting_task, "task_not_found")), ..PLAIN },
+    Case {
+        operation: "add_dependency",
+        id: Some((|c| c.waiting_task, "task_not_found")),
+        success: 201,
+        body: Some(|own| json!({ "depends_on_task_id": own.other_task })),
+        references: &[("depends_on_task_id", |c| c.task, "unknown_task")],
+        ..PLAIN
+    },
+    Case {
+        operation: "remove_dependency",
+        id: Some((|c| c.waiting_task, "task_not_found")),
+        second: Some(|c| c.task),
+        success: 204,
+        ..PLAIN
+    },
+    Case {
+        operation: "claim_tasks",
+        body: Some(|own| json!({ "agent_id": own.agent, "limit": 20 })),
+        references: &[("agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case {
+        operation: "bulk_tasks",
+        body: Some(|own| {
+            let mut new = own.new_task();
+            new["op"] = json!("create");
+            json!({ "atomic": true, "items": [new] })
+        }),
+        ..PLAIN
+    },
+    Case {
+        operation: "bulk_agents",
+        body: Some(|own| {
+            let mut new = own.new_agent("bulk");
+            new["op"] = json!("create");
+            json!({ "atomic": true, "items": [new] })
+        }),
+        ..PLAIN
+    },
     Case { operation: "delete_task", id: Some((|c| c.spare_task, "task_not_found")), success: 204, ..PLAIN },
 ];
 
@@ -111,6 +153,10 @@ fn agent_queries(of: &Company) -> Vec<String> {
         "name=first".to_owned(),
         "name=m".to_owned(),
         "name=%25".to_owned(),
+        "q=r".to_owned(),
+        "status=idle,working,offline,blocked&created_after=2020-01-01T00:00:00Z".to_owned(),
+        "created_before=2099-01-01T00:00:00Z&sort=name".to_owned(),
+        "sort=-updated_at&fields=name,role".to_owned(),
         format!("cursor={}", of.agents_cursor),
         format!("cursor={}&limit=1", of.agents_cursor),
     ];
@@ -129,6 +175,13 @@ fn task_queries(of: &Company) -> Vec<String> {
         format!("created_by_id={}", of.agent),
         format!("agent_id={}&created_by_id={}&status=pending&priority=high", of.agent, of.agent),
         "deadline_before=2031-01-01T00:00:00Z".to_owned(),
+        "q=t".to_owned(),
+        "ready=true".to_owned(),
+        "ready=false".to_owned(),
+        "status=pending,in_progress&priority=low,high&created_after=2020-01-01T00:00:00Z".to_owned(),
+        "created_before=2099-01-01T00:00:00Z&sort=title".to_owned(),
+        "sort=deadline&fields=title,description".to_owned(),
+        "sort=-priority".to_owned(),
         format!("cursor={}", of.tasks_cursor),
         format!("cursor={}&agent_id={}", of.tasks_cursor, of.agent),
     ];

@@ -26,6 +26,10 @@ pub(super) struct Company {
     pub(super) schedule: Uuid,
     /// A schedule that may be deleted.
     pub(super) spare_schedule: Uuid,
+    /// A task that depends on `task`.
+    pub(super) waiting_task: Uuid,
+    /// A task that nothing depends on.
+    pub(super) other_task: Uuid,
     /// A provider account.
     pub(super) account: Uuid,
     /// A place in its list of agents.
@@ -50,6 +54,8 @@ impl Company {
             spare_task: Uuid::nil(),
             schedule: Uuid::nil(),
             spare_schedule: Uuid::nil(),
+            waiting_task: Uuid::nil(),
+            other_task: Uuid::nil(),
             account: Uuid::nil(),
             agents_cursor: String::new(),
             tasks_cursor: String::new(),
@@ -67,6 +73,10 @@ impl Company {
         let gone = self.make(server, "/v1/agents", common).await;
         self.task = self.make(server, "/v1/tasks", self.new_task()).await;
         self.spare_task = self.make(server, "/v1/tasks", self.new_task()).await;
+        let mut waiting = self.new_task();
+        waiting["depends_on"] = json!([self.task]);
+        self.waiting_task = self.make(server, "/v1/tasks", waiting).await;
+        self.other_task = self.make(server, "/v1/tasks", self.new_task()).await;
         let ended = self.make(server, "/v1/tasks", self.new_task()).await;
         self.schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
         self.spare_schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
@@ -74,8 +84,8 @@ impl Company {
             "status": "in_progress", "progress_details": { "note": self.mark }, "result": [self.mark],
             "error_details": { "why": self.mark },
         });
+        // which puts the agent on it as well
         self.change(server, &format!("/v1/tasks/{}", self.task), change).await;
-        self.change(server, &format!("/v1/agents/{}", self.agent), json!({ "current_task_id": self.task })).await;
         for path in [format!("/v1/tasks/{ended}"), format!("/v1/agents/{gone}")] {
             let deleted = Answer::to(server.by(&self.tenant, Method::DELETE, &path)).await;
             assert_eq!(deleted.status, 204, "{}", deleted.text);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use isolation::server::Answer;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::company::{Company, at};
@@ -14,6 +14,19 @@ async fn every_code_of_the_domain_can_be_met() {
     let mira = company.agent("Mira").await;
     let task = company.task(&mira, "one").await;
     let (agent, unknown) = (at("agents", &mira), Uuid::new_v4());
+    let (other, under_way) = (company.task(&mira, "two").await, company.task(&mira, "three").await);
+    let below = |task: &Value| format!("{}/dependencies", at("tasks", task));
+    let waiting = company.post(&below(&other), json!({ "depends_on_task_id": task["id"] })).await;
+    assert_eq!(waiting.status, 201);
+    company.patch(&at("tasks", &under_way), json!({ "version": 1, "status": "in_progress" })).await;
+    let offline = company.make("/v1/agents", json!({ "name": "Off", "role": "x", "status": "offline" })).await;
+    let new = json!({ "op": "create", "agent_id": mira["id"], "title": "t" });
+    let many = company.post("/v1/tasks/bulk", json!({ "items": vec![new; 101] })).await.json();
+    let mut many: Vec<Value> =
+        many["items"].as_array().unwrap().iter().map(|item| item["record"]["id"].clone()).collect();
+    let last = json!({ "depends_on_task_id": many.pop() });
+    let full = json!({ "agent_id": mira["id"], "title": "full", "depends_on": many });
+    let full = company.make("/v1/tasks", full).await;
     let answers: Vec<Answer> = vec![
         company.get(&format!("/v1/agents/{unknown}")).await,
         company.get(&format!("/v1/tasks/{unknown}")).await,
@@ -28,6 +41,13 @@ async fn every_code_of_the_domain_can_be_met() {
         company.patch(&at("tasks", &task), json!({ "version": 1, "status": "completed" })).await,
         company.post("/v1/agents", json!({ "name": "", "role": "x" })).await,
         company.get("/v1/agents?cursor=x").await,
+        company.delete(&format!("{}/{unknown}", below(&task))).await,
+        company.post(&below(&task), json!({ "depends_on_task_id": other["id"] })).await,
+        company.patch(&at("tasks", &other), json!({ "version": 1, "status": "in_progress" })).await,
+        company.post(&below(&under_way), json!({ "depends_on_task_id": task["id"] })).await,
+        company.post(&below(&full), last).await,
+        company.post("/v1/tasks/claim", json!({ "agent_id": offline["id"] })).await,
+        company.post("/v1/tasks/bulk", json!({ "atomic": true, "items": [{ "op": "create" }] })).await,
     ];
     let mut met = BTreeSet::new();
     for answer in &answers {

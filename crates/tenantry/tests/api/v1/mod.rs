@@ -1,5 +1,10 @@
 mod agents;
+mod bulk;
 mod codes;
+mod dependencies;
+mod idempotency;
+mod lists;
+mod permissions;
 mod schedules;
 mod settings;
 mod tasks;
