@@ -27,6 +27,9 @@ const NICKNAMES: &[(&str, &str)] = &[
     ("@annually", "0 0 1 1 *"),
 ];
 
+const MONTHS: &[&str] = &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const WEEKDAYS: &[&str] = &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
 /// A cron expression that was understood.
 #[derive(Debug, Clone)]
 pub struct Cron {
@@ -61,17 +64,16 @@ impl Cron {
                 "must have five fields (minute, hour, day of month, month, day of week), has {count}"
             )));
         };
-        for (field, name, letters) in [
-            (minute, "minute", ""),
-            (hour, "hour", ""),
-            (day, "day of month", "LW"),
-            (month, "month", "abcdefghijklmnopqrstuvwxyz"),
-            (weekday, "day of week", "abcdefghijklmnopqrstuvwxyz#"),
-        ] {
-            if let Some(c) = field.chars().find(|c| !is_allowed(*c, letters)) {
-                return Err(CronError(format!("the field for the {name} must not contain `{c}`")));
-            }
-        }
+        check_field(minute, "minute", is_digits)?;
+        check_field(hour, "hour", is_digits)?;
+        check_field(day, "day of month", |word| {
+            is_digits(word) || ["L", "LW"].contains(&word) || word.strip_suffix('W').is_some_and(is_digits)
+        })?;
+        check_field(month, "month", |word| is_digits(word) || MONTHS.contains(&word))?;
+        check_field(weekday, "day of week", |word| {
+            let day = |word: &str| is_digits(word) || WEEKDAYS.contains(&word);
+            day(word) || word == "L" || word.strip_suffix('L').is_some_and(day)
+        })?;
         let pattern = read(&fields.join(" "))?;
         let every_hour = every_hour(hour)?;
         let cron = Self { pattern, every_hour };
@@ -150,8 +152,20 @@ fn read(pattern: &str) -> Result<croner::Cron, CronError> {
     parser.parse(pattern).map_err(|error| CronError(format!("is not a cron expression: {error}")))
 }
 
-fn is_allowed(c: char, letters: &str) -> bool {
-    c.is_ascii_digit() || matches!(c, '*' | '/' | ',' | '-') || letters.contains(c) || letters.contains(c.to_ascii_lowercase())
+/// Refuses what the parser would take for something that nobody has written: it reads names wherever they stand.
+fn check_field(field: &str, name: &str, is_word: impl Fn(&str) -> bool) -> Result<(), CronError> {
+    let upper = field.to_ascii_uppercase();
+    for item in upper.split(',') {
+        let mut words = item.split(['-', '/', '#']);
+        if item.is_empty() || !words.all(|word| word == "*" || is_word(word)) {
+            return Err(CronError(format!("`{}` is not understood as {name}", shortened(item))));
+        }
+    }
+    Ok(())
+}
+
+fn is_digits(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether the field for the hour leaves no hour out: `*`, but `0-23` as well.
