@@ -207,7 +207,7 @@ async fn a_schedule_that_fails_is_slowed_down_and_then_disabled_and_the_others_r
             failed_at.push(minute);
         }
     }
-    assert_eq!(failed_at, [1, 2, 4, 8], "after one, two and four minutes, then no more");
+    assert_eq!(failed_at, [1, 3, 6, 11], "at the first times after one, two and four minutes, then no more");
     let after = stage.company.find_schedule(failing.id).await;
     assert_eq!((after.enabled, after.failure_count, after.next_run_at, after.last_task_id), (false, 4, None, None));
     let failure = after.last_error.clone().unwrap();
