@@ -127,6 +127,7 @@ async fn without_a_savepoint_only_the_whole_can_be_undone() {
     assert_eq!(bodies(&world, "acme").await, [""; 0]);
     let mut single = world.db.single(&context).await.unwrap();
     assert!(matches!(single.savepoint(), Err(DbError::Misuse(_))));
+    drop(single);
     let mut reader = world.db.read_only(&context).await.unwrap();
     assert!(matches!(reader.savepoint(), Err(DbError::Misuse(_))));
 }

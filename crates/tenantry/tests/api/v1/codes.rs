@@ -36,7 +36,7 @@ async fn every_code_of_the_domain_can_be_met() {
         company.patch_if(&agent, "*", json!({})).await,
         company.post("/v1/agents", json!({ "name": "Mira", "role": "x" })).await,
         company.post("/v1/tasks", json!({ "agent_id": unknown, "title": "x" })).await,
-        company.patch(&agent, json!({ "version": 1, "current_task_id": unknown })).await,
+        company.patch(&agent, json!({ "version": 2, "current_task_id": unknown })).await,
         company.patch(&at("tasks", &task), json!({ "version": 1, "provider_account_id": unknown })).await,
         company.patch(&at("tasks", &task), json!({ "version": 1, "status": "completed" })).await,
         company.post("/v1/agents", json!({ "name": "", "role": "x" })).await,
