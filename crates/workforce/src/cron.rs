@@ -93,7 +93,11 @@ impl Cron {
             let at = match zone.from_local_datetime(&wall) {
                 LocalResult::None if self.every_hour => continue,
                 LocalResult::Ambiguous(first, second) if self.every_hour => {
-                    if first.to_utc() > after { first.to_utc() } else { second.to_utc() }
+                    if first.to_utc() > after {
+                        first.to_utc()
+                    } else {
+                        second.to_utc()
+                    }
                 }
                 _ => calendar::instant_of(wall, zone),
             };

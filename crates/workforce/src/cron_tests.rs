@@ -79,7 +79,10 @@ fn other_texts_are_refused_with_what_is_wrong() {
 #[test]
 fn two_days_mean_either() {
     let either = runs("0 0 13 * FRI", Tz::UTC, "2026-02-01T00:00:00Z", 4);
-    assert_eq!(either, ["Fri 02-06 00:00 +0000", "Fri 02-13 00:00 +0000", "Fri 02-20 00:00 +0000", "Fri 02-27 00:00 +0000"]);
+    assert_eq!(
+        either,
+        ["Fri 02-06 00:00 +0000", "Fri 02-13 00:00 +0000", "Fri 02-20 00:00 +0000", "Fri 02-27 00:00 +0000"]
+    );
     let either = runs("0 0 1 * MON", Tz::UTC, "2026-02-24T00:00:00Z", 3);
     assert_eq!(either, ["Sun 03-01 00:00 +0000", "Mon 03-02 00:00 +0000", "Mon 03-09 00:00 +0000"]);
 }
@@ -109,7 +112,10 @@ fn a_fixed_time_that_is_shown_twice_is_due_once() {
 #[test]
 fn every_hour_goes_by_elapsed_time() {
     let autumn = runs("0 * * * *", Tz::Europe__Berlin, "2026-10-24T23:00:00Z", 4);
-    assert_eq!(autumn, ["Sun 10-25 02:00 +0200", "Sun 10-25 02:00 +0100", "Sun 10-25 03:00 +0100", "Sun 10-25 04:00 +0100"]);
+    assert_eq!(
+        autumn,
+        ["Sun 10-25 02:00 +0200", "Sun 10-25 02:00 +0100", "Sun 10-25 03:00 +0100", "Sun 10-25 04:00 +0100"]
+    );
     let spring = runs("30 0-23 * * *", Tz::Europe__Berlin, "2026-03-29T00:00:00Z", 3);
     assert_eq!(spring, ["Sun 03-29 01:30 +0100", "Sun 03-29 03:30 +0200", "Sun 03-29 04:30 +0200"]);
     // half an hour is repeated on Lord Howe

@@ -175,7 +175,9 @@ impl From<Error> for Problem {
             Error::UnknownProviderAccount(_) => {
                 problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer("/provider_account_id", &text)
             }
-            Error::UnknownAccountIn { pointer, .. } => problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer(pointer, &text),
+            Error::UnknownAccountIn { pointer, .. } => {
+                problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer(pointer, &text)
+            }
             Error::IllegalTransition { from, to, allowed, retries } => Self::of(&codes::ILLEGAL_TRANSITION)
                 .detail(format!("{text}; {}", what_is_allowed(from, allowed, retries)))
                 .with("from", from)

@@ -159,7 +159,8 @@ impl TaskTemplate {
             checks.number(&pointer, seconds, 1..=MAX_DEADLINE_SECONDS);
         }
         // The deadline was looked at above, and who does the task does not matter to its rules.
-        let task = Self { deadline_seconds: None, ..self.clone() }.task(AgentId::from_uuid(Uuid::nil()), DateTime::UNIX_EPOCH);
+        let task =
+            Self { deadline_seconds: None, ..self.clone() }.task(AgentId::from_uuid(Uuid::nil()), DateTime::UNIX_EPOCH);
         match task {
             Ok(task) => checks.under(pointer, |checks| task.check(checks)),
             Err(error) => checks.fail(pointer, error.to_string()),

@@ -92,9 +92,8 @@ impl Scheduling {
 
     /// Refuses an expression that is due too often for this installation.
     pub(crate) fn check(&self, expression: &str) -> Result<(), Error> {
-        check_interval(expression, self.min_interval).map_err(|detail| {
-            Error::Invalid(vec![FieldError { pointer: "/cron_expression".to_owned(), detail }])
-        })
+        check_interval(expression, self.min_interval)
+            .map_err(|detail| Error::Invalid(vec![FieldError { pointer: "/cron_expression".to_owned(), detail }]))
     }
 
     pub(crate) const fn min_interval(&self) -> Duration {

@@ -73,7 +73,8 @@ impl Registry {
         begin(&client).await?;
         let uuid = *context.id().as_uuid();
         let id = typed(&uuid, Type::UUID);
-        let held = format!("SELECT {COLUMNS} FROM public.tenants WHERE id = $1 AND status = 'active' FOR NO KEY UPDATE");
+        let held =
+            format!("SELECT {COLUMNS} FROM public.tenants WHERE id = $1 AND status = 'active' FOR NO KEY UPDATE");
         let rows = client.query_typed(&held, std::slice::from_ref(&id)).await.map_err(DbError::from)?;
         let before = settings(rows.first().ok_or(DbError::ContextExpired)?)?;
         if before.version != expected {

@@ -13,7 +13,9 @@ use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
 use super::{agents, column, earliest_first, latest_first, sorted, tasks};
-use crate::schedule::{CreateSchedule, RunFailure, Schedule, ScheduleFilter, ScheduleOrder, TaskTemplate, UpdateSchedule};
+use crate::schedule::{
+    CreateSchedule, RunFailure, Schedule, ScheduleFilter, ScheduleOrder, TaskTemplate, UpdateSchedule,
+};
 use crate::task::Task;
 use crate::{AgentId, Error, Kind, Page, Patch, Place, ScheduleId, TaskId, Valid};
 
@@ -33,7 +35,9 @@ macro_rules! columns {
 macro_rules! list {
     () => {
         concat!(
-            "SELECT ", columns!(), " FROM tenant.schedules \
+            "SELECT ",
+            columns!(),
+            " FROM tenant.schedules \
              WHERE ($1::bool IS NULL OR enabled = $1) \
                AND ($2::uuid IS NULL OR agent_id = $2) \
                AND ($3 OR deleted_at IS NULL)"
@@ -207,7 +211,8 @@ pub async fn update(
     let after = write(tx, &schedule).await?;
     tx.audit("schedule.update", &target(id), json!({ "version": after.version, "changed": change.named() }));
     tx.publish("schedule.updated", json!(after));
-    if !matches!((&change.cron_expression, &change.time_zone, &change.enabled), (Patch::Keep, Patch::Keep, Patch::Keep)) {
+    if !matches!((&change.cron_expression, &change.time_zone, &change.enabled), (Patch::Keep, Patch::Keep, Patch::Keep))
+    {
         set_alarm(tx, &after).await?;
     }
     Ok(after)
@@ -369,11 +374,7 @@ fn of_database(error: Error) -> NotDone {
 }
 
 /// Sees to it that the agents and the account that a schedule names are there, and stay until it is committed.
-async fn hold_named(
-    tx: &mut TenantTx,
-    agent: Option<AgentId>,
-    template: Option<&TaskTemplate>,
-) -> Result<(), Error> {
+async fn hold_named(tx: &mut TenantTx, agent: Option<AgentId>, template: Option<&TaskTemplate>) -> Result<(), Error> {
     let agent = agent.map(|id| ("/agent_id", id));
     let giver = template.and_then(|template| template.created_by_id).map(|id| ("/task_template/created_by_id", id));
     if let Some(first) = agent.or(giver) {

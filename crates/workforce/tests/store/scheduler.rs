@@ -92,7 +92,11 @@ async fn a_due_schedule_makes_its_task_and_waits_for_the_next_time() {
     assert_eq!(stage.company.alarm().await, after.next_run_at);
     let run = &stage.published("schedule.run").await[0];
     assert_eq!((&run["due_at"], &run["task_id"]), (&json!("2026-03-27T13:00:00Z"), &json!(after.last_task_id)));
-    assert_eq!(stage.published("task.created").await[0]["deadline"], "2026-03-27T13:01:00Z", "counted from when it was due");
+    assert_eq!(
+        stage.published("task.created").await[0]["deadline"],
+        "2026-03-27T13:01:00Z",
+        "counted from when it was due"
+    );
     let audited = stage.company.audited().await;
     assert!(audited.ends_with(&["task.create".to_owned(), "schedule.run".to_owned()]), "{audited:?}");
     let sql = "SELECT actor_kind, actor FROM audit.events WHERE action = 'schedule.run'";
@@ -262,7 +266,8 @@ async fn a_suspended_company_does_not_run_and_goes_on_with_the_next_time() {
     let provisioner = &stage.company.world.provisioner;
     provisioner.suspend("acme", &Actor::system("test")).await.unwrap();
     let admin = stage.company.world.admin().await;
-    let due = format!("UPDATE {}.schedules SET next_run_at = now() - interval '1 hour'", schema(&stage.company.context));
+    let due =
+        format!("UPDATE {}.schedules SET next_run_at = now() - interval '1 hour'", schema(&stage.company.context));
     admin.execute(&due, &[]).await.unwrap();
     admin.execute("UPDATE tenantry.alarms SET due_at = now() - interval '1 hour'", &[]).await.unwrap();
     assert_eq!(stage.tick().await, Tally::default(), "it is not served");

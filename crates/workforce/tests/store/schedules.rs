@@ -84,10 +84,14 @@ async fn what_is_created_is_found_with_its_next_runs() {
         "2026-04-01T09:00:00+02:00",
     ];
     assert_eq!(shown, expected);
-    assert_eq!((made.next_run_at, made.next_runs[0].utc), (Some(utc("2026-03-28T08:00:00Z")), utc("2026-03-28T08:00:00Z")));
+    assert_eq!(
+        (made.next_run_at, made.next_runs[0].utc),
+        (Some(utc("2026-03-28T08:00:00Z")), utc("2026-03-28T08:00:00Z"))
+    );
     assert_eq!(company.find_schedule(made.id).await, made);
     assert_eq!(company.alarm().await, made.next_run_at);
-    let plain = json!({ "agent_id": agent.id, "name": "n", "cron_expression": "@daily", "task_template": { "title": "t" } });
+    let plain =
+        json!({ "agent_id": agent.id, "name": "n", "cron_expression": "@daily", "task_template": { "title": "t" } });
     let plain = company.try_schedule(plain, now).await.unwrap();
     assert_eq!((plain.time_zone.as_str(), plain.next_run_at), ("Asia/Kolkata", Some(utc("2026-03-27T18:30:00Z"))));
     assert_eq!(company.alarm().await, plain.next_run_at, "the alarm was advanced");
@@ -184,7 +188,8 @@ async fn lists_are_paged_and_filtered() {
         let (mut seen, mut after) = (String::new(), None);
         loop {
             let filter = ScheduleFilter::default();
-            let page = store::list(&mut company.single().await, &filter, order, after.as_ref(), limit(1)).await.unwrap();
+            let page =
+                store::list(&mut company.single().await, &filter, order, after.as_ref(), limit(1)).await.unwrap();
             seen.extend(page.data.iter().map(|schedule| schedule.name.as_str()));
             let Some(cursor) = page.next_cursor else { break };
             after = Some(Place::decode(&cursor, order).unwrap());

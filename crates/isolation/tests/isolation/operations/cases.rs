@@ -30,16 +30,8 @@ pub(super) struct Case {
     pub(super) queries: Option<fn(&Company) -> Vec<String>>,
 }
 
-const PLAIN: Case = Case {
-    operation: "",
-    id: None,
-    second: None,
-    success: 200,
-    body: None,
-    references: &[],
-    query: "",
-    queries: None,
-};
+const PLAIN: Case =
+    Case { operation: "", id: None, second: None, success: 200, body: None, references: &[], query: "", queries: None };
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[
@@ -95,7 +87,12 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case { operation: "run_schedule", id: Some((|c| c.schedule, "schedule_not_found")), success: 201, ..PLAIN },
-    Case { operation: "delete_schedule", id: Some((|c| c.spare_schedule, "schedule_not_found")), success: 204, ..PLAIN },
+    Case {
+        operation: "delete_schedule",
+        id: Some((|c| c.spare_schedule, "schedule_not_found")),
+        success: 204,
+        ..PLAIN
+    },
     Case { operation: "get_settings", ..PLAIN },
     Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
     Case { operation: "list_dependencies", id: Some((|c| c.waiting_task, "task_not_found")), ..PLAIN },

@@ -50,7 +50,8 @@ async fn a_new_schedule_has_an_address_a_version_and_its_next_runs() {
     }
     let read = company.get(made.header("location")).await;
     assert_eq!((read.status, read.header("etag"), read.json()), (200, "\"1\"", schedule.clone()));
-    let known = company.server.by(&company.tenant, Method::GET, made.header("location")).header("if-none-match", "\"1\"");
+    let known =
+        company.server.by(&company.tenant, Method::GET, made.header("location")).header("if-none-match", "\"1\"");
     assert_eq!(Answer::to(known).await.status, 304);
     let events = company.events(&format!("schedule/{}", schedule["id"].as_str().unwrap())).await;
     assert_eq!(events.len(), 1);
@@ -121,7 +122,10 @@ async fn an_installation_may_ask_for_a_longer_interval() {
     let company = Company { server, tenant };
     let agent = company.agent("Mira").await;
     let often = company.post(LIST, new(&agent, json!({ "cron_expression": "0,10 * * * *" }))).await;
-    assert_eq!((often.verdict(), pointers(&often)), (refusal(422, "validation_failed"), vec!["/cron_expression".to_owned()]));
+    assert_eq!(
+        (often.verdict(), pointers(&often)),
+        (refusal(422, "validation_failed"), vec!["/cron_expression".to_owned()])
+    );
     let preview = company.get(&format!("{LIST}/preview?cron_expression=*+*+*+*+*")).await;
     assert_eq!(preview.verdict(), refusal(400, "invalid_query"));
     let fine = company.make(LIST, new(&agent, json!({ "cron_expression": "*/15 * * * *" }))).await;
@@ -147,7 +151,10 @@ async fn lists_are_filtered_and_paged() {
     let part = company.walk(&format!("{LIST}?fields=name,enabled"), 10).await.remove(1);
     assert_eq!(part, json!({ "name": "b", "enabled": false }));
     let deleted = company.walk(LIST, 10).await.remove(0);
-    assert_eq!(company.delete_if(&at("schedules", &deleted), "\"7\"").await.verdict(), refusal(409, "version_conflict"));
+    assert_eq!(
+        company.delete_if(&at("schedules", &deleted), "\"7\"").await.verdict(),
+        refusal(409, "version_conflict")
+    );
     assert_eq!(company.delete_if(&at("schedules", &deleted), "\"1\"").await.status, 204);
     assert_eq!(company.delete(&at("schedules", &deleted)).await.verdict(), refusal(404, "schedule_not_found"));
     assert_eq!(names("").await, "ba");
@@ -177,7 +184,10 @@ async fn changes_are_by_version() {
         "enabled": null,
     });
     let answer = company.patch(&path, nulls).await;
-    assert_eq!(pointers(&answer), ["/agent_id", "/name", "/cron_expression", "/time_zone", "/task_template", "/enabled"]);
+    assert_eq!(
+        pointers(&answer),
+        ["/agent_id", "/name", "/cron_expression", "/time_zone", "/task_template", "/enabled"]
+    );
     let off = company.patch(&path, json!({ "version": 2, "enabled": false })).await.json();
     assert_eq!((&off["next_run_at"], &off["next_runs"]), (&Value::Null, &json!([])));
 }

@@ -16,7 +16,8 @@ async fn settings_have_defaults_and_are_changed_by_version() {
     let stale = company.patch(PATH, json!({ "version": 1, "display_currency": "EUR" })).await;
     assert_eq!(stale.verdict(), refusal(409, "version_conflict"));
     assert_eq!(stale.json()["current"], second);
-    let both = company.patch(PATH, json!({ "version": 2, "time_zone": "Asia/Kolkata", "display_currency": "INR" })).await;
+    let both =
+        company.patch(PATH, json!({ "version": 2, "time_zone": "Asia/Kolkata", "display_currency": "INR" })).await;
     let third = json!({ "time_zone": "Asia/Kolkata", "display_currency": "INR", "version": 3 });
     assert_eq!((both.status, both.json()), (200, third.clone()));
     assert_eq!(company.get(PATH).await.json(), third);
@@ -38,7 +39,10 @@ async fn what_is_no_zone_or_currency_is_refused() {
     assert_eq!(answer.verdict(), refusal(422, "validation_failed"));
     assert_eq!(pointers(&answer), ["/time_zone", "/display_currency"]);
     assert_eq!(company.patch(PATH, json!({ "time_zone": "UTC" })).await.verdict(), refusal(428, "version_required"));
-    assert_eq!(company.patch(PATH, json!({ "version": 1, "color": "red" })).await.verdict(), refusal(422, "invalid_body"));
+    assert_eq!(
+        company.patch(PATH, json!({ "version": 1, "color": "red" })).await.verdict(),
+        refusal(422, "invalid_body")
+    );
     assert_eq!(company.get(PATH).await.json()["version"], 1);
 }
 
@@ -67,6 +71,7 @@ async fn schedules_take_the_companys_zone() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let new = json!({ "agent_id": agent["id"], "name": "n", "cron_expression": "@daily", "task_template": { "title": "t" } });
+    let new =
+        json!({ "agent_id": agent["id"], "name": "n", "cron_expression": "@daily", "task_template": { "title": "t" } });
     assert_eq!(company.make("/v1/schedules", new).await["time_zone"], "Pacific/Auckland");
 }

@@ -37,8 +37,7 @@ pub(super) async fn create_schedule(
     let mut write = Once::begin(&db, &context, idempotency).await?;
     let zone = context.tenant().time_zone;
     let outcome = schedules::create(write.tx(), &new, zone, scheduling.now()).await;
-    let answer = outcome.map(|schedule| {
-        Answer::created(schedule.version, format!("/v1/schedules/{}", schedule.id), &schedule)
-    });
+    let answer =
+        outcome.map(|schedule| Answer::created(schedule.version, format!("/v1/schedules/{}", schedule.id), &schedule));
     write.finish::<Error>(answer).await
 }

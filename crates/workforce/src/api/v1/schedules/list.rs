@@ -54,11 +54,8 @@ pub(super) async fn list_schedules(
     let limit = Limit::from_query(query.limit)?;
     let order = query.sort.unwrap_or(ScheduleOrder::Newest);
     let after = query.cursor.as_deref().map(|text| Place::decode(text, order)).transpose()?;
-    let filter = ScheduleFilter {
-        enabled: query.enabled,
-        agent_id: query.agent_id,
-        include_deleted: query.include_deleted,
-    };
+    let filter =
+        ScheduleFilter { enabled: query.enabled, agent_id: query.agent_id, include_deleted: query.include_deleted };
     let mut tx = db.single(&context).await.map_err(Error::from)?;
     let page = schedules::list(&mut tx, &filter, order, after.as_ref(), limit).await?;
     Ok(Json(page.only(query.fields)))

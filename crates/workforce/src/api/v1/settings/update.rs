@@ -42,7 +42,8 @@ pub(super) async fn update_settings(
             Ok(versioned(StatusCode::OK, settings.version, &settings))
         }
         Err(SettingsError::Conflict(current)) => {
-            let detail = format!("the settings have version {}, the request is based on version {expected}", current.version);
+            let detail =
+                format!("the settings have version {}, the request is based on version {expected}", current.version);
             Err(Problem::of(&codes::VERSION_CONFLICT).detail(detail).with("current", Settings::from(current)))
         }
         Err(SettingsError::Database(error)) => Err(Error::from(error).into()),
