@@ -291,7 +291,7 @@ pub async fn run_due(
     let resumed = tx.resumed_at(ALARM).await?;
     let mut done = Done::default();
     for row in tx.query(&LOCK_DUE_SCHEDULES, &[&now, &BATCH]).await? {
-        let schedule = read(&row).map_err(|error| of_database(error))?;
+        let schedule = read(&row).map_err(of_database)?;
         run(tx, schedule, now, most, failing, resumed, &mut done).await?;
     }
     tx.hold_alarm(ALARM).await?;
