@@ -76,11 +76,10 @@ impl Cron {
         })?;
         let pattern = read(&fields.join(" "))?;
         let every_hour = every_hour(hour)?;
-        let cron = Self { pattern, every_hour };
-        if cron.due_on_the_wall(start_of_search()).is_none() {
+        if !is_ever_due(&fields)? {
             return Err(CronError("is never due: no date fits".to_owned()));
         }
-        Ok(cron)
+        Ok(Self { pattern, every_hour })
     }
 
     /// The first instant after `after` at which it is due; `None` only in the far future.
@@ -170,6 +169,15 @@ fn check_field(field: &str, name: &str, is_word: impl Fn(&str) -> bool) -> Resul
 
 fn is_digits(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Dates and days of the week come round within 28 years; only 2100 is no leap year, and it is far away. Without an end, the search for a
+/// date that does not exist would go through thousands of years.
+fn is_ever_due(fields: &[&str]) -> Result<bool, CronError> {
+    let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Required).build();
+    let within = format!("0 {} 2024-2054", fields.join(" "));
+    let pattern = parser.parse(&within).map_err(|error| CronError(format!("is not a cron expression: {error}")))?;
+    Ok(pattern.find_next_occurrence(&start_of_search().and_utc(), false).is_ok())
 }
 
 /// Whether the field for the hour leaves no hour out: `*`, but `0-23` as well.
