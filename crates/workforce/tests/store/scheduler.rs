@@ -157,7 +157,7 @@ async fn many_schedules_of_many_companies_run_once_each_on_two_servers() {
         tx.commit().await.unwrap();
     }
     let servers = [stage.scheduler(), stage.server().await, stage.server().await];
-    const ROUNDS: usize = 5;
+    const ROUNDS: i64 = 5;
     for _ in 0..ROUNDS {
         stage.clock.advance(TimeDelta::minutes(1));
         // Leases keep servers apart; without them, only the rows' locks do.
@@ -176,7 +176,7 @@ async fn many_schedules_of_many_companies_run_once_each_on_two_servers() {
         let rows = world.admin().await.query(&sql, &[]).await.unwrap();
         let counts: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         assert_eq!(counts.len(), EACH);
-        assert!(counts.values().all(|count| *count == ROUNDS as i64), "{counts:?}");
+        assert!(counts.values().all(|count| *count == ROUNDS), "{counts:?}");
     }
 }
 
