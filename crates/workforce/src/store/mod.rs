@@ -15,8 +15,8 @@ pub mod agents;
 pub mod dependencies;
 pub mod messages;
 mod sample;
-pub mod sessions;
 pub mod schedules;
+pub mod sessions;
 pub mod tasks;
 pub mod threads;
 
@@ -44,11 +44,6 @@ pub fn statements() -> Vec<&'static Statement> {
         tenantry_http::STATEMENTS,
     ]
     .concat()
-}
-
-/// Words to compare with, as a parameter; none at all compare with nothing.
-fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
-    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
 }
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.
