@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tenantry_http::HttpConfig;
-use tenantry_postgres::{AccessConfig, RegistryConfig};
+use tenantry_postgres::{AccessConfig, EventsConfig, RegistryConfig};
 
 /// The settings file of the working directory, read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "tenantry.toml";
@@ -40,6 +40,8 @@ pub struct Settings {
     pub access: AccessConfig,
     /// The registry's cache.
     pub registry: RegistryConfig,
+    /// Events and the streams that tell of them.
+    pub events: EventsConfig,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
             http: HttpConfig::default(),
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
+            events: EventsConfig::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use tenantry_http::{Permissions, resources};
 pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
+        "events": Viewer, Owner;
         "tasks": Viewer, Member;
     },
     actions: &[],

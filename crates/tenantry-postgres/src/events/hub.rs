@@ -196,6 +196,12 @@ impl Subscription {
         self.news.mark_unchanged();
     }
 
+    /// Whether the hub was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
     /// Resolves when the hub was closed. Cancel safe.
     pub async fn closed(&mut self) {
         // an error says that the hub is gone, which is as good

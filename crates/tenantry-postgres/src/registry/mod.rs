@@ -27,6 +27,9 @@ use crate::events::{Announcer, EventHub};
 use cache::Cache;
 use load::{KeyRow, OperatorRow};
 
+/// Of a longer path only the beginning is noted.
+const LONGEST_PATH: usize = 200;
+
 /// The registry as one process sees it. Cheap to clone.
 ///
 /// Reads come from a cache that LISTEN/NOTIFY keeps true. While the listener is not known to hear, an
@@ -230,6 +233,7 @@ impl Registry {
             return;
         }
         let actor = context.actor();
+        let path = path.get(..LONGEST_PATH).unwrap_or(path);
         let recorded = self.inner.refusals.record_entry(refusals::Note {
             tenant: Some(context.id()),
             kind: actor.kind,

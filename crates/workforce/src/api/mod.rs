@@ -82,6 +82,7 @@ mod tests {
                 "get_task",
                 "list_agents",
                 "list_tasks",
+                "stream_events",
                 "update_agent",
                 "update_task",
             ]

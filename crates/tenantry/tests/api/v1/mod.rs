@@ -1,3 +1,4 @@
 mod agents;
 mod codes;
+mod events;
 mod tasks;

@@ -1,4 +1,5 @@
 mod agents;
+mod events;
 mod tasks;
 
 use axum::extract::FromRef;
@@ -10,5 +11,5 @@ where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().merge(agents::router()).merge(tasks::router())
+    OpenApiRouter::new().merge(agents::router()).merge(events::router()).merge(tasks::router())
 }
