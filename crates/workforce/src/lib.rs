@@ -38,6 +38,7 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

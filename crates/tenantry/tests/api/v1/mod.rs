@@ -1,4 +1,6 @@
 mod agents;
 mod codes;
 mod events;
+mod idempotency;
+mod permissions;
 mod tasks;
