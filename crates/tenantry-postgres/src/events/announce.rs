@@ -48,7 +48,7 @@ impl Drop for Announcer {
 
 /// Sends one notification; `None` when there was nothing to say.
 async fn announce(hub: &EventHub, clients: &Clients) -> Option<Duration> {
-    let (tenants, _) = hub.take_pending(TENANTS);
+    let tenants = hub.take_pending(TENANTS);
     if tenants.is_empty() {
         return None;
     }

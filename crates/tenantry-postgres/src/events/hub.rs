@@ -137,12 +137,14 @@ impl EventHub {
         self.inner.pending.notified().await;
     }
 
-    /// Takes at most so many tenants to announce, and says whether some are left.
-    pub(super) fn take_pending(&self, most: usize) -> (Vec<TenantId>, bool) {
+    /// Takes at most so many tenants to announce.
+    pub(super) fn take_pending(&self, most: usize) -> Vec<TenantId> {
         let mut state = self.lock();
         let taken: Vec<TenantId> = state.pending.iter().copied().take(most).collect();
-        taken.iter().for_each(|tenant| drop(state.pending.remove(tenant)));
-        (taken, !state.pending.is_empty())
+        for tenant in &taken {
+            state.pending.remove(tenant);
+        }
+        taken
     }
 
     /// Announces again what could not be said.
