@@ -56,7 +56,10 @@ impl EventQuery {
     fn filter(&self) -> Result<EventFilter, Problem> {
         let Some(types) = &self.types else { return Ok(EventFilter::default()) };
         EventFilter::parse(types).ok_or_else(|| {
-            invalid("types", "must be types of events with commas between, such as `task.updated` or `agent.*`, at most 50")
+            invalid(
+                "types",
+                "must be types of events with commas between, such as `task.updated` or `agent.*`, at most 50",
+            )
         })
     }
 
@@ -211,7 +214,6 @@ impl Stream {
         let until = check.min(self.read).min(self.beat).min(self.ends);
         tokio::select! {
             biased;
-            () = self.places.closed() => return None,
             () = self.places.news() => {
                 self.read = self.read.min(self.looked + DISTANCE);
             }

@@ -18,7 +18,9 @@ const TABLES: &str = "CREATE TABLE tenant.notes (body text); \
         created_at timestamptz NOT NULL DEFAULT now())";
 
 statements! {
+    /// Adds a note.
     ADD(TEXT) = "INSERT INTO tenant.notes (body) VALUES ($1)";
+    /// Counts the notes.
     COUNT() = "SELECT count(*) FROM tenant.notes";
 }
 
@@ -33,7 +35,11 @@ async fn change(world: &World, context: &TenantContext, audited: &[&str], publis
     let mut tx = world.db.begin(context).await?;
     tx.execute(&ADD, &[&audited.join(" ")]).await?;
     for target in audited {
-        tx.audit("note.create", target, json!({ "ä": target, "number": 1.50, "nested": { "b": [1, null], "a": true } }));
+        tx.audit(
+            "note.create",
+            target,
+            json!({ "ä": target, "number": 1.50, "nested": { "b": [1, null], "a": true } }),
+        );
     }
     for _ in 0..published {
         tx.publish("note.created", json!({ "of": audited.join(" ") }));
@@ -96,8 +102,14 @@ async fn every_kind_of_tampering_is_found() {
         (update(3, "id = DEFAULT"), Some(Flaw::Changed { seq: 3, id: -1 })),
         (update(3, &format!("tenant_id = '{globex}'")), Some(Flaw::Removed { seq: 3, last: 3 })),
         (format!("DELETE FROM audit.events WHERE id = {}", row(3)), Some(Flaw::Removed { seq: 3, last: 3 })),
-        (format!("DELETE FROM audit.events WHERE id IN ({}, {})", row(1), row(2)), Some(Flaw::Removed { seq: 1, last: 2 })),
-        (format!("DELETE FROM audit.events WHERE id IN ({}, {})", row(5), row(6)), Some(Flaw::TailRemoved { seq: 5, last: 6 })),
+        (
+            format!("DELETE FROM audit.events WHERE id IN ({}, {})", row(1), row(2)),
+            Some(Flaw::Removed { seq: 1, last: 2 }),
+        ),
+        (
+            format!("DELETE FROM audit.events WHERE id IN ({}, {})", row(5), row(6)),
+            Some(Flaw::TailRemoved { seq: 5, last: 6 }),
+        ),
         (
             format!("UPDATE audit.events e SET seq = 7 - e.seq WHERE id IN ({}, {})", row(3), row(4)),
             Some(Flaw::Changed { seq: 3, id: fourth }),
@@ -118,17 +130,26 @@ async fn every_kind_of_tampering_is_found() {
         ),
         // one event rewritten with a hash that is right for it
         (
-            update(3, "actor = 'x'") + "; UPDATE audit.events e SET hash = audit.event_hash(e, e.prev_hash, e.seq) WHERE id = " + &row(3),
+            update(3, "actor = 'x'")
+                + "; UPDATE audit.events e SET hash = audit.event_hash(e, e.prev_hash, e.seq) WHERE id = "
+                + &row(3),
             Some(Flaw::Replaced { seq: 3, id: fourth }),
         ),
         (
-            update(6, "actor = 'x'") + "; UPDATE audit.events e SET hash = audit.event_hash(e, e.prev_hash, e.seq) WHERE id = " + &row(6),
+            update(6, "actor = 'x'")
+                + "; UPDATE audit.events e SET hash = audit.event_hash(e, e.prev_hash, e.seq) WHERE id = "
+                + &row(6),
             Some(Flaw::HeadChanged { seq: 6 }),
         ),
-        (format!("UPDATE audit.chains SET hash = sha256('x') WHERE chain = '{acme}'"), Some(Flaw::HeadChanged { seq: 6 })),
+        (
+            format!("UPDATE audit.chains SET hash = sha256('x') WHERE chain = '{acme}'"),
+            Some(Flaw::HeadChanged { seq: 6 }),
+        ),
         (format!("DELETE FROM audit.chains WHERE chain = '{acme}'"), Some(Flaw::HeadRemoved)),
         (
-            format!("DELETE FROM audit.events WHERE tenant_id = '{acme}'; DELETE FROM audit.chains WHERE chain = '{acme}'"),
+            format!(
+                "DELETE FROM audit.events WHERE tenant_id = '{acme}'; DELETE FROM audit.chains WHERE chain = '{acme}'"
+            ),
             Some(Flaw::Empty),
         ),
         // the head set back with the tail, or everything written anew: the chain itself cannot show it
@@ -147,13 +168,20 @@ async fn every_kind_of_tampering_is_found() {
         as_superuser(&admin, sql).await;
         let found = flaw(&trail, chain, &[]).await;
         assert_eq!(with_any_id(found.as_ref(), expected.as_ref()), *expected, "{sql}");
-        assert!(flaw(&trail, chain, std::slice::from_ref(&anchor)).await.is_some(), "an anchor finds all of them: {sql}");
+        assert!(
+            flaw(&trail, chain, std::slice::from_ref(&anchor)).await.is_some(),
+            "an anchor finds all of them: {sql}"
+        );
         let moved = sql.contains(&globex.to_string());
-        assert_eq!(flaw(&trail, others, std::slice::from_ref(&anchor)).await.is_some(), moved, "the other's chain: {sql}");
+        assert_eq!(
+            flaw(&trail, others, std::slice::from_ref(&anchor)).await.is_some(),
+            moved,
+            "the other's chain: {sql}"
+        );
         as_superuser(&admin, RESTORE).await;
     }
     // the negative control: what was restored is as it was written
-    assert_eq!(flaw(&trail, chain, &[anchor.clone()]).await, None);
+    assert_eq!(flaw(&trail, chain, std::slice::from_ref(&anchor)).await, None);
     let wrong = Anchor { hash: vec![1; 32], ..anchor.clone() };
     assert_eq!(flaw(&trail, chain, &[anchor.clone(), wrong]).await, Some(Flaw::AnchorDiffers { seq: 6 }));
     let ahead = Anchor { seq: 7, ..anchor };
@@ -170,7 +198,9 @@ fn with_any_id(found: Option<&Flaw>, expected: Option<&Flaw>) -> Option<Flaw> {
     match (found.cloned(), expected) {
         (Some(Flaw::Changed { seq, .. }), Some(Flaw::Changed { id: -1, .. })) => Some(Flaw::Changed { seq, id: -1 }),
         (Some(Flaw::Inserted { seq, .. }), Some(Flaw::Inserted { id: -1, .. })) => Some(Flaw::Inserted { seq, id: -1 }),
-        (Some(Flaw::BeyondHead { seq, .. }), Some(Flaw::BeyondHead { id: -1, .. })) => Some(Flaw::BeyondHead { seq, id: -1 }),
+        (Some(Flaw::BeyondHead { seq, .. }), Some(Flaw::BeyondHead { id: -1, .. })) => {
+            Some(Flaw::BeyondHead { seq, id: -1 })
+        }
         (found, _) => found,
     }
 }
@@ -311,7 +341,8 @@ async fn ids_become_visible_in_their_order() {
     let (world, trail) = world().await;
     let id = world.tenant("acme").await.tenant.id;
     let context = world.context("acme").await;
-    let second = World::on(world.database.clone(), WorldConfig::new(TenantSchema::new(TABLES, &["notes", "events"]))).await;
+    let second =
+        World::on(world.database.clone(), WorldConfig::new(TenantSchema::new(TABLES, &["notes", "events"]))).await;
     let elsewhere = second.context("acme").await;
     let write = async {
         let writer = async |world: &World, context: &TenantContext| {
@@ -326,7 +357,7 @@ async fn ids_become_visible_in_their_order() {
             writer(&second, &elsewhere)
         );
     };
-    assert_eq!(unseen(&world, &context, write).await, 0);
+    assert_eq!(Box::pin(unseen(&world, &context, write)).await, 0);
     let verdict = trail.verify(ChainId::of(id), &[], |_| {}).await.unwrap();
     assert_eq!((verdict.events, verdict.flaw), (1 + 4 * 40 * 2, None));
 }
@@ -348,7 +379,7 @@ async fn ids_without_the_chain_are_missed() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         early.batch_execute("COMMIT").await.unwrap();
     };
-    assert_eq!(unseen(&world, &context, write).await, 1);
+    assert_eq!(Box::pin(unseen(&world, &context, write)).await, 1);
 }
 
 /// Many tenants at once, and the same tenant from many sides: no deadlock, no gap.

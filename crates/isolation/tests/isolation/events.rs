@@ -118,7 +118,10 @@ async fn streams_end_with_the_right_to_them() {
     let (took, reasons) = ended(streams, revoke).await;
     assert_eq!(reasons, ["invalid_credential", "invalid_credential"]);
     assert!(took < BOUND, "revoked: {took:?}");
-    assert_eq!((first.state.tenancy.registry().events().streams(), first.state.tenancy.db().stats().live > 0), (0, true));
+    assert_eq!(
+        (first.state.tenancy.registry().events().streams(), first.state.tenancy.db().stats().live > 0),
+        (0, true)
+    );
 }
 
 /// A server that cannot know whether a stream may go on ends it.

@@ -389,9 +389,9 @@ impl TenantTx {
         let open = matches!(self.phase, Phase::Fresh | Phase::Open) && self.extent != Extent::Single;
         match self.phase {
             _ if open && !self.notes.is_empty() => self.commit_with_notes().await,
-            Phase::Fresh | Phase::Done if !self.notes.is_empty() => {
-                Err(DbError::Misuse("a statement that commits by itself leaves no notes: use a transaction for what is to be noted"))
-            }
+            Phase::Fresh | Phase::Done if !self.notes.is_empty() => Err(DbError::Misuse(
+                "a statement that commits by itself leaves no notes: use a transaction for what is to be noted",
+            )),
             Phase::Open => self.finish("COMMIT").await,
             Phase::Failed => Err(DbError::Misuse("a statement failed before; the transaction was rolled back")),
             Phase::Lost => Err(DbError::Unavailable("the connection was lost".into())),

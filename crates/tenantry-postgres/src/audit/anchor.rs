@@ -74,7 +74,9 @@ impl Serialize for Anchor {
 
 /// A text that is no anchor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an anchor: `<tenant id or platform>:<number>:<64 hexadecimal digits>`, as `export` and `verify` print it")]
+#[error(
+    "`{0}` is not an anchor: `<tenant id or platform>:<number>:<64 hexadecimal digits>`, as `export` and `verify` print it"
+)]
 pub struct AnchorError(String);
 
 impl FromStr for Anchor {
@@ -116,8 +118,15 @@ mod tests {
         }
         let fine = format!("platform:1:{}", "ab".repeat(32));
         assert!(fine.parse::<Anchor>().is_ok());
-        for bad in ["", "platform", "platform:1", "platform:0:ab", &fine[1..], &fine[..fine.len() - 1], &fine.replace("ab", "xy")]
-        {
+        for bad in [
+            "",
+            "platform",
+            "platform:1",
+            "platform:0:ab",
+            &fine[1..],
+            &fine[..fine.len() - 1],
+            &fine.replace("ab", "xy"),
+        ] {
             assert!(bad.parse::<Anchor>().is_err(), "{bad}");
         }
     }

@@ -54,7 +54,9 @@ impl AuditTrail {
     /// A connection in a transaction that sees one moment only, so that events and heads belong together.
     async fn snapshot(&self) -> Result<Lent, DbError> {
         let client = self.clients.get().await?;
-        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0").await?;
+        client
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0")
+            .await?;
         Ok(client)
     }
 }
@@ -75,15 +77,19 @@ async fn head(client: &Lent, chain: ChainId) -> Result<Option<Anchor>, DbError> 
 
 /// A chain's events in the chain's order, a few at a time. Without a tenant, `IS NULL` is what the index can answer.
 async fn events(client: &Lent, chain: ChainId, range: ExportRange) -> Result<RowStream, DbError> {
-    let of_chain = if chain.tenant().is_some() { "tenant_id = $1" } else { "tenant_id IS NULL AND $1::uuid IS NOT NULL" };
+    let of_chain =
+        if chain.tenant().is_some() { "tenant_id = $1" } else { "tenant_id IS NULL AND $1::uuid IS NOT NULL" };
     let sql = format!(
         "SELECT seq, prev_hash, hash, id, tenant_id, at, (extract(epoch FROM at) * 1000000)::bigint AS micros, actor_kind, actor, \
                 action, target, request_id, client_ip, details::text AS details \
          FROM audit.events WHERE {of_chain} AND ($2::timestamptz IS NULL OR at >= $2) AND ($3::timestamptz IS NULL OR at < $3) \
          ORDER BY seq, id"
     );
-    let params =
-        [typed(chain.as_uuid(), Type::UUID), typed(&range.from, Type::TIMESTAMPTZ), typed(&range.to, Type::TIMESTAMPTZ)];
+    let params = [
+        typed(chain.as_uuid(), Type::UUID),
+        typed(&range.from, Type::TIMESTAMPTZ),
+        typed(&range.to, Type::TIMESTAMPTZ),
+    ];
     Ok(client.query_typed_raw(&sql, params).await?)
 }
 

@@ -101,7 +101,9 @@ impl fmt::Display for Flaw {
             Self::Changed { seq, id } => write!(f, "event {seq} (id {id}) was changed, or moved here"),
             Self::Removed { seq, last } if seq == last => write!(f, "event {seq} was removed"),
             Self::Removed { seq, last } => write!(f, "events {seq} to {last} were removed"),
-            Self::Inserted { seq, id } => write!(f, "event {seq} (id {id}) was inserted: the number is another event's"),
+            Self::Inserted { seq, id } => {
+                write!(f, "event {seq} (id {id}) was inserted: the number is another event's")
+            }
             Self::Replaced { seq, id } => {
                 write!(f, "event {seq} is not the one that the next (id {id}) was written after: it was replaced")
             }
@@ -111,7 +113,10 @@ impl fmt::Display for Flaw {
                 write!(f, "event {seq} (id {id}) is beyond the chain's head: it was inserted, or the head was set back")
             }
             Self::HeadChanged { seq } => {
-                write!(f, "the chain's head has another hash than event {seq}: the event was replaced, or the head changed")
+                write!(
+                    f,
+                    "the chain's head has another hash than event {seq}: the event was replaced, or the head changed"
+                )
             }
             Self::HeadRemoved => f.write_str("the chain's head was removed"),
             Self::Empty => f.write_str("there is no event, not even of the tenant's creation: the chain was removed"),
@@ -140,7 +145,7 @@ impl AuditTrail {
         let rows = events(&client, chain, ExportRange::default()).await?;
         let mut check = Check::new(chain, head.as_ref(), anchors);
         walk(rows, |row| {
-            if check.read > 0 && check.read % EVERY == 0 {
+            if check.read > 0 && check.read.is_multiple_of(EVERY) {
                 progress(check.read);
             }
             check.take(row)

@@ -106,9 +106,7 @@ impl EventHub {
     pub(crate) fn published(&self, tenant: TenantId, slug: &Slug) {
         let mut state = self.lock();
         state.wake(tenant);
-        if !state.unswept.contains_key(&tenant) {
-            state.unswept.insert(tenant, slug.clone());
-        }
+        state.unswept.entry(tenant).or_insert_with(|| slug.clone());
         #[cfg(feature = "negative-controls")]
         if !self.inner.config.announce {
             return;
@@ -185,11 +183,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Resolves when there may be events since the last call of [`seen`](Self::seen). Cancel safe.
+    /// Resolves when there may be events since the last call of [`seen`](Self::seen), or the hub was closed. Cancel safe.
     pub async fn news(&mut self) {
-        if self.news.changed().await.is_err() {
-            // the sender lives as long as any subscription, so this is never reached
-            std::future::pending::<()>().await;
+        // An error of either says that its sender is gone, which is as good as closed; both live as long as this.
+        tokio::select! {
+            _ = self.closed.wait_for(|closed| *closed) => {}
+            _ = self.news.changed() => {}
         }
     }
 
@@ -202,12 +201,6 @@ impl Subscription {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         *self.closed.borrow()
-    }
-
-    /// Resolves when the hub was closed. Cancel safe.
-    pub async fn closed(&mut self) {
-        // an error says that the hub is gone, which is as good
-        let _ = self.closed.wait_for(|closed| *closed).await;
     }
 }
 

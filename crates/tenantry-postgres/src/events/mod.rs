@@ -27,6 +27,6 @@ use crate::statement::Statement;
 
 /// The statements on the table `events`, for tests that prepare each.
 #[must_use]
-pub fn event_statements() -> Vec<&'static Statement> {
-    [read::STATEMENTS, sweep::STATEMENTS].concat()
+pub fn event_statements() -> [&'static Statement; 2] {
+    [&read::EVENTS_AFTER, &sweep::SWEEP_EVENTS]
 }

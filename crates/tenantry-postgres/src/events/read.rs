@@ -2,23 +2,25 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
 use crate::access::TenantDb;
 use crate::error::DbError;
 use crate::registry::TenantContext;
-use crate::statements;
+use crate::statement::Statement;
 
-statements! {
-    /// The events after one, of some kinds, and the first and the last that there are. One row at least.
-    EVENTS_AFTER(INT8, TEXT_ARRAY, TEXT_ARRAY, INT8) =
-        "SELECT b.oldest, b.newest, e.id, e.kind, e.data, e.created_at \
-         FROM (SELECT min(id) AS oldest, max(id) AS newest FROM tenant.events) AS b \
-         LEFT JOIN LATERAL ( \
-           SELECT id, kind, data, created_at FROM tenant.events \
-           WHERE id > $1 AND ($2::text[] IS NULL OR kind LIKE ANY ($2)) AND kind NOT LIKE ALL ($3) \
-           ORDER BY id LIMIT $4) AS e ON true \
-         ORDER BY e.id";
-}
+/// The events after one, of some kinds, and the first and the last that there are. One row at least.
+pub(super) static EVENTS_AFTER: Statement = Statement::new(
+    "EVENTS_AFTER",
+    "SELECT b.oldest, b.newest, e.id, e.kind, e.data, e.created_at \
+     FROM (SELECT min(id) AS oldest, max(id) AS newest FROM tenant.events) AS b \
+     LEFT JOIN LATERAL ( \
+       SELECT id, kind, data, created_at FROM tenant.events \
+       WHERE id > $1 AND ($2::text[] IS NULL OR kind LIKE ANY ($2)) AND kind NOT LIKE ALL ($3) \
+       ORDER BY id LIMIT $4) AS e ON true \
+     ORDER BY e.id",
+    &[Type::INT8, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8],
+);
 
 /// An event as a stream tells it.
 #[derive(Debug, Clone, Serialize)]
@@ -134,7 +136,9 @@ mod tests {
         assert_eq!(only("task.updated"), Some(Some(vec!["task.updated".to_owned()])));
         assert_eq!(only("agent.*, task_note.made"), Some(Some(vec!["agent.%".into(), "task\\_note.made".into()])));
         assert_eq!(only("task.updated,*"), Some(None));
-        for bad in ["", ",", "Task.*", "task.%", "task..x", "*.updated", "task.*x", "a'b", &"a".repeat(101), &"a,".repeat(60)] {
+        for bad in
+            ["", ",", "Task.*", "task.%", "task..x", "*.updated", "task.*x", "a'b", &"a".repeat(101), &"a,".repeat(60)]
+        {
             assert_eq!(only(bad), None, "{bad}");
         }
         let filter = EventFilter::default().without("provider_account");

@@ -1,18 +1,23 @@
+use tokio_postgres::types::Type;
+
 use crate::access::TenantDb;
 use crate::error::{AccessError, DbError};
 use crate::registry::TenantContext;
-use crate::statements;
+use crate::statement::Statement;
 
-statements! {
-    /// Removes the events older than so many seconds, and of the others all but the last so many. The very last one stays for good: by it a
-    /// client that was away longer than events are kept is known. Says whether any are left that will be too old some time.
-    SWEEP_EVENTS(FLOAT8, INT8) =
-        "WITH bounds AS ( \
-           SELECT max(id) AS newest, coalesce(min(id) FILTER (WHERE created_at >= now() - make_interval(secs => $1)), max(id)) AS young FROM tenant.events), \
-         cut AS (SELECT newest, greatest(young, newest - $2 + 1) AS first FROM bounds), \
-         gone AS (DELETE FROM tenant.events AS e USING cut WHERE e.id < cut.first RETURNING 1) \
-         SELECT coalesce(cut.first < cut.newest, false) AS left_over, (SELECT count(*) FROM gone) AS gone FROM cut";
-}
+/// Removes the events older than so many seconds, and of the others all but the last so many. The very last one stays for good: by
+/// it a client that was away longer than events are kept is known. Says whether any are left that will be too old some time.
+pub(super) static SWEEP_EVENTS: Statement = Statement::new(
+    "SWEEP_EVENTS",
+    "WITH bounds AS ( \
+       SELECT max(id) AS newest, \
+              coalesce(min(id) FILTER (WHERE created_at >= now() - make_interval(secs => $1)), max(id)) AS young \
+       FROM tenant.events), \
+     cut AS (SELECT newest, greatest(young, newest - $2 + 1) AS first FROM bounds), \
+     gone AS (DELETE FROM tenant.events AS e USING cut WHERE e.id < cut.first RETURNING 1) \
+     SELECT coalesce(cut.first < cut.newest, false) AS left_over FROM cut",
+    &[Type::FLOAT8, Type::INT8],
+);
 
 impl TenantDb {
     /// Removes old events of the context's tenant. True when some are left beside the last one.

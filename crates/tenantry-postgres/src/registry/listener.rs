@@ -41,19 +41,15 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn spawn(
-        database: DatabaseConfig,
-        config: RegistryConfig,
-        cache: Arc<Cache>,
-        events: EventHub,
-    ) -> Self {
+    pub(super) fn spawn(database: DatabaseConfig, config: RegistryConfig, cache: Arc<Cache>, events: EventHub) -> Self {
         let cut_until = Arc::new(Mutex::new(None));
         let cut = Arc::clone(&cut_until);
         let task = tokio::spawn(async move {
             let mut pause = Duration::from_millis(20);
             loop {
                 let began = Instant::now();
-                let result = if is_cut(&cut) { Ok(()) } else { listen(&database, &config, &cache, &events, &cut).await };
+                let result =
+                    if is_cut(&cut) { Ok(()) } else { listen(&database, &config, &cache, &events, &cut).await };
                 cache.deaf();
                 if let Err(error) = result {
                     tracing::warn!(%error, "the registry listener lost its connection");

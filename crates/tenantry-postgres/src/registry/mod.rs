@@ -84,8 +84,7 @@ impl Registry {
         let clients = Clients::new(database.clone(), Logins::CONTROL, config.connections);
         let cache = Arc::new(Cache::new(config));
         let events = EventHub::new(config.events.clone());
-        let listener =
-            listener::Listener::spawn(database.clone(), config.clone(), Arc::clone(&cache), events.clone());
+        let listener = listener::Listener::spawn(database.clone(), config.clone(), Arc::clone(&cache), events.clone());
         let refusals = refusals::Recorder::spawn(clients.clone());
         let entries = entries::Entries::new(config.note_entries_every);
         let announcer = Announcer::spawn(events.clone(), clients.clone());

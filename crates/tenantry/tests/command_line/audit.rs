@@ -11,7 +11,8 @@ use super::installation::Installation;
 
 async fn tamper(installation: &Installation, sql: &str) {
     let admin = admin_client(&installation.database).await;
-    let sql = format!("ALTER TABLE audit.events DISABLE TRIGGER ALL; {sql}; ALTER TABLE audit.events ENABLE TRIGGER ALL");
+    let sql =
+        format!("ALTER TABLE audit.events DISABLE TRIGGER ALL; {sql}; ALTER TABLE audit.events ENABLE TRIGGER ALL");
     admin.batch_execute(&sql).await.unwrap();
 }
 
@@ -25,7 +26,11 @@ async fn tampering_is_found_and_named() {
     run(&["tenant", "resume", "acme"]).ok();
 
     let all = run(&["-o", "json", "audit", "verify", "--write-anchors", "anchors.txt"]).ok().json();
-    assert_eq!(all, json!({ "chains": 2, "events": 4, "flawed": [] }), "the tenant's three events and the first operator's");
+    assert_eq!(
+        all,
+        json!({ "chains": 2, "events": 4, "flawed": [] }),
+        "the tenant's three events and the first operator's"
+    );
     let anchors = std::fs::read_to_string(installation.directory.path().join("anchors.txt")).unwrap();
     assert_eq!(anchors.lines().count(), 2, "{anchors}");
     let one = run(&["audit", "verify", "--tenant", "acme"]).ok();
@@ -45,10 +50,14 @@ async fn tampering_is_found_and_named() {
     run(&["audit", "verify"]).ok();
     run(&["audit", "verify", "--anchors-file", "anchors.txt"]).fails(12, "before event 3, which an anchor knows");
     run(&["audit", "verify", "--tenant", "acme", "--anchor", &head]).fails(12, "before event 3");
-    tamper(&installation, &format!("UPDATE audit.events SET actor = 'nobody' WHERE tenant_id = '{id}' AND seq = 2")).await;
+    tamper(&installation, &format!("UPDATE audit.events SET actor = 'nobody' WHERE tenant_id = '{id}' AND seq = 2"))
+        .await;
     let found = run(&["-o", "json", "audit", "verify"]);
     assert_eq!(found.json()["flawed"][0]["flaw"]["kind"], "changed", "{}", found.stdout);
-    assert_eq!((&found.json()["flawed"][0]["chain"], &found.json()["flawed"][0]["flaw"]["seq"]), (&json!(id), &json!(2)));
+    assert_eq!(
+        (&found.json()["flawed"][0]["chain"], &found.json()["flawed"][0]["flaw"]["seq"]),
+        (&json!(id), &json!(2))
+    );
     found.fails(12, "1 of 2 chains are not as they were written");
 }
 
