@@ -199,8 +199,7 @@ async fn a_client_that_was_away_too_long_is_told_to_begin_anew() {
     assert_eq!((next.event.as_deref(), next.id), (Some("agent.created"), Some(before[4])), "nothing is missing");
     // of whom has seen the third, nothing is missing either
     assert_eq!(resumed(before[2]).await.id, Some(before[3]));
-    let newest = before[5];
-    for away in [before[1], newest + 100] {
+    for (newest, away) in [(before[5], before[1]), (before[5] + 1, before[5] + 100)] {
         let mut stream = Stream::open(events(&server, &acme, &format!("?after={away}"))).await;
         let reset = stream.event().await.unwrap();
         assert_eq!((reset.event.as_deref(), reset.id), (Some("reset"), Some(newest)), "{away}");
