@@ -18,6 +18,7 @@ mod claims;
 pub mod codes;
 mod config;
 mod convert;
+mod cors;
 mod counters;
 mod events;
 mod extract;
