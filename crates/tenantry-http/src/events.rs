@@ -16,7 +16,7 @@ use tenantry_postgres::{
     DbError, EventBatch, EventFilter, Principal, PublishedEvent, Subscription, TenantContext, TenantDb,
 };
 use tokio::time::Instant;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::admission::Admission;
 use crate::codes;
@@ -48,8 +48,30 @@ pub struct EventQuery {
     /// happens from now on is told.
     #[param(minimum = 0)]
     after: Option<i64>,
-    /// Only these types, with commas between: `task.updated`, or `agent.*` for all that begin so.
+    /// Only these types, with commas between: `task.updated`, or `agent.*` for all that begin so. At most 50.
+    #[param(
+        min_length = 1,
+        max_length = 2000,
+        pattern = r"^(\*|[a-z_]{1,40}(\.[a-z_]{1,40})?(\.\*)?)(,(\*|[a-z_]{1,40}(\.[a-z_]{1,40})?(\.\*)?)){0,49}$",
+        example = "agent.*,task.updated"
+    )]
     types: Option<String>,
+}
+
+/// One event of the stream, as a client of server-sent events has it.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes what the stream holds")]
+pub struct ServerSentEvent {
+    /// The type, such as `task.updated`; also `reset` and `end`.
+    #[schema(example = "task.updated")]
+    event: Option<String>,
+    /// The id to come back with: a whole number.
+    #[schema(example = "42")]
+    id: Option<String>,
+    /// A JSON object. Of an event its `id`, `type`, `created_at` and `data`, the record; of `reset` the id of the `newest` event; of `end` the
+    /// `reason`.
+    #[schema(example = r#"{"id":42,"type":"task.updated","created_at":"2026-03-01T09:30:00Z","data":{"version":4}}"#)]
+    data: Option<String>,
 }
 
 impl EventQuery {

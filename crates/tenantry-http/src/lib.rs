@@ -44,7 +44,7 @@ mod state;
 pub use admission::Admission;
 pub use config::HttpConfig;
 pub use counters::SecurityCounters;
-pub use events::{EventQuery, event_stream};
+pub use events::{EventQuery, ServerSentEvent, event_stream};
 pub use extract::{ApiJson, ApiPath, ApiQuery};
 pub use host::{BaseDomainError, BaseDomains, Host, HostClaim, HostError};
 pub use jwks::{JwksConfig, JwksError};

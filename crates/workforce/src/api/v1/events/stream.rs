@@ -1,14 +1,11 @@
 use axum::http::HeaderMap;
 use axum::response::Response;
 use tenantry_http::respond::Common;
-use tenantry_http::{Admission, ApiQuery, EventQuery, Problem, ProblemBody, TenantScope, event_stream};
+use tenantry_http::{
+    Admission, ApiQuery, EventQuery, Problem, ProblemBody, ServerSentEvent, TenantScope, event_stream,
+};
 
 use crate::PERMISSIONS;
-
-/// What a stream looks like.
-const EXAMPLE: &str = "retry: 2000\n: events\nid: 41\n\n\
-    event: task.updated\nid: 42\ndata: {\"id\":42,\"type\":\"task.updated\",\"created_at\":\"2026-03-01T09:30:00Z\",\
-    \"data\":{\"id\":\"0195f3c2-6d1e-7a4b-9c55-3f0e8a1b2c3d\",\"status\":\"completed\",\"version\":4}}\n\n";
 
 /// Streams what happens in the company, as server-sent events.
 ///
@@ -29,11 +26,11 @@ const EXAMPLE: &str = "retry: 2000\n: events\nid: 41\n\n\
     tag = "events",
     params(
         EventQuery,
-        ("Last-Event-ID" = Option<i64>, Header, description = "the id of the last event that the client has seen"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "the id of the last event that the client has seen"),
     ),
     responses(
         Common,
-        (status = 200, description = "the stream", body = String, content_type = "text/event-stream", example = json!(EXAMPLE)),
+        (status = 200, description = "the stream, event by event", body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 429, description = "too many streams are open; see `Retry-After`", body = ProblemBody,
             content_type = "application/problem+json"),
     ),
