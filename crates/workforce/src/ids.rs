@@ -10,3 +10,23 @@ typed_id!(
     TaskId,
     "task id"
 );
+typed_id!(
+    /// Names one dependency of one task on another.
+    DependencyId,
+    "dependency id"
+);
+typed_id!(
+    /// Names one message of one company.
+    MessageId,
+    "message id"
+);
+typed_id!(
+    /// Names one entry of one company's activity log.
+    ActivityId,
+    "activity id"
+);
+typed_id!(
+    /// Names one session of one company.
+    SessionId,
+    "session id"
+);

@@ -5,6 +5,7 @@ mod cells;
 mod connection;
 mod notes;
 mod pool;
+mod savepoint;
 mod tx;
 
 use std::sync::Arc;

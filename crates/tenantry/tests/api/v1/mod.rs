@@ -1,6 +1,12 @@
+mod activity;
 mod agents;
+mod bulk;
 mod codes;
+mod dependencies;
 mod events;
 mod idempotency;
+mod lists;
+mod messages;
 mod permissions;
+mod sessions;
 mod tasks;

@@ -1,5 +1,8 @@
+mod activity;
 mod agents;
 mod events;
+mod messages;
+mod sessions;
 mod tasks;
 
 use axum::extract::FromRef;
@@ -11,5 +14,11 @@ where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().merge(agents::router()).merge(events::router()).merge(tasks::router())
+    OpenApiRouter::new()
+        .merge(agents::router())
+        .merge(events::router())
+        .merge(tasks::router())
+        .merge(messages::router())
+        .merge(activity::router())
+        .merge(sessions::router())
 }
