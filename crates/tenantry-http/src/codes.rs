@@ -87,6 +87,9 @@ error_codes! {
     NOT_A_MEMBER = 403 "not_a_member" "Not a member":
         "the token is the tenant's, but its subject is none of the tenant's members, and the server lets members in only",
         "ask an admin of the tenant to add the `subject` of the token as a member";
+    TOO_MANY_STREAMS = 429 "too_many_streams" "Too many streams":
+        "the tenant, or the whole server, has as many streams of events open as it may",
+        "close streams that nobody reads, or share one between several readers; then connect again";
     NOT_FOUND = 404 "route_not_found" "Not found":
         "no endpoint has this path",
         "check the path against `/openapi.json`";

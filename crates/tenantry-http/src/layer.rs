@@ -42,7 +42,9 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     };
     tracing::Span::current().record("tenant", context.slug().as_str());
     info.runs_for(Who::Tenant(context.clone()));
+    tenancy.registry().record_entry(&context, parts.method.as_str(), parts.uri.path());
     parts.extensions.insert(TenantScope(context.clone()));
+    parts.extensions.insert(tenancy.clone());
     let body = match idempotency(&tenancy, &mut parts, body).await {
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
@@ -85,7 +87,7 @@ async fn idempotency(tenancy: &TenancyState, parts: &mut Parts, body: Body) -> R
     Ok(body)
 }
 
-async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {
+pub(crate) async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {
     let naming = Naming::read(parts, info.client(), tenancy.config())?;
     let credential = Credential::from_headers(&parts.headers)?;
     let credential = credential.ok_or_else(|| {

@@ -114,11 +114,13 @@
 //! ```
 
 mod access;
+mod audit;
 mod clients;
 mod config;
 mod connect;
 pub mod doctor;
 mod error;
+mod events;
 mod init;
 pub mod migrate;
 mod once;
@@ -127,11 +129,15 @@ mod registry;
 mod statement;
 
 pub use access::{AccessStats, TenantDb, TenantTx};
+pub use audit::{Anchor, AnchorError, AuditTrail, ChainId, ChainedEvent, ExportRange, Flaw, Verdict};
 #[cfg(feature = "negative-controls")]
 pub use config::Defences;
 pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
+pub use events::{
+    EventBatch, EventFilter, EventHub, EventsConfig, PublishedEvent, Subscription, TooManyStreams, event_statements,
+};
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
 pub use once::OnceRequest;
 pub use provision::{
@@ -142,7 +148,7 @@ pub use provision::{
 };
 pub use registry::{
     Actor, Identified, Limits, Member, MemberFilter, MemberPatch, NewKey, NewMember, NotReady, Operator, Principal,
-    Refusal, Registry, Tenant, TenantContext, VerifiedToken, Via,
+    Refusal, Registry, SettingsChange, SettingsError, Tenant, TenantContext, TenantSettings, VerifiedToken, Via,
 };
 pub use statement::Statement;
 pub use tokio_postgres::Row;

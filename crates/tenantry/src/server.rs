@@ -9,6 +9,9 @@ use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{Actor, DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use workforce::{Scheduler, Scheduling};
 
 use crate::{AppState, Settings, router};
 
@@ -22,6 +25,8 @@ const DUNNING: Duration = Duration::from_secs(60);
 
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long an end waits for schedules that are being run. One that is cut off is undone, and run by another server.
+const LAST_RUNS: Duration = Duration::from_secs(10);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +60,18 @@ impl Server {
     pub async fn start(database: &DatabaseConfig, settings: &Settings) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock);
         let schema = workforce::tenant_schema();
-        let registry_config = RegistryConfig { needs_version: schema.needs, ..settings.registry.clone() };
+        let registry_config = RegistryConfig {
+            needs_version: schema.needs,
+            events: settings.events.clone(),
+            ..settings.registry.clone()
+        };
         let registry = Registry::start(database, &registry_config, clock.clone());
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
         let provisioner = Provisioner::new(database, schema, settings.cell_capacity)
             .with_grace(TimeDelta::days(settings.grace_days.into()))
             .with_billing(settings.stripe.policy());
         let stripe = Stripe::load(&settings.stripe, clock.clone())?;
+        let scheduling = Scheduling::new(clock.clone(), &settings.scheduler);
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
         for reason in registry.readiness().await {
@@ -71,7 +81,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        Ok(Self { state: AppState { tenancy, provisioner, stripe }, settings: settings.clone() })
+        Ok(Self { state: AppState { tenancy, provisioner, scheduling, stripe }, settings: settings.clone() })
     }
 
     /// What the endpoints share.
@@ -87,7 +97,27 @@ impl Server {
         let provisioner = self.state.provisioner.clone();
         let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
         let dunning = tokio::spawn(suspend_overdue(self.state.provisioner.clone()));
+        let stop = CancellationToken::new();
+        let running = self.run_schedules(&stop);
+        let db = self.state.tenancy.db().clone();
+        let sweeping = tokio::spawn(async move { db.keep_events_swept().await });
+        let events = self.state.tenancy.registry().events().clone();
+        let shutdown = async {
+            shutdown.await;
+            stop.cancel();
+            // A stream would otherwise go on until the drain's time is over.
+            events.close();
+        };
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
+        sweeping.abort();
+        // Also where serving has ended by itself.
+        stop.cancel();
+        if let Some(mut running) = running
+            && tokio::time::timeout(LAST_RUNS, &mut running).await.is_err()
+        {
+            running.abort();
+            tracing::warn!(target: "tenantry::schedules", "runs that had begun are left to another server");
+        }
         if let Some(refilling) = refilling {
             // One that is being made ends with its connection, and the database takes it back.
             refilling.abort();
@@ -97,6 +127,18 @@ impl Server {
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
         drained
+    }
+
+    /// Runs due schedules until told to stop, where this server is to.
+    fn run_schedules(&self, stop: &CancellationToken) -> Option<JoinHandle<()>> {
+        let settings = self.settings.scheduler.clone();
+        if !settings.enabled {
+            return None;
+        }
+        let tenancy = &self.state.tenancy;
+        let scheduler =
+            Scheduler::new(tenancy.registry().clone(), tenancy.db().clone(), Arc::new(SystemClock), settings);
+        Some(tokio::spawn(scheduler.run(stop.clone())))
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tenantry_control::StripeSettings;
 use tenantry_http::HttpConfig;
-use tenantry_postgres::{AccessConfig, RegistryConfig};
+use tenantry_postgres::{AccessConfig, EventsConfig, RegistryConfig};
+use workforce::SchedulerSettings;
 
 /// The settings file of the working directory, read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "tenantry.toml";
@@ -43,6 +44,10 @@ pub struct Settings {
     pub registry: RegistryConfig,
     /// Stripe's webhooks, and what follows from them.
     pub stripe: StripeSettings,
+    /// Schedules that are due.
+    pub scheduler: SchedulerSettings,
+    /// Events and the streams that tell of them.
+    pub events: EventsConfig,
 }
 
 impl Default for Settings {
@@ -60,6 +65,8 @@ impl Default for Settings {
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
             stripe: StripeSettings::default(),
+            scheduler: SchedulerSettings::default(),
+            events: EventsConfig::default(),
         }
     }
 }

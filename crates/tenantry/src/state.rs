@@ -2,6 +2,7 @@ use axum::extract::FromRef;
 use tenantry_control::Stripe;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
+use workforce::Scheduling;
 
 /// What the endpoints share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -12,6 +13,8 @@ pub struct AppState {
     pub provisioner: Provisioner,
     /// What is needed to believe a webhook of Stripe.
     pub stripe: Stripe,
+    /// The clock of schedules, and how often they may be due.
+    pub scheduling: Scheduling,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -41,5 +44,11 @@ impl FromRef<AppState> for Stripe {
 impl FromRef<AppState> for Provisioner {
     fn from_ref(state: &AppState) -> Self {
         state.provisioner.clone()
+    }
+}
+
+impl FromRef<AppState> for Scheduling {
+    fn from_ref(state: &AppState) -> Self {
+        state.scheduling.clone()
     }
 }

@@ -9,12 +9,15 @@ const APPROVE: Permission = Permission { name: "messages:approve", role: Role::A
 pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
+        "events": Viewer, Owner;
         "tasks": Viewer, Member;
         "messages": Viewer, Member;
         "activity": Viewer, Member;
         "sessions": Viewer, Member;
         "members": Member, Admin;
         "keys": Admin, Admin;
+        "schedules": Viewer, Member;
+        "settings": Viewer, Admin;
     },
     actions: &[
         Action { method: Method::POST, path: "/v1/messages/{id}/approve", permission: APPROVE },

@@ -29,10 +29,15 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
     [
         set(
             Scope::Registry,
-            files!("registry":
-                "0001_baseline.sql", "0002_fleet.sql", "0003_warm.sql",
-                "0004_members.sql",
-                "0005_billing.sql",
+            files!(
+                "registry":
+                "0001_baseline.sql",
+                "0002_fleet.sql",
+                "0003_warm.sql",
+                "0004_schedules.sql",
+                "0005_audit_chain.sql",
+                "0006_members.sql",
+                "0007_billing.sql",
             ),
         ),
         set(Scope::Analytics, files!("analytics": "0001_baseline.sql")),

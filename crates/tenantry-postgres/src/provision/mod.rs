@@ -359,6 +359,11 @@ pub(crate) async fn audit(
 
 const MAX_DOMAINS: usize = 100;
 
+/// Begins a change of the registry. It waits for nobody longer than a caller does.
+pub(crate) async fn begin(client: &Client) -> Result<(), DbError> {
+    Ok(client.batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '15s'").await?)
+}
+
 pub(crate) fn check_email(email: &str) -> Result<(), ProvisionError> {
     let fine = email.len() <= 255
         && email.split_once('@').is_some_and(|(user, host)| {

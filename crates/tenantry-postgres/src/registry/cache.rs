@@ -27,6 +27,7 @@ pub(super) struct Cache {
     /// What a subject may do for a tenant.
     pub(super) members: Map<(TenantId, String), Role>,
     hearing: Arc<Hearing>,
+    changes: AtomicU64,
 }
 
 impl Cache {
@@ -41,7 +42,13 @@ impl Cache {
             operators: Map::new(capacity, &hearing),
             members: Map::new(capacity, &hearing),
             hearing,
+            changes: AtomicU64::new(0),
         }
+    }
+
+    /// How often something was forgotten.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(super) fn hears(&self) -> bool {
@@ -76,6 +83,7 @@ impl Cache {
             },
             _ => self.clear(),
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn clear(&self) {
@@ -85,6 +93,7 @@ impl Cache {
         self.keys.clear();
         self.operators.clear();
         self.members.clear();
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -15,6 +15,7 @@ pub mod agents;
 pub mod dependencies;
 pub mod messages;
 mod sample;
+pub mod schedules;
 pub mod sessions;
 pub mod tasks;
 pub mod threads;
@@ -38,6 +39,7 @@ pub fn statements() -> Vec<&'static Statement> {
         threads::STATEMENTS,
         activity::STATEMENTS,
         sessions::STATEMENTS,
+        schedules::STATEMENTS,
         sample::STATEMENTS,
         tenantry_http::STATEMENTS,
     ]

@@ -9,6 +9,8 @@ mod claims;
 mod dependencies;
 mod lists;
 mod messages;
+mod scheduler;
+mod schedules;
 mod sessions;
 mod statements;
 mod tasks;

@@ -1,24 +1,32 @@
 mod activity;
 mod agents;
+mod events;
 mod keys;
 mod me;
 mod members;
 mod messages;
+mod schedules;
 mod sessions;
+mod settings;
 mod tasks;
 
 use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::Scheduling;
+
 pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Registry: FromRef<S>,
+    Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
     Registry: FromRef<S>,
 {
     OpenApiRouter::new()
         .merge(agents::router())
+        .merge(events::router())
         .merge(tasks::router())
         .merge(members::router())
         .merge(keys::router())
@@ -26,4 +34,6 @@ where
         .merge(messages::router())
         .merge(activity::router())
         .merge(sessions::router())
+        .merge(schedules::router())
+        .merge(settings::router())
 }
