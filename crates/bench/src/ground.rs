@@ -21,11 +21,8 @@ use uuid::Uuid;
 pub(crate) const CELL_CAPACITY: u16 = 200;
 /// Agents of every tenant.
 pub(crate) const AGENTS: usize = 10;
-const SETTINGS: &[(&str, &str)] = &[
-    ("shared_buffers", "1GB"),
-    ("max_locks_per_transaction", "256"),
-    ("max_wal_size", "4GB"),
-];
+const SETTINGS: &[(&str, &str)] =
+    &[("shared_buffers", "1GB"), ("max_locks_per_transaction", "256"), ("max_wal_size", "4GB")];
 /// Connections of the server, where a benchmark does not need more.
 const CONNECTIONS: usize = 200;
 const SECRET: &str = "a secret of the benchmarks, for throwaway clusters only";
@@ -62,11 +59,7 @@ impl Ground {
     }
 
     /// The same for so many connections.
-    pub(crate) async fn with_connections(
-        name: &str,
-        keep: Option<&Path>,
-        connections: usize,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn with_connections(name: &str, keep: Option<&Path>, connections: usize) -> anyhow::Result<Self> {
         let dir = match keep {
             Some(dir) => dir.to_owned(),
             None => std::env::temp_dir().join(format!("tenantry-bench-{}-{name}", std::process::id())),

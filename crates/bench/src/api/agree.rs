@@ -18,7 +18,7 @@ pub(super) async fn check(sides: &[Side], operation: Operation, keys: &[SecretSt
     let call = operation.calls(1, keys).into_iter().flatten().next().context("an operation has calls")?;
     let (mut sizes, mut shapes) = (Vec::new(), Vec::new());
     for side in sides {
-        let (address, call, unique) = (side.address, call.clone(), format!("check-{}", side.name));
+        let (address, call, unique) = (side.address, call.clone(), format!("check-{}-{}", operation.name(), side.name));
         let asked = tokio::task::spawn_blocking(move || ask(address, &call, &unique)).await?;
         let body = asked.with_context(|| format!("{} by {}", operation.name(), side.name))?;
         sizes.push(body.len());

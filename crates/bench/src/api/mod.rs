@@ -58,8 +58,10 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
     let keys = fill(&ground).await?;
     let node = Node::prepare(&ground, &keys).await?;
     let ours = Ours::start(&ground).await?;
-    report.fact("ours", format!("as `tenantry serve` by default, limits of all plans set and never reached; log: {log}"));
-    report.fact("node", format!("{}; pools of {} connections a tenant and process", node.versions().await?, node::POOL));
+    report
+        .fact("ours", format!("as `tenantry serve` by default, limits of all plans set and never reached; log: {log}"));
+    report
+        .fact("node", format!("{}; pools of {} connections a tenant and process", node.versions().await?, node::POOL));
     let mut sides = vec![Side { name: "ours".to_owned(), address: ours.address }];
     let mut serving = Vec::new();
     for variant in &variants {
@@ -120,21 +122,9 @@ async fn compare(
     let rates = |at: usize| figures(at, |answer| answer.rate);
     let (ours, node) = (0, 1);
     let both = |row: Row, at: usize, figure: fn(&Answer) -> f64| row.baseline(Some(middle(at, figure)));
-    report.push(both(
-        Row::higher(format!("{name}_rate"), middle(ours, |a| a.rate), "1/s"),
-        node,
-        |a| a.rate,
-    ));
-    report.push(both(
-        Row::lower(format!("{name}_p50"), middle(ours, p50_ms), "ms"),
-        node,
-        p50_ms,
-    ));
-    report.push(both(
-        Row::lower(format!("{name}_p99"), middle(ours, p99_ms), "ms"),
-        node,
-        p99_ms,
-    ));
+    report.push(both(Row::higher(format!("{name}_rate"), middle(ours, |a| a.rate), "1/s"), node, |a| a.rate));
+    report.push(both(Row::lower(format!("{name}_p50"), middle(ours, p50_ms), "ms"), node, p50_ms));
+    report.push(both(Row::lower(format!("{name}_p99"), middle(ours, p99_ms), "ms"), node, p99_ms));
     let ratio = median_ratio(&rates(ours), &rates(node));
     report.push(Row::higher(format!("{name}_over_node"), ratio, "ratio").goal(GOAL));
     for (at, side) in sides.iter().enumerate().skip(2) {

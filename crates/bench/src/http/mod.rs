@@ -19,7 +19,6 @@ use crate::report::{Report, Row};
 use crate::stats::{median, median_ratio, percentile};
 use crate::{Options, access_log};
 
-
 const CONNECTIONS: usize = 8;
 const TENANTS: usize = 8;
 

@@ -68,9 +68,8 @@ impl Load {
     /// The same calls on so many connections, which begin at different ones.
     pub(crate) fn alike(address: SocketAddr, connections: usize, calls: &[Call]) -> Self {
         let from = |n: usize| {
-            let mut calls = calls.to_vec();
-            calls.rotate_left(n * 7 % calls.len());
-            calls
+            let (before, after) = calls.split_at(n * 7 % calls.len().max(1));
+            [after, before].concat()
         };
         Self::new(address, (0..connections).map(from).collect())
     }
@@ -166,6 +165,7 @@ fn prepare(address: SocketAddr, calls: &[Call]) -> anyhow::Result<(Connection, V
 /// The present version of the record that a call changes.
 pub(crate) fn version(connection: &mut Connection, address: SocketAddr, call: &Call) -> anyhow::Result<i64> {
     let read = Call { method: Method::Get, body: None, ..call.clone() };
-    let record: serde_json::Value = serde_json::from_slice(connection.send(&request(address, &read, "", 0), Method::Get)?)?;
+    let record: serde_json::Value =
+        serde_json::from_slice(connection.send(&request(address, &read, "", 0), Method::Get)?)?;
     record["version"].as_i64().with_context(|| format!("`{}` has no version", call.path))
 }
