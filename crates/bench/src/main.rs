@@ -6,7 +6,7 @@
 //! make bench ARGS='access --keep /var/tmp/fleet'  keeps the filled cluster for the next run
 //! make bench-fleet                                the fleet, with 10,000 tenants
 //! make bench-fleet ARGS='--tenants 1000'          the same with fewer
-//! make bench-api                                  the API beside Express, about ten minutes
+//! make bench-api                                  the API beside Express, about a quarter of an hour
 //! make bench-api ARGS='--rounds 1 --seconds 1'    a glance at the same
 //! ```
 //!
@@ -81,7 +81,7 @@
 //! `OPERATION_rate`, `_p50` and `_p99` have Node's figure as `baseline`, `OPERATION_over_node` is the quotient of the rates, side by side in
 //! each round. `_over_node_N` is the same with N processes of Node (`--node-workers`), one for each core unless given; `_over_node_N_cached` lets
 //! these remember a tenant for a second instead of asking the registry in each request, in which a suspended tenant is still served.
-//! Commits are on disk on both sides, so a slow disk brings the rates of changes together.
+//! Commits are on disk on all sides: `bare_commits` is what the same clients reach that do nothing but commit, and bounds the rates of changes.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 #![expect(clippy::disallowed_methods, reason = "access is measured without authentication")]
@@ -129,12 +129,21 @@ struct Options {
     /// Seconds of each window of `api`.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Operations of `api`, such as `tasks_read,tasks_create`; all unless given.
+    #[arg(long, value_delimiter = ',')]
+    operations: Vec<String>,
     /// Where the figures go.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
     /// Generates HTTP load as told on standard input; how the program calls itself.
     #[arg(long, hide = true)]
     load: bool,
+}
+
+impl Options {
+    fn wants(&self, operation: &str) -> bool {
+        self.operations.is_empty() || self.operations.iter().any(|name| name == operation)
+    }
 }
 
 fn cores() -> usize {

@@ -1,11 +1,13 @@
 //! What the API does with everything on, beside the same operations in Node.
 
 mod agree;
+mod commits;
 mod node;
 mod operations;
 
 use std::net::SocketAddr;
 
+use anyhow::ensure;
 use secrecy::SecretString;
 use tenantry::{Server, Settings};
 use tenantry_http::Drained;
@@ -24,8 +26,11 @@ use operations::Operation;
 const CLIENTS: usize = 8;
 const TENANTS: usize = 100;
 const GOAL: f64 = 5.0;
-/// Before an operation is measured on any side, all sides do it for so many windows.
-const WARM_UP: f64 = 1.5;
+/// Before anything is measured, each side reads for so many seconds: pools fill, and Node compiles what is hot.
+const START_UP: f64 = 10.0;
+/// Before an operation is measured, each side does it for so many windows: statements are prepared for each tenant on each
+/// connection, and planned anew the first five times.
+const WARM_UP: f64 = 4.0;
 /// Of our server, of ourselves, and spare.
 const OTHER_CONNECTIONS: usize = 150;
 /// So high that nobody is refused; but everybody is counted.
@@ -64,20 +69,26 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         .fact("node", format!("{}; pools of {} connections a tenant and process", node.versions().await?, node::POOL));
     let mut sides = vec![Side { name: "ours".to_owned(), address: ours.address }];
     let mut serving = Vec::new();
+    report.fact("its variants", variants.iter().map(Variant::facts).collect::<Vec<_>>().join("; "));
     for variant in &variants {
-        report.fact("", variant.facts());
         let server = node.serve(variant, &options.out).await?;
         sides.push(Side { name: variant.name.clone(), address: server.address });
         serving.push(server);
     }
 
-    let operations = operations::all();
+    let operations: Vec<Operation> = operations::all().into_iter().filter(|o| options.wants(o.name())).collect();
+    ensure!(!operations.is_empty(), "`--operations` names none that there is");
     let mut sizes = Vec::new();
     for operation in &operations {
         let of = agree::check(&sides, *operation, &keys).await?;
         sizes.push(format!("{} {} and {}", operation.name(), of[0], of[1]));
     }
     report.fact("bytes of an answer", format!("ours and node's, with the same members: {}", sizes.join(", ")));
+    report.push(Row::higher("bare_commits", commits::rate(&ground, CLIENTS).await?, "1/s"));
+    for side in &sides {
+        eprintln!("bench: api, {} starts up", side.name);
+        Load::new(side.address, Operation::first().calls(CLIENTS, &keys)).lasting(START_UP).run().await?;
+    }
     for operation in operations {
         compare(operation, &sides, &keys, options, &mut report).await?;
     }

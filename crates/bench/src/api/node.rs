@@ -50,7 +50,7 @@ impl Variant {
             0 => "the registry asked in each request".to_owned(),
             ms => format!("tenants remembered for {ms} ms"),
         };
-        format!("{}: {} process(es), {lookup}", self.name, self.processes)
+        format!("{} is {} process{}, {lookup}", self.name, self.processes, if self.processes == 1 { "" } else { "es" })
     }
 }
 

@@ -43,6 +43,11 @@ pub(super) fn all() -> Vec<Operation> {
 }
 
 impl Operation {
+    /// What a server is started up with.
+    pub(super) const fn first() -> Self {
+        Self { kind: Kind::Tasks, verb: Verb::Read }
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match (self.kind, self.verb) {
             (Kind::Agents, Verb::List) => "agents_list",
