@@ -117,6 +117,7 @@ mod access;
 mod clients;
 mod config;
 mod connect;
+mod data_keys;
 pub mod doctor;
 mod error;
 mod init;
@@ -130,6 +131,7 @@ pub use access::{AccessStats, TenantDb, TenantTx};
 pub use config::Defences;
 pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 pub use connect::Logins;
+pub use data_keys::{DataKeyStore, MasterKeyUse, StoredDataKey};
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
 pub use provision::{

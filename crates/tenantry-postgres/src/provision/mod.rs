@@ -280,7 +280,7 @@ impl Actor {
 }
 
 /// Writes the audit event of a change into the transaction that makes it.
-async fn audit(
+pub(crate) async fn audit(
     client: &Client,
     tenant: Option<Uuid>,
     actor: &Actor,
