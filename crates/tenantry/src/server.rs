@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
+use tenantry_secrets::{MasterKeyError, Secrets};
 use tokio::net::TcpListener;
 
 use crate::{AppState, Settings, router};
@@ -25,6 +26,9 @@ pub enum StartError {
     /// The settings of tokens.
     #[error("the settings of tokens cannot be used: {0}")]
     Jwt(#[from] JwtConfigError),
+    /// The master keys.
+    #[error(transparent)]
+    Secrets(#[from] MasterKeyError),
     /// The database was not prepared by this version's `init`.
     #[error("the database is not prepared: {0}")]
     NotPrepared(String),
@@ -48,6 +52,7 @@ impl Server {
     pub async fn start(database: &DatabaseConfig, settings: &Settings) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock);
         let schema = workforce::tenant_schema();
+        let secrets = Secrets::start(database, &settings.secrets, clock.clone()).await?;
         let registry_config = RegistryConfig { needs_version: schema.needs, ..settings.registry.clone() };
         let registry = Registry::start(database, &registry_config, clock.clone());
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
@@ -62,7 +67,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        Ok(Self { state: AppState { tenancy, provisioner }, settings: settings.clone() })
+        Ok(Self { state: AppState { tenancy, provisioner, secrets }, settings: settings.clone() })
     }
 
     /// What the endpoints share.

@@ -1,6 +1,7 @@
 use axum::extract::FromRef;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
+use tenantry_secrets::Secrets;
 
 /// What the endpoints share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub struct AppState {
     pub tenancy: TenancyState,
     /// Changes of the fleet, for the control plane.
     pub provisioner: Provisioner,
+    /// Tenants' secrets at rest.
+    pub secrets: Secrets,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -32,5 +35,11 @@ impl FromRef<AppState> for TenantDb {
 impl FromRef<AppState> for Provisioner {
     fn from_ref(state: &AppState) -> Self {
         state.provisioner.clone()
+    }
+}
+
+impl FromRef<AppState> for Secrets {
+    fn from_ref(state: &AppState) -> Self {
+        state.secrets.clone()
     }
 }

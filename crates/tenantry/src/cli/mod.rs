@@ -19,6 +19,7 @@ mod operator;
 mod output;
 mod reference;
 mod secret;
+mod secrets;
 mod serve;
 mod tenant;
 mod tenant_args;
@@ -35,6 +36,7 @@ pub(crate) use error::CliError;
 pub(crate) use open::LocalRun;
 pub(crate) use output::say;
 pub(crate) use secret::{read_or_create_secret, write_private};
+pub(crate) use secrets::ensure_master_key;
 pub(crate) use serve::{Signals, bind};
 
 /// A multi-tenant backend on PostgreSQL
@@ -63,6 +65,9 @@ pub(crate) struct Global {
     /// File with the installation's secret
     #[arg(long, global = true, env = "TENANTRY_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// File with the master keys that tenants' secrets are kept under
+    #[arg(long, global = true, env = "TENANTRY_MASTER_KEY_FILE", value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
     /// Directory of `tenantry dev`
     #[arg(long, global = true, env = "TENANTRY_DATA_DIR", value_name = "DIR", default_value = ".tenantry")]
     pub(crate) data_dir: PathBuf,
@@ -114,6 +119,9 @@ enum Command {
     /// Operators of the control plane and their tokens
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// Tenants' secrets at rest: the keys they are kept under
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print the reference of error codes, as Markdown
@@ -133,6 +141,7 @@ impl Global {
         if self.secret_file.is_some() {
             settings.secret_file.clone_from(&self.secret_file);
         }
+        self.name_master_keys(&mut settings.secrets);
         if let Some(filter) = &self.log {
             settings.log.filter.clone_from(filter);
         }
@@ -176,6 +185,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
+        Command::Secrets(command) => secrets::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),
     }

@@ -70,6 +70,10 @@ fn the_command_reference_is_current() {
         "operator create",
         "operator list",
         "operator revoke",
+        "secrets",
+        "secrets new-key",
+        "secrets status",
+        "secrets rotate",
     ] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;
