@@ -92,6 +92,13 @@ pub fn key_version(sealed: &[u8]) -> Option<i32> {
     sealed[1..HEADER].try_into().ok().map(i32::from_be_bytes).filter(|version| *version > 0)
 }
 
+/// What every value begins with that is sealed with a tenant's data key of this version; one that begins otherwise is due to be
+/// sealed anew.
+#[must_use]
+pub fn prefix(key_version: i32) -> Vec<u8> {
+    header(key_version).to_vec()
+}
+
 fn header(version: i32) -> [u8; HEADER] {
     let mut header = [FORMAT; HEADER];
     header[1..].copy_from_slice(&version.to_be_bytes());

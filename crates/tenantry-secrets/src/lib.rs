@@ -23,7 +23,7 @@ mod secrets;
 mod settings;
 
 pub use data_key::DataKey;
-pub use envelope::{MAX_BYTES, Place, key_version};
+pub use envelope::{MAX_BYTES, Place, key_version, prefix};
 pub use error::SecretsError;
 pub use master::{Binding, KeyRing, MasterKeyError, MasterKeys, RingError, Wrapped, is_master_key_id, new_key_line};
 pub use rotate::{Progress, Rewrapped, Status};

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tenantry_http::codes::{ErrorCode, INTERNAL_ERROR, INVALID_CURSOR, INVALID_QUERY, VERSION_CONFLICT};
 use tenantry_http::{Early, Problem};
 use tenantry_postgres::DbError;
+use tenantry_secrets::SecretsError;
 use uuid::Uuid;
 
 use crate::{FieldError, TaskStatus, codes};
@@ -113,9 +114,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Sealing or opening a secret.
+    #[error(transparent)]
+    Secrets(SecretsError),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+impl From<SecretsError> for Error {
+    fn from(error: SecretsError) -> Self {
+        match error {
+            SecretsError::Database(error) => Self::Database(error),
+            other => Self::Secrets(other),
+        }
+    }
 }
 
 impl From<Error> for Problem {
@@ -143,6 +156,14 @@ impl From<Error> for Problem {
             Error::InvalidCursor => problem(&INVALID_CURSOR).parameter("cursor", &text),
             Error::Corrupt { .. } => {
                 tracing::error!(error = %text, "a stored row cannot be read");
+                Self::of(&INTERNAL_ERROR)
+            }
+            Error::Secrets(error) if error.is_temporary() => {
+                tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");
+                Self::of(&codes::SECRETS_UNAVAILABLE).detail("the server cannot reach the keys of secrets at the moment")
+            }
+            Error::Secrets(_) => {
+                tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");
                 Self::of(&INTERNAL_ERROR)
             }
             Error::Database(error) => error.into(),

@@ -40,7 +40,7 @@ impl fmt::Debug for SecretsManager {
 #[serde(rename_all = "PascalCase")]
 struct ContainerCredentials {
     access_key_id: String,
-    secret_access_key: Zeroizing<String>,
+    secret_access_key: String,
     token: Option<String>,
 }
 
@@ -146,8 +146,7 @@ impl SecretsManager {
         };
         let answer = request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
         let given: ContainerCredentials = answer.json().await.map_err(failed)?;
-        let secret = given.secret_access_key.as_str().to_owned();
-        Ok(Credentials::new(given.access_key_id, secret, given.token, None, "container"))
+        Ok(Credentials::new(given.access_key_id, given.secret_access_key, given.token, None, "container"))
     }
 }
 
