@@ -91,7 +91,7 @@ impl KeyRing {
 
     /// The id of the current key.
     #[must_use]
-    pub fn current(&self) -> &str {
+    pub fn id(&self) -> &str {
         &self.current
     }
 
@@ -100,7 +100,7 @@ impl KeyRing {
         self.keys.keys().map(String::as_str)
     }
 
-    fn wrap(&self, key: &DataKey, binding: &Binding) -> Result<Wrapped, MasterKeyError> {
+    fn wrap_now(&self, key: &DataKey, binding: &Binding) -> Result<Wrapped, MasterKeyError> {
         let master = self.keys.get(&self.current).ok_or(MasterKeyError::Damaged)?;
         let mut buffer = Vec::with_capacity(DataKey::BYTES + AES_256_GCM.tag_len());
         buffer.extend_from_slice(key.expose());
@@ -113,7 +113,7 @@ impl KeyRing {
         Ok(Wrapped { master_key_id: self.current.clone(), bytes })
     }
 
-    fn unwrap(&self, wrapped: &Wrapped, binding: &Binding) -> Result<DataKey, MasterKeyError> {
+    fn unwrap_now(&self, wrapped: &Wrapped, binding: &Binding) -> Result<DataKey, MasterKeyError> {
         let unknown = || MasterKeyError::UnknownKey(wrapped.master_key_id.clone());
         let master = self.keys.get(&wrapped.master_key_id).ok_or_else(unknown)?;
         let (nonce, sealed) = wrapped.bytes.split_at_checked(NONCE_LEN).ok_or(MasterKeyError::Damaged)?;
@@ -122,6 +122,22 @@ impl KeyRing {
         let aad = Aad::from(associated(&wrapped.master_key_id, binding));
         let key = master.open_in_place(nonce, aad, &mut buffer).map_err(|_| MasterKeyError::Damaged)?;
         DataKey::from_bytes(key).ok_or(MasterKeyError::Damaged)
+    }
+}
+
+/// A ring that stays as it is.
+#[async_trait]
+impl MasterKeys for KeyRing {
+    async fn current(&self) -> Result<String, MasterKeyError> {
+        Ok(self.current.clone())
+    }
+
+    async fn wrap(&self, key: &DataKey, binding: &Binding) -> Result<Wrapped, MasterKeyError> {
+        self.wrap_now(key, binding)
+    }
+
+    async fn unwrap(&self, wrapped: &Wrapped, binding: &Binding) -> Result<DataKey, MasterKeyError> {
+        self.unwrap_now(wrapped, binding)
     }
 }
 
@@ -233,21 +249,21 @@ impl RingKeys {
 #[async_trait]
 impl MasterKeys for RingKeys {
     async fn current(&self) -> Result<String, MasterKeyError> {
-        Ok(self.fresh().await?.current().to_owned())
+        Ok(self.fresh().await?.id().to_owned())
     }
 
     async fn wrap(&self, key: &DataKey, binding: &Binding) -> Result<Wrapped, MasterKeyError> {
-        self.again().await?.wrap(key, binding)
+        self.again().await?.wrap_now(key, binding)
     }
 
     async fn unwrap(&self, wrapped: &Wrapped, binding: &Binding) -> Result<DataKey, MasterKeyError> {
         if let Some(held) = self.held() {
-            match held.unwrap(wrapped, binding) {
+            match held.unwrap_now(wrapped, binding) {
                 Err(MasterKeyError::UnknownKey(_)) => {}
                 answer => return answer,
             }
         }
-        self.again().await?.unwrap(wrapped, binding)
+        self.again().await?.unwrap_now(wrapped, binding)
     }
 }
 
@@ -266,14 +282,14 @@ mod tests {
         let (one, two) = (new_key_line("2026-01"), new_key_line("2026-06"));
         let old = KeyRing::parse(&one).unwrap();
         let both = KeyRing::parse(&format!("# master keys\n\n{}\r\n  {}  \n", *one, *two)).unwrap();
-        assert_eq!((old.current(), both.current()), ("2026-01", "2026-06"));
+        assert_eq!((old.id(), both.id()), ("2026-01", "2026-06"));
         assert_eq!(both.ids().collect::<Vec<_>>(), ["2026-01", "2026-06"]);
         let (key, binding) = (DataKey::generate(), binding());
-        let (by_old, by_new) = (old.wrap(&key, &binding).unwrap(), both.wrap(&key, &binding).unwrap());
+        let (by_old, by_new) = (old.wrap_now(&key, &binding).unwrap(), both.wrap_now(&key, &binding).unwrap());
         for wrapped in [&by_old, &by_new] {
-            assert_eq!(both.unwrap(wrapped, &binding).unwrap().expose(), key.expose());
+            assert_eq!(both.unwrap_now(wrapped, &binding).unwrap().expose(), key.expose());
         }
-        assert!(matches!(old.unwrap(&by_new, &binding), Err(MasterKeyError::UnknownKey(id)) if id == "2026-06"));
+        assert!(matches!(old.unwrap_now(&by_new, &binding), Err(MasterKeyError::UnknownKey(id)) if id == "2026-06"));
     }
 
     #[test]
@@ -281,9 +297,9 @@ mod tests {
         let (one, two) = (new_key_line("a"), new_key_line("b"));
         let ring = KeyRing::parse(&format!("{}\n{}", *one, *two)).unwrap();
         let (key, binding) = (DataKey::generate(), binding());
-        let wrapped = ring.wrap(&key, &binding).unwrap();
+        let wrapped = ring.wrap_now(&key, &binding).unwrap();
         let refused = |wrapped: &Wrapped, binding: &Binding| {
-            assert!(matches!(ring.unwrap(wrapped, binding), Err(MasterKeyError::Damaged)), "{wrapped:?}");
+            assert!(matches!(ring.unwrap_now(wrapped, binding), Err(MasterKeyError::Damaged)), "{wrapped:?}");
         };
         refused(&wrapped, &Binding { tenant: TenantId::generate(), ..binding });
         refused(&wrapped, &Binding { version: 2, ..binding });
