@@ -10,6 +10,7 @@ pub mod privileges;
 pub mod residue;
 mod scene;
 pub mod server;
+pub mod service;
 mod snapshot;
 
 pub use leak::{Leak, assert_leak, assert_none};

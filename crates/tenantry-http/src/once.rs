@@ -70,6 +70,14 @@ impl Idempotency {
     }
 }
 
+impl Idempotency {
+    /// Whether the request has a key at all.
+    #[must_use]
+    pub const fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 fn is_key(text: &str) -> bool {
     (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
 }

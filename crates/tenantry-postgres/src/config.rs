@@ -3,7 +3,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -35,6 +35,15 @@ impl ClusterSecret {
         mac.update(b"tenantry login password\0");
         mac.update(role.as_bytes());
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()).into()
+    }
+
+    /// A key of 32 bytes for one purpose.
+    fn key_for(&self, purpose: &str) -> SecretSlice<u8> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes())
+            .expect("an HMAC takes a key of any length");
+        mac.update(b"tenantry key\0");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().to_vec().into()
     }
 
     /// What the server is given to store in the place of the password: its SCRAM-SHA-256 verifier. So no statement, and no
@@ -71,6 +80,12 @@ impl DatabaseConfig {
     pub fn with_pooler(mut self, url: &str) -> Result<Self, tokio_postgres::Error> {
         self.pooler = Some(Address::parse(url)?);
         Ok(self)
+    }
+
+    /// A key of 32 bytes that all servers of the installation can derive, for one purpose.
+    #[must_use]
+    pub fn key_for(&self, purpose: &str) -> SecretSlice<u8> {
+        self.secret.key_for(purpose)
     }
 
     /// The database's name.

@@ -9,6 +9,7 @@
 //! * [`Secrets`] seals and opens values for a [`TenantContext`](tenantry_postgres::TenantContext). Data keys are made on first use,
 //!   kept in memory for a bounded time, and wiped from it.
 //! * [`MasterKeys`] is what a keeper of master keys can do: say which is current, wrap, unwrap.
+//! * [`Tickets`] leads a stranger's answer back to the tenant that it is for.
 //! * A value's place ([`Place`]) is authenticated with it: copied to another row, column or tenant, it does not open.
 //!
 //! Nothing here knows what a tenant keeps secret, or why.
@@ -21,6 +22,7 @@ mod master;
 mod rotate;
 mod secrets;
 mod settings;
+mod tickets;
 
 pub use data_key::DataKey;
 pub use envelope::{MAX_BYTES, Place, key_version, prefix};
@@ -29,3 +31,4 @@ pub use master::{Binding, KeyRing, MasterKeyError, MasterKeys, RingError, Wrappe
 pub use rotate::{Progress, Rewrapped, Status};
 pub use secrets::Secrets;
 pub use settings::{AwsConfig, MasterSource, SecretsConfig, VARIABLE, VaultConfig};
+pub use tickets::{Ticket, Tickets};

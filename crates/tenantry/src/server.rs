@@ -8,6 +8,8 @@ use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tenantry_secrets::{MasterKeyError, Secrets};
+use workforce::Keychain;
+use workforce::keychain::{Broken, oauth};
 use tokio::net::TcpListener;
 
 use crate::{AppState, Settings, router};
@@ -16,6 +18,9 @@ use crate::{AppState, Settings, router};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause after each warm schema: making one keeps a core of the database busy for a moment, and tenants are being served.
 const WARM_PAUSE: Duration = Duration::from_millis(200);
+
+/// Between two looks for tokens that are due.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
@@ -29,6 +34,9 @@ pub enum StartError {
     /// The master keys.
     #[error(transparent)]
     Secrets(#[from] MasterKeyError),
+    /// Authorization of accounts, or requests to services.
+    #[error(transparent)]
+    Keychain(#[from] Broken),
     /// The database was not prepared by this version's `init`.
     #[error("the database is not prepared: {0}")]
     NotPrepared(String),
@@ -53,6 +61,7 @@ impl Server {
         let clock = Arc::new(SystemClock);
         let schema = workforce::tenant_schema();
         let secrets = Secrets::start(database, &settings.secrets, clock.clone()).await?;
+        let keychain = Keychain::new(database, secrets, &settings.oauth, &settings.egress, clock.clone())?;
         let registry_config = RegistryConfig { needs_version: schema.needs, ..settings.registry.clone() };
         let registry = Registry::start(database, &registry_config, clock.clone());
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
@@ -67,7 +76,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        Ok(Self { state: AppState { tenancy, provisioner, secrets }, settings: settings.clone() })
+        Ok(Self { state: AppState { tenancy, provisioner, keychain }, settings: settings.clone() })
     }
 
     /// What the endpoints share.
@@ -82,11 +91,19 @@ impl Server {
         let warm = usize::from(self.settings.warm);
         let provisioner = self.state.provisioner.clone();
         let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
+        let renewing = tokio::spawn(oauth::keep_fresh(
+            self.state.tenancy.registry().clone(),
+            self.state.tenancy.db().clone(),
+            self.state.keychain.clone(),
+            RENEWAL_PAUSE,
+        ));
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
         if let Some(refilling) = refilling {
             // One that is being made ends with its connection, and the database takes it back.
             refilling.abort();
         }
+        // A renewal that is under way is taken up by another server when its lease is over.
+        renewing.abort();
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();

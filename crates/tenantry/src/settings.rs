@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tenantry_http::HttpConfig;
 use tenantry_postgres::{AccessConfig, RegistryConfig};
 use tenantry_secrets::SecretsConfig;
+use workforce::keychain::{EgressConfig, OAuthConfig};
 
 /// The settings file of the working directory, read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "tenantry.toml";
@@ -43,6 +44,10 @@ pub struct Settings {
     pub registry: RegistryConfig,
     /// Secrets of tenants at rest.
     pub secrets: SecretsConfig,
+    /// Authorization of provider accounts.
+    pub oauth: OAuthConfig,
+    /// Requests to services with credentials.
+    pub egress: EgressConfig,
 }
 
 impl Default for Settings {
@@ -60,6 +65,8 @@ impl Default for Settings {
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
             secrets: SecretsConfig::default(),
+            oauth: OAuthConfig::default(),
+            egress: EgressConfig::default(),
         }
     }
 }

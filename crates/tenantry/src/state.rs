@@ -2,6 +2,7 @@ use axum::extract::FromRef;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
 use tenantry_secrets::Secrets;
+use workforce::Keychain;
 
 /// What the endpoints share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -10,8 +11,8 @@ pub struct AppState {
     pub tenancy: TenancyState,
     /// Changes of the fleet, for the control plane.
     pub provisioner: Provisioner,
-    /// Tenants' secrets at rest.
-    pub secrets: Secrets,
+    /// Tenants' secrets, accounts and credentials.
+    pub keychain: Keychain,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -40,6 +41,12 @@ impl FromRef<AppState> for Provisioner {
 
 impl FromRef<AppState> for Secrets {
     fn from_ref(state: &AppState) -> Self {
-        state.secrets.clone()
+        state.keychain.secrets.clone()
+    }
+}
+
+impl FromRef<AppState> for Keychain {
+    fn from_ref(state: &AppState) -> Self {
+        state.keychain.clone()
     }
 }

@@ -7,7 +7,8 @@ use tenantry_postgres::DbError;
 use tenantry_secrets::SecretsError;
 use uuid::Uuid;
 
-use crate::{FieldError, TaskStatus, codes};
+use crate::keychain::KeychainError;
+use crate::{FieldError, TaskStatus, codes, keychain};
 
 /// What kind of record an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub enum Kind {
     Agent,
     /// A task.
     Task,
+    /// A provider account.
+    ProviderAccount,
+    /// A credential.
+    Credential,
 }
 
 impl Kind {
@@ -23,6 +28,8 @@ impl Kind {
         match self {
             Self::Agent => &codes::AGENT_NOT_FOUND,
             Self::Task => &codes::TASK_NOT_FOUND,
+            Self::ProviderAccount => &keychain::codes::PROVIDER_ACCOUNT_NOT_FOUND,
+            Self::Credential => &keychain::codes::CREDENTIAL_NOT_FOUND,
         }
     }
 }
@@ -32,6 +39,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Agent => "agent",
             Self::Task => "task",
+            Self::ProviderAccount => "provider account",
+            Self::Credential => "credential",
         })
     }
 }
@@ -114,6 +123,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Accounts and credentials.
+    #[error(transparent)]
+    Keychain(#[from] KeychainError),
+    /// No credential has this name.
+    #[error("credential `{0}` does not exist")]
+    UnknownCredential(String),
     /// Sealing or opening a secret.
     #[error(transparent)]
     Secrets(SecretsError),
@@ -158,6 +173,8 @@ impl From<Error> for Problem {
                 tracing::error!(error = %text, "a stored row cannot be read");
                 Self::of(&INTERNAL_ERROR)
             }
+            Error::Keychain(error) => error.into(),
+            Error::UnknownCredential(_) => problem(&keychain::codes::CREDENTIAL_NOT_FOUND),
             Error::Secrets(error) if error.is_temporary() => {
                 tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");
                 Self::of(&codes::SECRETS_UNAVAILABLE).detail("the server cannot reach the keys of secrets at the moment")

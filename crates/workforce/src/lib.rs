@@ -6,12 +6,15 @@
 //!
 //! The binary passes [`MIGRATIONS`] and [`TENANT_TABLES`] to the provisioning code and merges [`router`].
 
+pub mod account;
 pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
+pub mod credential;
 mod error;
 mod ids;
+pub mod keychain;
 mod page;
 mod patch;
 mod permissions;
@@ -20,11 +23,13 @@ pub mod store;
 pub mod task;
 mod task_status;
 mod text_enum;
+mod write_only;
 
-pub use api::router;
+pub use api::{public_router, router};
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
-pub use ids::{AgentId, TaskId};
+pub use ids::{AgentId, CredentialId, ProviderAccountId, TaskId};
+pub use keychain::Keychain;
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
@@ -33,11 +38,13 @@ pub use task_status::TaskStatus;
 use tenantry_postgres::TenantSchema;
 use tenantry_postgres::migrate::{MigrationSet, Scope};
 pub use text_enum::UnknownWord;
+pub use write_only::WriteOnly;
 
 /// The migrations of a tenant's schema in order: file and SQL, with the pseudo schema.
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0003_accounts.sql", include_str!("../../../migrations/tenant/0003_accounts.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

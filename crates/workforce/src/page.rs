@@ -16,6 +16,10 @@ pub enum List {
     Agents,
     /// Tasks by age.
     Tasks,
+    /// Provider accounts by age.
+    ProviderAccounts,
+    /// Credentials by age.
+    Credentials,
 }
 
 impl List {
@@ -23,6 +27,8 @@ impl List {
         match self {
             Self::Agents => b'a',
             Self::Tasks => b't',
+            Self::ProviderAccounts => b'p',
+            Self::Credentials => b'c',
         }
     }
 }

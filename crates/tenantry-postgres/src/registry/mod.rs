@@ -1,5 +1,6 @@
 //! Who the tenants are and who may act for them: one truth in the database, cached in each process.
 
+mod alarms;
 mod cache;
 mod context;
 mod listener;

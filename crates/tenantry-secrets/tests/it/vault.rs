@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -25,8 +26,6 @@ struct Transit {
     keys: Mutex<BTreeMap<String, Vec<[u8; 32]>>>,
     sealed: AtomicBool,
 }
-
-use std::sync::atomic::AtomicBool;
 
 type Answer = (StatusCode, Json<Value>);
 

@@ -1,12 +1,13 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
+mod oauth;
 mod v1;
 
 use axum::extract::FromRef;
-use tenantry_postgres::{TenantDb, TenantTx};
+use tenantry_postgres::{Registry, TenantDb, TenantTx};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::Error;
+use crate::{Error, Keychain};
 
 /// All endpoints of the domain, with their OpenAPI description. They need a tenant context: mount them behind the
 /// tenancy layer, or each answers 401.
@@ -14,8 +15,20 @@ pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
+    Keychain: FromRef<S>,
 {
     v1::router()
+}
+
+/// Endpoints of the domain that stand in front of the tenancy layer: browsers come to them from elsewhere, without a credential.
+pub fn public_router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
+    Keychain: FromRef<S>,
+{
+    oauth::router()
 }
 
 /// Ends a transaction by its outcome. A refusal is rolled back here and now, so that the connection is free for the next
@@ -32,6 +45,16 @@ async fn finish<T>(tx: TenantTx, outcome: Result<T, Error>) -> Result<T, Error> 
             }
             Err(error)
         }
+    }
+}
+
+/// A text of the query to compare with: nothing that a column could not hold, or PostgreSQL would refuse the whole statement.
+fn text_parameter(parameter: &'static str, given: Option<String>, max: usize) -> Result<Option<String>, Error> {
+    match given {
+        Some(text) if text.chars().count() > max || text.contains('\0') => {
+            Err(Error::InvalidQuery { parameter, detail: format!("must have at most {max} characters and no NUL") })
+        }
+        other => Ok(other),
     }
 }
 

@@ -10,7 +10,10 @@
 //!
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
+pub mod accounts;
 pub mod agents;
+pub mod credentials;
+pub mod oauth;
 mod sample;
 pub mod sealed;
 pub mod tasks;
@@ -22,7 +25,7 @@ pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, se
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, sealed::STATEMENTS, tenantry_http::STATEMENTS].concat()
+    [accounts::STATEMENTS, agents::STATEMENTS, credentials::STATEMENTS, oauth::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, sealed::STATEMENTS, tenantry_http::STATEMENTS].concat()
 }
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.
@@ -49,7 +52,7 @@ mod tests {
             for keyword in ["FROM ", "INTO ", "UPDATE "] {
                 for (at, _) in statement.sql().match_indices(keyword) {
                     let target = &statement.sql()[at + keyword.len()..];
-                    let fine = target.starts_with("tenant.") || target.starts_with("SET") || target.starts_with("(");
+                    let fine = target.starts_with("tenant.") || target.starts_with("SET") || target.starts_with("SKIP LOCKED") || target.starts_with("(");
                     assert!(fine, "{}: `{keyword}{target}`", statement.name());
                 }
             }

@@ -1,3 +1,5 @@
 mod agents;
 mod codes;
+mod credentials;
+mod provider_accounts;
 mod tasks;

@@ -1,14 +1,21 @@
 mod agents;
+mod credentials;
+mod provider_accounts;
 mod tasks;
 
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
+use crate::Keychain;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
+    Keychain: FromRef<S>,
 {
-    OpenApiRouter::new().merge(agents::router()).merge(tasks::router())
+    OpenApiRouter::new()
+        .merge(agents::router())
+        .merge(credentials::router())
+        .merge(provider_accounts::router()).merge(tasks::router())
 }
