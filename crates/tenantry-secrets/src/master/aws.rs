@@ -134,7 +134,7 @@ impl SecretsManager {
             ));
         };
         let token = match variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {
-            Some(file) => tokio::fs::read_to_string(file).await.ok().map(|text| text.trim().to_owned()),
+            Some(file) => std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned()),
             None => variable("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
         };
         let mut request = self.client.get(agent);

@@ -53,7 +53,7 @@ impl Vault {
                 MasterKeyError::Unusable("there is no token for Vault: set `token_file` or VAULT_TOKEN".to_owned())
             });
         };
-        let text = tokio::fs::read_to_string(file).await.map(Zeroizing::new);
+        let text = std::fs::read_to_string(file).map(Zeroizing::new);
         let text = text.map_err(|error| MasterKeyError::Unusable(format!("cannot read {}: {error}", shown(file))))?;
         Ok(Zeroizing::new(text.trim().to_owned()))
     }
