@@ -71,7 +71,7 @@ impl PartialSchema for WriteOnly {
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
             .min_length(Some(MIN_SECRET_CHARS))
             .max_length(Some(MAX_SECRET_BYTES))
-            .write_only(Some(true))
+            .write_only(true)
             .into()
     }
 }

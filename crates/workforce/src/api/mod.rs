@@ -64,8 +64,26 @@ mod tests {
 
     use super::*;
 
+    #[derive(Clone)]
+    struct Ground {
+        db: TenantDb,
+        keychain: Keychain,
+    }
+
+    impl FromRef<Ground> for TenantDb {
+        fn from_ref(ground: &Ground) -> Self {
+            ground.db.clone()
+        }
+    }
+
+    impl FromRef<Ground> for Keychain {
+        fn from_ref(ground: &Ground) -> Self {
+            ground.keychain.clone()
+        }
+    }
+
     fn document() -> Value {
-        let (_, api) = router::<TenantDb>().split_for_parts();
+        let (_, api) = router::<Ground>().split_for_parts();
         serde_json::to_value(api).unwrap()
     }
 
@@ -83,6 +101,8 @@ mod tests {
                     expected.push("404");
                 }
                 expected.extend(match method.as_str() {
+                    "post" if path.ends_with("/revoke") => vec!["200", "413", "422"],
+                    "post" if path.contains('{') => vec!["200", "413", "415", "422"],
                     "post" => vec!["201", "413", "415", "422"],
                     "patch" => vec!["200", "409", "413", "415", "422", "428"],
                     "delete" => vec!["204", "409"],
@@ -98,15 +118,29 @@ mod tests {
             ids,
             [
                 "create_agent",
+                "create_credential",
+                "create_provider_account",
                 "create_task",
                 "delete_agent",
+                "delete_credential",
+                "delete_provider_account",
                 "delete_task",
                 "get_agent",
+                "get_credential",
+                "get_provider_account",
                 "get_task",
                 "list_agents",
+                "list_credentials",
+                "list_provider_accounts",
                 "list_tasks",
+                "revoke_provider_account",
+                "rotate_provider_account",
+                "start_authorization",
                 "update_agent",
+                "update_credential",
+                "update_provider_account",
                 "update_task",
+                "use_credential",
             ]
         );
     }
