@@ -4,6 +4,7 @@
 
 mod company;
 mod health;
+mod oauth;
 mod openapi_json;
 mod ready;
 mod v1;

@@ -8,6 +8,7 @@ mod installation;
 mod migrate;
 mod migrations;
 mod reference;
+mod secrets;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -107,7 +107,8 @@ async fn one(db: &TenantDb, keychain: &Keychain, context: &TenantContext, due: D
     let refresh = keychain.secrets.open(context, refresh_token(*due.id.as_uuid()), &due.sealed_refresh).await?;
     let outcome = match keychain.oauth.provider(&due.provider) {
         Ok(provider) => keychain.oauth.renew(provider, &refresh).await,
-        Err(error) => Err(NoTokens::Refused(error.to_string())),
+        // Other servers of the installation may know it, and this one may be told tomorrow.
+        Err(error) => Err(NoTokens::Away(error.to_string())),
     };
     let now = clock.now();
     let renewed = match outcome {
