@@ -44,7 +44,9 @@ pub use write_only::WriteOnly;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
     ("0003_accounts.sql", include_str!("../../../migrations/tenant/0003_accounts.sql")),
+    ("0003_accounts.down.sql", include_str!("../../../migrations/tenant/0003_accounts.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.
