@@ -52,12 +52,8 @@ mod tests {
             for keyword in ["FROM ", "INTO ", "UPDATE "] {
                 for (at, _) in statement.sql().match_indices(keyword) {
                     let target = &statement.sql()[at + keyword.len()..];
-<<<<<<< HEAD
-                    let fine = target.starts_with("tenant.") || target.starts_with("SET") || target.starts_with("SKIP LOCKED") || target.starts_with("(");
-=======
                     let fine = target.starts_with("tenant.")
                         || ["SET", "(", "SKIP LOCKED"].iter().any(|word| target.starts_with(word));
->>>>>>> main
                     assert!(fine, "{}: `{keyword}{target}`", statement.name());
                 }
             }

@@ -1,10 +1,7 @@
 mod agents;
 mod codes;
-<<<<<<< HEAD
 mod credentials;
-mod provider_accounts;
-=======
 mod idempotency;
 mod permissions;
->>>>>>> main
+mod provider_accounts;
 mod tasks;
