@@ -109,7 +109,10 @@ fn router() -> Router {
     Router::new()
         .route("/echo", any(echo))
         .route("/echo/{*rest}", any(echo))
-        .route("/redirect", get(|| async { (StatusCode::FOUND, [(header::LOCATION, "https://evil.service.test/echo")]) }))
+        .route(
+            "/redirect",
+            get(|| async { (StatusCode::FOUND, [(header::LOCATION, "https://evil.service.test/echo")]) }),
+        )
         .route("/large", get(|| async { "x".repeat(1024 * 1024 + 1) }))
         .route("/gzip", get(|| async { ([(header::CONTENT_ENCODING, "gzip")], "not really") }))
         .route("/bytes", get(|| async { vec![0xff_u8, 0xfe, 0] }))

@@ -173,7 +173,8 @@ impl DataKeyStore {
     /// [`DbError`].
     pub async fn master_keys(&self) -> Result<Vec<MasterKeyUse>, DbError> {
         let client = self.clients.get().await?;
-        let sql = "SELECT master_key_id, count(*), count(retired_at) FROM public.tenant_data_keys GROUP BY 1 ORDER BY 1";
+        let sql =
+            "SELECT master_key_id, count(*), count(retired_at) FROM public.tenant_data_keys GROUP BY 1 ORDER BY 1";
         let rows = client.query_typed(sql, &[]).await?;
         client.give_back();
         let uses = rows.iter().map(|row| MasterKeyUse {

@@ -62,7 +62,13 @@ async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
     assert_eq!(first.roles_created.len(), 6, "{first:?}");
     assert_eq!(
         first.migrations_applied,
-        ["registry 0001_baseline", "registry 0002_fleet", "registry 0003_warm", "registry 0004_secrets", "analytics 0001_baseline"]
+        [
+            "registry 0001_baseline",
+            "registry 0002_fleet",
+            "registry 0003_warm",
+            "registry 0004_secrets",
+            "analytics 0001_baseline"
+        ]
     );
     assert_eq!(first.warnings.len(), 1, "what only a superuser can withdraw is said: {first:?}");
     let again = initialise(&url, &database).await.unwrap();

@@ -51,13 +51,7 @@ impl SecretsConfig {
 
 impl Default for SecretsConfig {
     fn default() -> Self {
-        Self {
-            source: MasterSource::None,
-            file: None,
-            cache_ttl: Duration::from_secs(300),
-            vault: None,
-            aws: None,
-        }
+        Self { source: MasterSource::None, file: None, cache_ttl: Duration::from_secs(300), vault: None, aws: None }
     }
 }
 

@@ -8,9 +8,9 @@ use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tenantry_secrets::{MasterKeyError, Secrets};
+use tokio::net::TcpListener;
 use workforce::Keychain;
 use workforce::keychain::{Broken, oauth};
-use tokio::net::TcpListener;
 
 use crate::{AppState, Settings, router};
 

@@ -61,7 +61,10 @@ impl Injection {
                 } else if template.len() > MAX_TEMPLATE_CHARS
                     || !template.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
                 {
-                    checks.fail("/injection/template", format!("must be at most {MAX_TEMPLATE_CHARS} visible ASCII characters"));
+                    checks.fail(
+                        "/injection/template",
+                        format!("must be at most {MAX_TEMPLATE_CHARS} visible ASCII characters"),
+                    );
                 }
             }
             Self::Query { name } => checks.line("/injection/name", name, 100),

@@ -177,7 +177,8 @@ impl From<Error> for Problem {
             Error::UnknownCredential(_) => problem(&keychain::codes::CREDENTIAL_NOT_FOUND),
             Error::Secrets(error) if error.is_temporary() => {
                 tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");
-                Self::of(&codes::SECRETS_UNAVAILABLE).detail("the server cannot reach the keys of secrets at the moment")
+                Self::of(&codes::SECRETS_UNAVAILABLE)
+                    .detail("the server cannot reach the keys of secrets at the moment")
             }
             Error::Secrets(_) => {
                 tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");

@@ -130,7 +130,8 @@ impl SecretsManager {
         let agent = variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| format!("{CONTAINER}{path}"));
         let Some(agent) = agent.or_else(|| variable("AWS_CONTAINER_CREDENTIALS_FULL_URI")) else {
             return Err(MasterKeyError::Unusable(
-                "there are no AWS credentials: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY nor a container's".to_owned(),
+                "there are no AWS credentials: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY nor a container's"
+                    .to_owned(),
             ));
         };
         let token = match variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {

@@ -32,8 +32,7 @@ impl Binding {
     /// As bytes.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        let parts: [&[u8]; 3] =
-            [b"tenantry data key", self.tenant.as_uuid().as_bytes(), &self.version.to_be_bytes()];
+        let parts: [&[u8]; 3] = [b"tenantry data key", self.tenant.as_uuid().as_bytes(), &self.version.to_be_bytes()];
         crate::envelope::joined(&parts)
     }
 }

@@ -352,6 +352,9 @@ mod tests {
         assert_eq!(opened.expose(), key.expose());
         assert_eq!(server.current().await.unwrap(), "two");
         std::fs::remove_file(&path).unwrap();
-        assert!(server.unwrap(&before, &binding).await.is_ok(), "a file that is gone takes nothing from who has read it");
+        assert!(
+            server.unwrap(&before, &binding).await.is_ok(),
+            "a file that is gone takes nothing from who has read it"
+        );
     }
 }

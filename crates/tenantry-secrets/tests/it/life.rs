@@ -101,14 +101,18 @@ async fn a_purge_shreds_what_was_sealed() {
     let keys = ring(&line("m"));
     let sealed = seal(&server(&world, keys.clone()), &context, "hunter2").await;
     let admin = world.admin().await;
-    let count = async || admin.query_one("SELECT count(*) FROM public.tenant_data_keys", &[]).await.unwrap().get::<_, i64>(0);
+    let count =
+        async || admin.query_one("SELECT count(*) FROM public.tenant_data_keys", &[]).await.unwrap().get::<_, i64>(0);
     assert_eq!(count().await, 1);
     world.provisioner.delete("acme", TimeDelta::zero(), &actor()).await.unwrap();
     assert_eq!(count().await, 1, "a deleted tenant can be restored with its secrets");
     world.provisioner.purge("acme", TimeDelta::zero(), &actor()).await.unwrap();
     assert_eq!(count().await, 0);
     let old = open(&server(&world, keys.clone()), &context, &sealed).await;
-    assert!(matches!(old, Err(SecretsError::Unreadable { .. })), "even the old context with a backup's ciphertext opens nothing");
+    assert!(
+        matches!(old, Err(SecretsError::Unreadable { .. })),
+        "even the old context with a backup's ciphertext opens nothing"
+    );
     world.tenant("acme").await;
     let again = world.context("acme").await;
     let secrets = server(&world, keys);

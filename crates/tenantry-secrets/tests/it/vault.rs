@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -35,7 +35,10 @@ fn refused(status: StatusCode, why: &str) -> Answer {
 
 fn data(data: Value) -> Answer {
     let id = Uuid::new_v4();
-    (StatusCode::OK, Json(json!({ "request_id": id, "lease_id": "", "renewable": false, "lease_duration": 0, "data": data })))
+    (
+        StatusCode::OK,
+        Json(json!({ "request_id": id, "lease_id": "", "renewable": false, "lease_duration": 0, "data": data })),
+    )
 }
 
 impl Transit {

@@ -73,7 +73,12 @@ fn lines(finding: &Finding) -> String {
 /// Whether this program could keep tenants' secrets; that the key is the right one, `secrets status` tells.
 fn master_keys(config: &SecretsConfig) -> Finding {
     use std::os::unix::fs::PermissionsExt as _;
-    let finding = |severity, reason: String, mend: Option<String>| Finding { check: "secrets.master_key", severity, reason, mend };
+    let finding = |severity, reason: String, mend: Option<String>| Finding {
+        check: "secrets.master_key",
+        severity,
+        reason,
+        mend,
+    };
     let readable = |file: &std::path::PathBuf| {
         std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0)
     };

@@ -135,7 +135,10 @@ async fn status(global: &Global, settings: &Settings) -> Result<(), CliError> {
         vec![format!("{}{mark}", used.master_key_id), used.data_keys.to_string(), used.retired.to_string()]
     })?;
     if status.to_rewrap > 0 {
-        say(format!("{} data keys are not under `{}`: `tenantry secrets rotate` wraps them anew", status.to_rewrap, status.current_master_key));
+        say(format!(
+            "{} data keys are not under `{}`: `tenantry secrets rotate` wraps them anew",
+            status.to_rewrap, status.current_master_key
+        ));
     }
     Ok(())
 }
@@ -202,11 +205,8 @@ async fn rotate_data_keys(
         work.one(slug, &mut tally).await;
     } else {
         let provisioner = global.provisioner(settings)?;
-        let mut filter = TenantFilter {
-            status: Some(tenantry_core::TenantStatus::Active),
-            limit: PAGE,
-            ..TenantFilter::default()
-        };
+        let mut filter =
+            TenantFilter { status: Some(tenantry_core::TenantStatus::Active), limit: PAGE, ..TenantFilter::default() };
         loop {
             let page = provisioner.list(&filter).await?;
             let Some(last) = page.last() else { break };

@@ -216,7 +216,11 @@ async fn an_authorization_becomes_an_account() {
     let scene = Scene::open().await;
     let begun = scene.start(json!({ "provider": "github_copilot", "name": "Mira", "owner_key": "u1" })).await;
     let url = begun["authorization_url"].as_str().unwrap();
-    assert!(url.starts_with("https://github.test/authorize?") && url.contains("prompt=consent") && url.contains("scope=repo"));
+    assert!(
+        url.starts_with("https://github.test/authorize?")
+            && url.contains("prompt=consent")
+            && url.contains("scope=repo")
+    );
     assert!(!url.contains("acme") && !begun["state"].as_str().unwrap().contains(&scene.tenant.slug));
     let (code, state) = scene.provider.agree(url);
     assert_eq!(begun["state"], state.as_str());
@@ -227,12 +231,18 @@ async fn an_authorization_becomes_an_account() {
     assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"));
     assert_eq!((answer.header("cache-control"), answer.header("referrer-policy")), ("no-store", "no-referrer"));
     let account = scene.accounts().await.remove(0);
-    assert_eq!((&account["provider"], &account["name"], &account["owner_key"]), (&json!("github_copilot"), &json!("Mira"), &json!("u1")));
+    assert_eq!(
+        (&account["provider"], &account["name"], &account["owner_key"]),
+        (&json!("github_copilot"), &json!("Mira"), &json!("u1"))
+    );
     assert_eq!((&account["status"], &account["has_refresh_token"]), (&json!("active"), &json!(true)));
     assert_eq!(account["scopes"], json!(["repo", "user"]), "what was given, not what was asked for");
     assert!(account["access_token_expires_at"].is_string() && !account.to_string().contains("access-token"));
     let admin = scene.server.database.admin().await;
-    let events = admin.query("SELECT details::text FROM audit.events WHERE action = 'provider_account.connect'", &[]).await.unwrap();
+    let events = admin
+        .query("SELECT details::text FROM audit.events WHERE action = 'provider_account.connect'", &[])
+        .await
+        .unwrap();
     assert!(events[0].get::<_, String>(0).contains("started_by"));
 }
 
@@ -337,7 +347,10 @@ async fn a_refusal_and_a_failure_at_the_provider_are_told_apart() {
         assert_eq!(failed.verdict(), (502, "oauth_exchange_failed".to_owned()));
     }
     let unknown = scene.try_start(json!({ "provider": "nobody" })).await;
-    assert_eq!((unknown.verdict().1.as_str(), &unknown.json()["errors"][0]["pointer"]), ("oauth_provider_unknown", &json!("/provider")));
+    assert_eq!(
+        (unknown.verdict().1.as_str(), &unknown.json()["errors"][0]["pointer"]),
+        ("oauth_provider_unknown", &json!("/provider"))
+    );
 }
 
 #[tokio::test]
@@ -427,7 +440,10 @@ async fn a_renewal_that_fails_is_seen_on_the_account() {
     // A provider's own word is final.
     scene.provider.fail(None);
     let lost = until_refreshed(&scene, |account| account["status"] == "error").await;
-    assert!(lost["last_error"].as_str().unwrap().contains("invalid_grant") && lost["last_error_at"].is_string(), "{lost}");
+    assert!(
+        lost["last_error"].as_str().unwrap().contains("invalid_grant") && lost["last_error_at"].is_string(),
+        "{lost}"
+    );
     assert!(!lost.to_string().contains("client secret"), "the provider's free text stays out");
     let asked = scene.provider.asked();
     scene.make_due().await;

@@ -97,7 +97,8 @@ async fn keys_are_rotated_beside_a_running_server() {
     // The old master key is not needed any more; a server without the new one does not read, and says why.
     let text = std::fs::read_to_string(installation.directory.path().join("keys")).unwrap();
     std::fs::write(installation.directory.path().join("keys"), text.lines().nth(1).unwrap()).unwrap();
-    let one = installation.run(&[&["-o", "json", "secrets", "rotate", "--data-keys", "--tenant", "globex"], &keys[..]].concat());
+    let one = installation
+        .run(&[&["-o", "json", "secrets", "rotate", "--data-keys", "--tenant", "globex"], &keys[..]].concat());
     assert_eq!(one.ok().json()["rotated"], 1);
     append(&installation, "others", "2030-01");
     let lost = installation.run(&["secrets", "rotate", "--master-key-file", "others"]);
@@ -115,7 +116,7 @@ async fn a_rotation_that_is_killed_is_finished_by_the_next() {
     }
     append(&installation, "keys", "two");
     // Killed at whatever point each of these has reached.
-    for delay in [60, 90, 120, 150] {
+    for delay in [40, 80, 160, 240, 360, 500] {
         for kind in ["--master", "--data-keys"] {
             let mut command = installation.command(&["secrets", "rotate", kind, "--master-key-file", "keys"]);
             let mut killed = Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
@@ -143,7 +144,8 @@ async fn the_doctor_looks_for_a_master_key() {
     assert_eq!(without["severity"], "warn");
     assert!(without["mend"].as_str().unwrap().contains("secrets new-key"), "{without}");
     let keys = append(&installation, "keys", "one");
-    let ok = |installation: &Installation| find(installation.run(&["-o", "json", "doctor", "--master-key-file", "keys"]));
+    let ok =
+        |installation: &Installation| find(installation.run(&["-o", "json", "doctor", "--master-key-file", "keys"]));
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(ok(&installation)["severity"], "warn", "a file for everybody is no secret");
@@ -188,7 +190,9 @@ impl Aws {
     }
 
     fn request(&self, service: &str) -> reqwest::RequestBuilder {
-        let scope = format!("AWS4-HMAC-SHA256 Credential=mock/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0");
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=mock/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
         self.http.post(&self.base).header("authorization", scope)
     }
 
@@ -246,7 +250,7 @@ async fn master_keys_are_kept_by_aws_secrets_manager() {
     let status = run(&secret, &["-o", "json", "secrets", "status"]).ok().json();
     assert_eq!(status["current_master_key"], "one");
     // The negative control: a signature by another secret is refused, so a good one is what opens.
-    run("another-secret", &["secrets", "status"]).fails(1, "SignatureDoesNotMatch");
+    run("another-secret", &["secrets", "status"]).fails(1, "403 Forbidden");
 
     // Made under the file's key, wrapped anew under the secret's next one.
     let served = Served::start(&installation, &["--master-key-file", "keys", "--config", "/dev/null"]);

@@ -50,9 +50,7 @@ impl From<KeychainError> for Problem {
             KeychainError::InUse => problem(&codes::PROVIDER_ACCOUNT_IN_USE),
             KeychainError::Revoked => problem(&codes::PROVIDER_ACCOUNT_REVOKED),
             KeychainError::AgentNotAllowed(_) => problem(&codes::AGENT_NOT_ALLOWED),
-            KeychainError::UnknownProvider(_) => {
-                problem(&codes::OAUTH_PROVIDER_UNKNOWN).pointer("/provider", &text)
-            }
+            KeychainError::UnknownProvider(_) => problem(&codes::OAUTH_PROVIDER_UNKNOWN).pointer("/provider", &text),
             KeychainError::State(_) => problem(&codes::OAUTH_STATE_INVALID),
             KeychainError::Denied(word) => problem(&codes::OAUTH_DENIED).with("provider_error", word),
             KeychainError::Exchange(reason) => {

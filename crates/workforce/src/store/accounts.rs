@@ -299,7 +299,8 @@ pub async fn revoke(tx: &mut TenantTx, id: ProviderAccountId, expected: Option<i
 /// [`Error::NotFound`], [`KeychainError::InUse`]; with `expected` also [`Error::VersionConflict`].
 pub async fn delete(tx: &mut TenantTx, id: ProviderAccountId, expected: Option<i64>) -> Result<(), Error> {
     let row = tx.query_opt(&DELETE_ACCOUNT, &[id.as_uuid(), &expected]).await;
-    let row = row.map_err(|e| if e.is_foreign_key_violation() { KeychainError::InUse.into() } else { Error::from(e) })?;
+    let row =
+        row.map_err(|e| if e.is_foreign_key_violation() { KeychainError::InUse.into() } else { Error::from(e) })?;
     let Some(row) = row else { return Err(why_unchanged(tx, id, expected).await) };
     let account = read(&row)?;
     note(tx, "delete", &account, json!({}));

@@ -105,7 +105,13 @@ pub async fn create(
             _ => Error::from(e),
         })?;
     let credential = read(&row)?;
-    note(tx, "create", "credential.created", &credential, json!({ "name": credential.name, "service": credential.service }));
+    note(
+        tx,
+        "create",
+        "credential.created",
+        &credential,
+        json!({ "name": credential.name, "service": credential.service }),
+    );
     Ok(credential)
 }
 
@@ -129,10 +135,7 @@ pub async fn list(
     limit: Limit,
 ) -> Result<Page<Credential>, Error> {
     let rows = tx
-        .query(
-            &LIST_CREDENTIALS,
-            &[&service, &after.map(|p| p.created_at), &after.map(|p| p.id), &limit.probe()],
-        )
+        .query(&LIST_CREDENTIALS, &[&service, &after.map(|p| p.created_at), &after.map(|p| p.id), &limit.probe()])
         .await?;
     let credentials = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let position = |c: &Credential| Position { created_at: c.created_at, id: *c.id.as_uuid() };
@@ -162,10 +165,13 @@ pub async fn update(
         }
         None => None,
     };
-    let agents = change.allowed_agents.is_named().then(|| json!(change.allowed_agents.value().cloned().unwrap_or_default()));
+    let agents =
+        change.allowed_agents.is_named().then(|| json!(change.allowed_agents.value().cloned().unwrap_or_default()));
     let service = change.service.value().map(|service| service.to_ascii_lowercase());
     let injection = change.injection.value().map(|injection| json!(injection));
-    let row = tx.query_opt(&UPDATE_CREDENTIAL, &[present.id.as_uuid(), &expected, &service, &value, &injection, &agents]).await?;
+    let row = tx
+        .query_opt(&UPDATE_CREDENTIAL, &[present.id.as_uuid(), &expected, &service, &value, &injection, &agents])
+        .await?;
     let Some(row) = row else { return Err(why_unchanged(tx, name, Some(expected)).await) };
     let credential = read(&row)?;
     note(tx, "update", "credential.updated", &credential, json!({ "name": name, "changed": change.named() }));
@@ -197,12 +203,7 @@ pub(crate) struct Usable {
 ///
 /// # Errors
 /// [`Error::UnknownCredential`], [`KeychainError::AgentNotAllowed`], also for an agent that is not there.
-pub(crate) async fn open(
-    tx: &mut TenantTx,
-    secrets: &Secrets,
-    name: &str,
-    agent: AgentId,
-) -> Result<Usable, Error> {
+pub(crate) async fn open(tx: &mut TenantTx, secrets: &Secrets, name: &str, agent: AgentId) -> Result<Usable, Error> {
     let row = tx.query_opt(&CREDENTIAL_FOR_USE, &[&name, agent.as_uuid()]).await?;
     let row = row.ok_or_else(|| unknown(name))?;
     let id: Uuid = column!(row, "id");
@@ -279,8 +280,12 @@ fn unknown(name: &str) -> Error {
 
 fn json_column<T: serde::de::DeserializeOwned>(row: &Row, id: Uuid, column: &'static str) -> Result<T, Error> {
     let value: Value = row.try_get(column).map_err(DbError::from)?;
-    serde_json::from_value(value)
-        .map_err(|e| Error::Corrupt { kind: Kind::Credential, id, column, reason: e.to_string() })
+    serde_json::from_value(value).map_err(|e| Error::Corrupt {
+        kind: Kind::Credential,
+        id,
+        column,
+        reason: e.to_string(),
+    })
 }
 
 fn read(row: &Row) -> Result<Credential, Error> {

@@ -54,12 +54,7 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case { operation: "list_provider_accounts", queries: Some(account_queries), ..PLAIN },
-    Case {
-        operation: "create_provider_account",
-        success: 201,
-        body: Some(|own| own.new_account("new")),
-        ..PLAIN
-    },
+    Case { operation: "create_provider_account", success: 201, body: Some(|own| own.new_account("new")), ..PLAIN },
     Case { operation: "get_provider_account", id: Some((|c| c.account, "provider_account_not_found")), ..PLAIN },
     Case {
         operation: "update_provider_account",
@@ -73,7 +68,11 @@ pub(super) const CASES: &[Case] = &[
         body: Some(|own| json!({ "access_token": format!("rotated-{}", own.mark) })),
         ..PLAIN
     },
-    Case { operation: "revoke_provider_account", id: Some((|c| c.ended_account, "provider_account_not_found")), ..PLAIN },
+    Case {
+        operation: "revoke_provider_account",
+        id: Some((|c| c.ended_account, "provider_account_not_found")),
+        ..PLAIN
+    },
     Case {
         operation: "delete_provider_account",
         id: Some((|c| c.spare_account, "provider_account_not_found")),
@@ -107,7 +106,12 @@ pub(super) const CASES: &[Case] = &[
         body: Some(|own| json!({ "agent_id": own.agent, "path": "/echo" })),
         ..PLAIN
     },
-    Case { operation: "delete_credential", id: Some((|c| c.spare_credential, "credential_not_found")), success: 204, ..PLAIN },
+    Case {
+        operation: "delete_credential",
+        id: Some((|c| c.spare_credential, "credential_not_found")),
+        success: 204,
+        ..PLAIN
+    },
     Case { operation: "get_task", id: Some((|c| c.task, "task_not_found")), ..PLAIN },
     Case {
         operation: "update_task",

@@ -65,7 +65,9 @@ async fn the_value_reaches_the_service_and_never_comes_back() {
     let scene = Scene::open().await;
     let service = at("crm.service.test");
     scene.credential("bearer", &service, json!({ "as": "bearer" })).await;
-    scene.credential("header", &service, json!({ "as": "header", "name": "X-Api-Key", "template": "Token {value}" })).await;
+    scene
+        .credential("header", &service, json!({ "as": "header", "name": "X-Api-Key", "template": "Token {value}" }))
+        .await;
     scene.credential("query", &service, json!({ "as": "query", "name": "key" })).await;
     let request = json!({
         "method": "POST", "path": "/echo/things?limit=1", "headers": { "X-Mine": "yes", "Authorization": "Bearer mine" },
@@ -89,7 +91,8 @@ async fn the_value_reaches_the_service_and_never_comes_back() {
         }
     }
     let admin = scene.company.server.database.admin().await;
-    let rows = admin.query("SELECT details::text FROM audit.events WHERE action = 'credential.use'", &[]).await.unwrap();
+    let rows =
+        admin.query("SELECT details::text FROM audit.events WHERE action = 'credential.use'", &[]).await.unwrap();
     assert_eq!(rows.len(), 3, "each use is noted");
     for row in rows {
         let details: Value = serde_json::from_str(row.get(0)).unwrap();
@@ -116,7 +119,10 @@ async fn only_agents_that_are_allowed_use_it() {
     let gone = json!({ "allowed_agents": [other["id"]] });
     let refused = scene.company.patch_if("/v1/credentials/crm", "\"2\"", gone).await;
     assert_eq!(refused.verdict(), (422, "unknown_agent".to_owned()));
-    assert_eq!(scene.send("nothing", json!({ "path": "/echo" })).await.verdict(), (404, "credential_not_found".to_owned()));
+    assert_eq!(
+        scene.send("nothing", json!({ "path": "/echo" })).await.verdict(),
+        (404, "credential_not_found".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -126,7 +132,10 @@ async fn a_value_is_not_sent_elsewhere() {
     let made = scene.credential("crm", &service, json!({ "as": "bearer" })).await;
     // A redirect is shown and not followed.
     let redirect = scene.send("crm", json!({ "path": "/redirect" })).await.json();
-    assert_eq!((&redirect["status"], &redirect["headers"]["location"]), (&json!(302), &json!("https://evil.service.test/echo")));
+    assert_eq!(
+        (&redirect["status"], &redirect["headers"]["location"]),
+        (&json!(302), &json!("https://evil.service.test/echo"))
+    );
     // A path stays a path.
     for path in ["/echo/@evil.example", "/echo//evil.example", "/echo/..%2f..%2f"] {
         let sent = echoed(&scene.send("crm", json!({ "path": path })).await);
@@ -137,7 +146,8 @@ async fn a_value_is_not_sent_elsewhere() {
         assert_eq!(refused.verdict(), (422, "validation_failed".to_owned()), "{path}");
     }
     // Who may change it cannot have the present value sent to another host.
-    let moved = scene.company.patch_if("/v1/credentials/crm", "\"1\"", json!({ "service": at("evil.service.test") })).await;
+    let moved =
+        scene.company.patch_if("/v1/credentials/crm", "\"1\"", json!({ "service": at("evil.service.test") })).await;
     assert_eq!((moved.status, &moved.json()["errors"][0]["pointer"]), (422, &json!("/value")));
     let both = json!({ "service": at("new.service.test"), "value": "another-value-0123" });
     let moved = scene.company.patch_if("/v1/credentials/crm", "\"1\"", both).await.json();
@@ -190,14 +200,14 @@ fn turning(answers: &[&[&str]]) -> Arc<Turning> {
 }
 
 async fn named_by(lookup: Arc<Turning>, unchecked: bool) -> Scene {
+    laid_out(lookup, false, unchecked).await
+}
+
+async fn laid_out(lookup: Arc<Turning>, loopback: bool, unchecked: bool) -> Scene {
     let company = with(|egress| {
         egress.timeout = Duration::from_secs(2);
-        egress.laboratory = workforce::keychain::egress::Laboratory {
-            lookup: Some(lookup),
-            loopback: false,
-            unchecked,
-            ..laboratory()
-        };
+        egress.laboratory =
+            workforce::keychain::egress::Laboratory { lookup: Some(lookup), loopback, unchecked, ..laboratory() };
     });
     let scene = Scene::of(company.await).await;
     scene.credential("crm", &at("crm.service.test"), json!({ "as": "bearer" })).await;
@@ -227,15 +237,20 @@ async fn names_that_lead_inside_lead_nowhere() {
 }
 
 #[tokio::test]
-async fn a_name_that_turns_inside_between_two_questions_is_asked_once_a_connection() {
-    // The first answer is public, every later one is this machine: whoever asks twice goes inside with the checked name.
-    let lookup = turning(&[&["192.0.2.1"], &["127.0.0.1"]]);
-    let scene = named_by(lookup.clone(), false).await;
-    // A documentation address, which is not public either, so that nothing leaves this machine.
-    assert_eq!(scene.send("crm", json!({ "path": "/echo" })).await.verdict(), (403, "egress_refused".to_owned()));
-    assert_eq!(lookup.asked.load(Ordering::SeqCst), 1);
-    assert_eq!(scene.send("crm", json!({ "path": "/echo" })).await.verdict(), (403, "egress_refused".to_owned()));
-    assert_eq!(lookup.asked.load(Ordering::SeqCst), 2, "each connection asks once, and goes where it was told");
+async fn a_name_that_turns_inside_after_the_check_leads_where_the_check_was() {
+    // The first answer is let through, every later one leads inside: whoever asks once more to connect (DNS rebinding) goes there.
+    let lookup = turning(&[&["127.0.0.1"], &["169.254.169.254"]]);
+    let scene = laid_out(lookup.clone(), true, false).await;
+    let sent = echoed(&scene.send("crm", json!({ "path": "/echo" })).await);
+    assert_eq!(
+        (&sent["path"], lookup.asked.load(Ordering::SeqCst)),
+        (&json!("/echo"), 1),
+        "asked once, and went there"
+    );
+    // Another connection asks again, and is refused.
+    scene.credential("other", &at("other.service.test"), json!({ "as": "bearer" })).await;
+    assert_eq!(scene.send("other", json!({ "path": "/echo" })).await.verdict(), (403, "egress_refused".to_owned()));
+    assert_eq!(lookup.asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
@@ -249,8 +264,18 @@ async fn without_the_check_of_addresses_the_inside_is_reached() {
 async fn services_that_are_no_public_names_are_not_taken() {
     let company = Company::open().await;
     for service in [
-        "127.0.0.1", "localhost", "0x7f000001", "2130706433", "[::1]", "a@b.example", "crm.example/x", "crm", "",
-        "017700000001", "[::ffff:169.254.169.254]", "crm.example:0",
+        "127.0.0.1",
+        "localhost",
+        "0x7f000001",
+        "2130706433",
+        "[::1]",
+        "a@b.example",
+        "crm.example/x",
+        "crm",
+        "",
+        "017700000001",
+        "[::ffff:169.254.169.254]",
+        "crm.example:0",
     ] {
         let body = json!({ "name": "x", "service": service, "value": VALUE });
         let refused = company.post("/v1/credentials", body).await;
@@ -292,7 +317,10 @@ async fn a_credential_has_one_name_and_versions() {
     let made = scene.credential("crm", "api.example.com", json!({ "as": "bearer" })).await;
     let body = json!({ "name": "crm", "service": "api.example.com", "value": VALUE });
     let taken = scene.company.post("/v1/credentials", body).await;
-    assert_eq!((taken.verdict().1.as_str(), &taken.json()["errors"][0]["pointer"]), ("credential_name_taken", &json!("/name")));
+    assert_eq!(
+        (taken.verdict().1.as_str(), &taken.json()["errors"][0]["pointer"]),
+        ("credential_name_taken", &json!("/name"))
+    );
     assert_eq!(scene.company.get("/v1/credentials/crm").await.json(), made);
     let conflict = scene.company.patch_if("/v1/credentials/crm", "\"9\"", json!({ "value": "new-value-0123" })).await;
     assert_eq!((conflict.verdict().1.as_str(), &conflict.json()["current"]), ("version_conflict", &made));

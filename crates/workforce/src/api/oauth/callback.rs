@@ -8,9 +8,9 @@ use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, RequestInfo};
 use tenantry_postgres::{Registry, TenantContext, TenantDb};
 use utoipa::IntoParams;
 
+use crate::Keychain;
 use crate::account::ProviderAccount;
 use crate::keychain::oauth::{Answered, finish};
-use crate::Keychain;
 
 /// What a provider sends along. Providers add members of their own, which are not read.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -61,7 +61,10 @@ pub(super) async fn oauth_callback(
 
 /// The answer's `state` is a ticket that this installation has sealed for the tenant, and the row that it must match is looked for in
 /// that tenant's schema only.
-#[expect(clippy::disallowed_methods, reason = "the sealed state stands for the credential with which the authorization began")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sealed state stands for the credential with which the authorization began"
+)]
 async fn context(registry: &Registry, tenant: &Slug, info: &RequestInfo) -> Result<TenantContext, Problem> {
     let context = registry.system_context(tenant, "oauth callback").await?;
     Ok(context.for_request(info.id().as_str(), info.client().ip))

@@ -3,9 +3,9 @@ mod credentials;
 mod provider_accounts;
 mod tasks;
 
+use crate::Keychain;
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
-use crate::Keychain;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
@@ -17,5 +17,6 @@ where
     OpenApiRouter::new()
         .merge(agents::router())
         .merge(credentials::router())
-        .merge(provider_accounts::router()).merge(tasks::router())
+        .merge(provider_accounts::router())
+        .merge(tasks::router())
 }

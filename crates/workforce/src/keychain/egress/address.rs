@@ -50,9 +50,7 @@ pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| block.contains(&address)),
         // Translation (64:ff9b::/96), mapped, compatible, local, link-local and group addresses all lie outside.
-        IpAddr::V6(address) => {
-            GLOBAL_V6.contains(&address) && !SPECIAL_V6.iter().any(|block| block.contains(&address))
-        }
+        IpAddr::V6(address) => GLOBAL_V6.contains(&address) && !SPECIAL_V6.iter().any(|block| block.contains(&address)),
     }
 }
 
@@ -63,9 +61,22 @@ mod tests {
     #[test]
     fn what_is_inside_is_not_public() {
         for inside in [
-            "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.255.0.9", "169.254.169.254", "172.16.0.1",
-            "172.31.255.255", "192.0.0.170", "192.168.1.1", "198.18.0.1", "203.0.113.7", "224.0.0.1", "240.0.0.1",
-            "255.255.255.255", "168.63.129.16.invalid",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.0.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.170",
+            "192.168.1.1",
+            "198.18.0.1",
+            "203.0.113.7",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "168.63.129.16.invalid",
         ] {
             let Ok(address) = inside.parse::<IpAddr>() else { continue };
             assert!(!is_public(address), "{inside}");
@@ -75,8 +86,22 @@ mod tests {
             }
         }
         for inside in [
-            "::", "::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1",
-            "2001::1", "2001:db8::1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "100::1", "3fff::1", "5f00::1", "fec0::1",
+            "::",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "2002:a9fe:a9fe::1",
+            "100::1",
+            "3fff::1",
+            "5f00::1",
+            "fec0::1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }
@@ -84,7 +109,9 @@ mod tests {
 
     #[test]
     fn the_rest_is() {
-        for outside in ["1.1.1.1", "9.255.255.255", "11.0.0.1", "100.128.0.1", "172.32.0.1", "192.167.0.1", "223.255.255.1"] {
+        for outside in
+            ["1.1.1.1", "9.255.255.255", "11.0.0.1", "100.128.0.1", "172.32.0.1", "192.167.0.1", "223.255.255.1"]
+        {
             assert!(is_public(outside.parse().unwrap()), "{outside}");
         }
         for outside in ["2606:4700::1111", "2a00:1450::1", "::ffff:1.1.1.1"] {

@@ -48,7 +48,8 @@ pub fn check_service(service: &str) -> Result<(), &'static str> {
             && !label.ends_with('-')
     };
     let letters = labels.last().is_some_and(|last| last.bytes().any(|b| b.is_ascii_alphabetic()));
-    let port_is_written_plainly = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|n| n > 0 && n.to_string() == port));
+    let port_is_written_plainly =
+        port.is_none_or(|port| port.parse::<u16>().is_ok_and(|n| n > 0 && n.to_string() == port));
     // What the library that sends the request makes of it must be what is written: no number that is an address, nothing
     // before an `@`.
     let same = url.host_str() == Some(&host.to_ascii_lowercase()) && url.domain().is_some();
@@ -66,7 +67,8 @@ pub fn check_service(service: &str) -> Result<(), &'static str> {
 /// # Errors
 /// What is wrong with it.
 pub fn check_path(path: &str) -> Result<(), &'static str> {
-    const WRONG: &str = "must be a path with a query if needed, such as `/v1/things?limit=5`, of at most 4096 visible ASCII characters";
+    const WRONG: &str =
+        "must be a path with a query if needed, such as `/v1/things?limit=5`, of at most 4096 visible ASCII characters";
     let fine = path.starts_with('/')
         && path.len() <= MAX_PATH
         && path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#'));
@@ -149,7 +151,14 @@ mod tests {
 
     #[test]
     fn services_are_names_and_nothing_else() {
-        for fine in ["api.example.com", "API.Example.com", "a-b.example", "api.example.com:8443", "1.example", "xn--bcher-kva.example"] {
+        for fine in [
+            "api.example.com",
+            "API.Example.com",
+            "a-b.example",
+            "api.example.com:8443",
+            "1.example",
+            "xn--bcher-kva.example",
+        ] {
             assert_eq!(check_service(fine), Ok(()), "{fine}");
         }
         for hostile in HOSTILE {
@@ -163,7 +172,18 @@ mod tests {
             assert_eq!(check_path(fine), Ok(()), "{fine}");
             assert_eq!(url("api.example.com:8443", fine).unwrap().host_str(), Some("api.example.com"));
         }
-        for bad in ["", "x", "https://evil.example/", "@evil.example/", ":80/", ".evil.example/", "/a b", "/a\r\nb", "/a\\b", "/#x"] {
+        for bad in [
+            "",
+            "x",
+            "https://evil.example/",
+            "@evil.example/",
+            ":80/",
+            ".evil.example/",
+            "/a b",
+            "/a\r\nb",
+            "/a\\b",
+            "/#x",
+        ] {
             assert!(check_path(bad).is_err(), "{bad}");
         }
     }
@@ -173,7 +193,8 @@ mod tests {
         for fine in ["Accept", "Content-Type", "X-Api-Version", "Authorization"] {
             assert_eq!(check_header_name(fine), Ok(()), "{fine}");
         }
-        for bad in ["Host", "Connection", "TE", "Content-Length", "X-Forwarded-For", "Proxy-Anything", "a b", "", "a:"] {
+        for bad in ["Host", "Connection", "TE", "Content-Length", "X-Forwarded-For", "Proxy-Anything", "a b", "", "a:"]
+        {
             assert!(check_header_name(bad).is_err(), "{bad}");
         }
     }

@@ -3,7 +3,9 @@ use std::error::Error as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use reqwest::{Method, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
@@ -69,7 +71,8 @@ impl Egress {
                 headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {VALUE}"), value)?);
             }
             Injection::Header { name, template } => {
-                let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused("the credential's header is not valid"))?;
+                let name = HeaderName::from_bytes(name.as_bytes())
+                    .map_err(|_| refused("the credential's header is not valid"))?;
                 headers.insert(name, sensitive(template, value)?);
             }
             Injection::Query { name } => {

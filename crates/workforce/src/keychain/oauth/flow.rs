@@ -28,8 +28,9 @@ pub struct Answered {
     pub issuer: Option<String>,
 }
 
-const UNKNOWN: KeychainError =
-    KeychainError::State("the answer belongs to no authorization that is under way: it was answered before, or is too old");
+const UNKNOWN: KeychainError = KeychainError::State(
+    "the answer belongs to no authorization that is under way: it was answered before, or is too old",
+);
 
 impl OAuth {
     /// The tenant that an answer is for, if it is one to something that began here.
@@ -59,7 +60,8 @@ pub async fn start(
             other => other,
         })?;
         if account.provider != new.provider {
-            let (pointer, detail) = ("/provider_account_id".to_owned(), format!("is an account of `{}`", account.provider));
+            let (pointer, detail) =
+                ("/provider_account_id".to_owned(), format!("is an account of `{}`", account.provider));
             return Err(Error::Invalid(vec![FieldError { pointer, detail }]));
         }
         if account.status == crate::account::AccountStatus::Revoked {
@@ -149,7 +151,11 @@ pub async fn finish(
         scopes: given.scopes.clone().unwrap_or(spent.scopes),
         started_by: spent.started_by,
         expires_at: given.lifetime.and_then(|lifetime| now.checked_add_signed(lifetime)),
-        refresh_at: given.refresh.as_ref().and(given.lifetime).map(|lifetime| super::refresh::before_end(now, lifetime)),
+        refresh_at: given
+            .refresh
+            .as_ref()
+            .and(given.lifetime)
+            .map(|lifetime| super::refresh::before_end(now, lifetime)),
         access: given.access,
         refresh: given.refresh,
     };

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use oauth2::basic::BasicClient;
 use oauth2::{
-    AuthType, AuthUrl, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl, RefreshToken, RequestTokenError,
-    TokenResponse as _, TokenUrl,
+    AuthType, AuthUrl, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl, RefreshToken,
+    RequestTokenError, TokenResponse as _, TokenUrl,
 };
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -193,6 +193,7 @@ fn no_tokens<E: std::error::Error>(error: TokenError<E>) -> NoTokens {
 
 /// A provider's error code as far as it is one (RFC 6749, section 4.1.2.1).
 fn word(text: &str) -> String {
-    let word: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')).take(64).collect();
+    let word: String =
+        text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')).take(64).collect();
     if word.is_empty() { "unknown".to_owned() } else { word }
 }

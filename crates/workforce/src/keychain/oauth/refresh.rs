@@ -45,7 +45,9 @@ pub async fn keep_fresh(registry: Registry, db: TenantDb, keychain: Keychain, pa
             // More may be waiting.
             Ok(renewed) if renewed > 0 => continue,
             Ok(_) => {}
-            Err(error) => tracing::warn!(target: "tenantry::oauth", %error, "tokens that are due could not be looked for"),
+            Err(error) => {
+                tracing::warn!(target: "tenantry::oauth", %error, "tokens that are due could not be looked for")
+            }
         }
         tokio::time::sleep(pause).await;
     }
@@ -90,7 +92,8 @@ async fn of_tenant(registry: &Registry, db: &TenantDb, keychain: &Keychain, slug
     let due = accounts::take_due(&mut tx, now, now + LEASE, ACCOUNTS_AT_ONCE).await?;
     tx.commit().await?;
     let found = due.len();
-    let mut jobs = futures_util::stream::iter(due.into_iter().map(|due| one(db, keychain, &context, due))).buffer_unordered(4);
+    let mut jobs =
+        futures_util::stream::iter(due.into_iter().map(|due| one(db, keychain, &context, due))).buffer_unordered(4);
     while let Some(outcome) = jobs.next().await {
         if let Err(error) = outcome {
             tracing::warn!(target: "tenantry::oauth", tenant = %slug, %error, "a token was not renewed");

@@ -46,7 +46,8 @@ pub(super) async fn rotate_provider_account(
     drop(read);
     let refresh_at = keychain.oauth.refresh_at(&provider, change.access_token_expires_at);
     let secrets = (&change.access_token, change.refresh_token.as_ref());
-    let sealed = accounts::seal(&keychain.secrets, &context, Some(id), secrets, refresh_at).await.map_err(Error::from)?;
+    let sealed =
+        accounts::seal(&keychain.secrets, &context, Some(id), secrets, refresh_at).await.map_err(Error::from)?;
     let mut write = Once::begin(&db, &context, idempotency).await?;
     let outcome = accounts::rotate(write.tx(), id, expected, &change, &sealed).await;
     write.finish(outcome.map(|account: ProviderAccount| Answer::versioned(account.version, &account))).await
