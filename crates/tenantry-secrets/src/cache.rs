@@ -20,8 +20,11 @@ pub(crate) enum Slot {
     Version(TenantId, i32),
 }
 
+/// A key, and when it was loaded.
+type Entry = (Arc<Sealer>, DateTime<Utc>);
+
 pub(crate) struct Cache {
-    entries: Mutex<LruCache<Slot, (Arc<Sealer>, DateTime<Utc>)>>,
+    entries: Mutex<LruCache<Slot, Entry>>,
     ttl: TimeDelta,
     clock: Arc<dyn Clock>,
 }

@@ -7,7 +7,7 @@ mod ring;
 mod vault;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -166,6 +166,6 @@ impl MasterKeys for Keepers {
 }
 
 /// A file's name in messages.
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     format!("`{}`", path.display())
 }

@@ -1,7 +1,6 @@
 //! Secrets on a real database, with several servers.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
-#![expect(clippy::disallowed_methods, reason = "a superuser looks from outside, in no scope")]
 
 mod life;
 mod rotation;

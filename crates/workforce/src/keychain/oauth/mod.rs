@@ -184,7 +184,7 @@ type TokenError<E> = RequestTokenError<E, oauth2::basic::BasicErrorResponse>;
 /// A provider's error code, which is a few words of ASCII, and never the text beside it: that could say anything.
 fn no_tokens<E: std::error::Error>(error: TokenError<E>) -> NoTokens {
     match error {
-        RequestTokenError::ServerResponse(answer) => NoTokens::Refused(word(&answer.error().to_string())),
+        RequestTokenError::ServerResponse(answer) => NoTokens::Refused(word(answer.error().as_ref())),
         RequestTokenError::Request(error) => NoTokens::Away(error.to_string()),
         RequestTokenError::Parse(error, _) => NoTokens::Away(format!("its answer is not a token response: {error}")),
         RequestTokenError::Other(what) => NoTokens::Away(what),

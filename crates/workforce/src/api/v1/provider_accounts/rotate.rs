@@ -7,7 +7,7 @@ use tenantry_postgres::TenantDb;
 
 use crate::account::{ProviderAccount, RotateProviderAccount};
 use crate::store::accounts;
-use crate::{Error, Keychain, ProviderAccountId, Validate as _};
+use crate::{Keychain, ProviderAccountId, Validate as _};
 
 /// Gives a provider account other secrets, in the place of all that it had. One with an error is active again.
 #[utoipa::path(
@@ -46,8 +46,7 @@ pub(super) async fn rotate_provider_account(
     drop(read);
     let refresh_at = keychain.oauth.refresh_at(&provider, change.access_token_expires_at);
     let secrets = (&change.access_token, change.refresh_token.as_ref());
-    let sealed =
-        accounts::seal(&keychain.secrets, &context, Some(id), secrets, refresh_at).await.map_err(Error::from)?;
+    let sealed = accounts::seal(&keychain.secrets, &context, Some(id), secrets, refresh_at).await?;
     let mut write = Once::begin(&db, &context, idempotency).await?;
     let outcome = accounts::rotate(write.tx(), id, expected, &change, &sealed).await;
     write.finish(outcome.map(|account: ProviderAccount| Answer::versioned(account.version, &account))).await
