@@ -14,13 +14,14 @@
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tenantry_postgres::{AccessError, Operator, Principal, Refusal, TenantContext};
 
 use crate::authenticate::{Credential, Refused, invalid, prove};
 use crate::codes;
+use crate::cors;
 use crate::identify::Naming;
 use crate::once::Idempotency;
 use crate::problem::Problem;
@@ -52,7 +53,11 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     } else {
         body
     };
-    let response = next.run(Request::from_parts(parts, body)).await;
+    let origin = parts.headers.get(header::ORIGIN).cloned();
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if let Some(origin) = origin {
+        cors::expose(&origin, context.tenant(), tenancy.config(), response.headers_mut());
+    }
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         count_refused_statement(&tenancy, &info, context.principal(), &response);
     }

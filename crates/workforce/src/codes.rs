@@ -22,9 +22,6 @@ tenantry_http::error_codes! {
     ILLEGAL_TRANSITION = 409 "illegal_transition" "Illegal status change":
         "a task in its present status cannot take the status asked for, or a failed task has no retry left",
         "take one of the statuses in `allowed`; to retry once more, raise `max_retries`";
-    SECRETS_UNAVAILABLE = 503 "secrets_unavailable" "Secrets unavailable":
-        "the server has no master key, or the one who keeps it does not answer, so secrets can be neither stored nor used",
-        "try again later; for operators: `tenantry doctor` and the log say which (docs/guides/secrets.md)";
     VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
         "members of the body break their rules",
         "correct the members that `errors` points to";

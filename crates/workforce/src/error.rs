@@ -177,7 +177,7 @@ impl From<Error> for Problem {
             Error::UnknownCredential(_) => problem(&keychain::codes::CREDENTIAL_NOT_FOUND),
             Error::Secrets(error) if error.is_temporary() => {
                 tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");
-                Self::of(&codes::SECRETS_UNAVAILABLE)
+                Self::of(&keychain::codes::SECRETS_UNAVAILABLE)
                     .detail("the server cannot reach the keys of secrets at the moment")
             }
             Error::Secrets(_) => {

@@ -43,4 +43,18 @@ tenantry_http::error_codes! {
     SERVICE_TIMEOUT = 504 "service_timeout" "Service timed out":
         "the service did not answer within the server's time limit; whether it has done what was asked is not known",
         "look at the service before you repeat a change";
+    SECRETS_UNAVAILABLE = 503 "secrets_unavailable" "Secrets unavailable":
+        "the server has no master key, or the one who keeps it does not answer, so secrets can be neither stored nor used",
+        "try again later; for operators: `tenantry doctor` and the log say which (docs/guides/secrets.md)";
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn codes_are_nobody_elses() {
+        let others = || tenantry_http::codes::CODES.iter().chain(crate::codes::CODES);
+        for code in super::CODES {
+            assert!(others().all(|other| other.code != code.code), "{}", code.code);
+        }
+    }
 }
