@@ -66,7 +66,8 @@ async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
             "registry 0001_baseline",
             "registry 0002_fleet",
             "registry 0003_warm",
-            "registry 0004_secrets",
+            "registry 0004_schedules",
+            "registry 0005_secrets",
             "analytics 0001_baseline"
         ]
     );

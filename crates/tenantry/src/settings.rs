@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tenantry_http::HttpConfig;
 use tenantry_postgres::{AccessConfig, RegistryConfig};
 use tenantry_secrets::SecretsConfig;
+use workforce::SchedulerSettings;
 use workforce::keychain::{EgressConfig, OAuthConfig};
 
 /// The settings file of the working directory, read when it exists and no other is named.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub oauth: OAuthConfig,
     /// Requests to services with credentials.
     pub egress: EgressConfig,
+    /// Schedules that are due.
+    pub scheduler: SchedulerSettings,
 }
 
 impl Default for Settings {
@@ -67,6 +70,7 @@ impl Default for Settings {
             secrets: SecretsConfig::default(),
             oauth: OAuthConfig::default(),
             egress: EgressConfig::default(),
+            scheduler: SchedulerSettings::default(),
         }
     }
 }

@@ -2,7 +2,7 @@ use axum::extract::FromRef;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
 use tenantry_secrets::Secrets;
-use workforce::Keychain;
+use workforce::{Keychain, Scheduling};
 
 /// What the endpoints share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct AppState {
     pub provisioner: Provisioner,
     /// Tenants' secrets, accounts and credentials.
     pub keychain: Keychain,
+    /// The clock of schedules, and how often they may be due.
+    pub scheduling: Scheduling,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -48,5 +50,11 @@ impl FromRef<AppState> for Secrets {
 impl FromRef<AppState> for Keychain {
     fn from_ref(state: &AppState) -> Self {
         state.keychain.clone()
+    }
+}
+
+impl FromRef<AppState> for Scheduling {
+    fn from_ref(state: &AppState) -> Self {
+        state.scheduling.clone()
     }
 }

@@ -47,7 +47,12 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         &workforce::keychain::EgressConfig::default(),
         Arc::new(SystemClock),
     )?;
-    let state = AppState { tenancy, provisioner: ground.provisioner.clone(), keychain };
+    let state = AppState {
+        tenancy,
+        provisioner: ground.provisioner.clone(),
+        scheduling: workforce::Scheduling::default(),
+        keychain,
+    };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;
 

@@ -6,6 +6,7 @@ mod cells;
 mod connection;
 mod notes;
 mod pool;
+mod savepoint;
 mod tx;
 
 use std::sync::Arc;

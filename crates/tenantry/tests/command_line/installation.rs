@@ -54,7 +54,7 @@ async fn init_is_repeatable_and_gives_one_operator() {
     let first = installation.run(&["-o", "json", "init"]).ok().json();
     let second = installation.run(&["-o", "json", "init"]).ok().json();
     drop(others);
-    assert_eq!(first["migrations_applied"].as_array().unwrap().len(), 5);
+    assert_eq!(first["migrations_applied"].as_array().unwrap().len(), 6);
     assert!(first["operator_token"].as_str().unwrap().starts_with("top_"));
     assert_eq!(second["migrations_applied"], serde_json::json!([]));
     assert!(second["operator_token"].is_null(), "the first token stays the only one");

@@ -1,7 +1,15 @@
+mod activity;
 mod agents;
+mod bulk;
 mod codes;
 mod credentials;
+mod dependencies;
 mod idempotency;
+mod lists;
+mod messages;
 mod permissions;
 mod provider_accounts;
+mod schedules;
+mod sessions;
+mod settings;
 mod tasks;

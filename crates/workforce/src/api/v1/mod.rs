@@ -1,16 +1,24 @@
+mod activity;
 mod agents;
 mod credentials;
+mod messages;
 mod provider_accounts;
+mod schedules;
+mod sessions;
+mod settings;
 mod tasks;
 
-use crate::Keychain;
 use axum::extract::FromRef;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+
+use crate::{Keychain, Scheduling};
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Registry: FromRef<S>,
+    Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
     Keychain: FromRef<S>,
 {
@@ -19,4 +27,9 @@ where
         .merge(credentials::router())
         .merge(provider_accounts::router())
         .merge(tasks::router())
+        .merge(messages::router())
+        .merge(activity::router())
+        .merge(sessions::router())
+        .merge(schedules::router())
+        .merge(settings::router())
 }

@@ -1,24 +1,13 @@
--- The keys that tenants' secrets are sealed with.
+-- What a tenant decides about itself, and when the platform has to do something for it without being asked.
 -- Run as role tenantry_owner.
 
--- A data key of a tenant, wrapped by a master key that the database never sees. The row goes with its tenant, and with it
--- goes the only way to read what was sealed with it. Older versions stay, for rows that were sealed with them.
-CREATE TABLE public.tenant_data_keys (
-    tenant_id uuid NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
-    version integer NOT NULL CHECK (version > 0),
-    wrapped_key bytea NOT NULL CHECK (octet_length(wrapped_key) BETWEEN 32 AND 4096),
-    master_key_id text NOT NULL CHECK (char_length(master_key_id) BETWEEN 1 AND 200),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    retired_at timestamptz,
-    PRIMARY KEY (tenant_id, version)
-);
--- One key of a tenant seals; whoever comes second finds it taken.
-CREATE UNIQUE INDEX tenant_data_keys_current ON public.tenant_data_keys (tenant_id) WHERE retired_at IS NULL;
--- What a rotation of the master key has still to do.
-CREATE INDEX tenant_data_keys_master ON public.tenant_data_keys (master_key_id);
-
-GRANT SELECT, INSERT ON public.tenant_data_keys TO tenantry_control;
-GRANT UPDATE (wrapped_key, master_key_id, retired_at) ON public.tenant_data_keys TO tenantry_control;
+ALTER TABLE public.tenants
+    -- A name of the IANA database. Days and months of the tenant begin at midnight there.
+    ADD COLUMN time_zone text NOT NULL DEFAULT 'UTC',
+    -- ISO 4217. Amounts are shown in it; they are stored in what they were spent in.
+    ADD COLUMN display_currency text NOT NULL DEFAULT 'USD',
+    -- Grows by one whenever the tenant changes one of these.
+    ADD COLUMN settings_version bigint NOT NULL DEFAULT 1;
 
 -- The next time at which something is due for a tenant, by kind of work, so that a server finds the few tenants that are due
 -- without looking into every schema. A tenant's own transactions keep its row true, together with what makes it due: the
@@ -44,3 +33,13 @@ CREATE POLICY control_plane ON tenantry.alarms FOR ALL TO tenantry_control, tena
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.alarms TO tenantry_tenant;
 GRANT SELECT, UPDATE ON tenantry.alarms TO tenantry_control;
 GRANT SELECT ON tenantry.alarms TO tenantry_auditor;
+
+CREATE FUNCTION tenantry.note_resumption() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$ BEGIN
+        UPDATE tenantry.alarms SET resumed_at = clock_timestamp(), leased_until = NULL WHERE tenant_id = NEW.id;
+        RETURN NULL;
+    END $$;
+CREATE TRIGGER tenants_resumed AFTER UPDATE OF status ON public.tenants
+    FOR EACH ROW WHEN (NEW.status = 'active' AND OLD.status <> 'active') EXECUTE FUNCTION tenantry.note_resumption();
+REVOKE EXECUTE ON FUNCTION tenantry.note_resumption() FROM PUBLIC;
