@@ -52,7 +52,7 @@ statements! {
         "DELETE FROM tenant.credential_proxies WHERE name = $1 AND ($2::int8 IS NULL OR version = $2) RETURNING ", columns!()
     );
     /// Which of these agents are live, held so until the commit.
-    LOCK_AGENTS(UUID_ARRAY) =
+    LOCK_ALLOWED_AGENTS(UUID_ARRAY) =
         "SELECT id FROM tenant.agents WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR SHARE";
     /// A credential to be used, and whether the agent is live.
     CREDENTIAL_FOR_USE(TEXT, UUID) =
@@ -237,7 +237,7 @@ async fn hold_live(tx: &mut TenantTx, agents: &[AgentId]) -> Result<(), Error> {
         return Ok(());
     }
     let ids: Vec<Uuid> = agents.iter().map(|agent| *agent.as_uuid()).collect();
-    let rows = tx.query(&LOCK_AGENTS, &[&ids]).await?;
+    let rows = tx.query(&LOCK_ALLOWED_AGENTS, &[&ids]).await?;
     let live: Vec<Uuid> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>().map_err(DbError::from)?;
     match ids.iter().find(|id| !live.contains(id)) {
         Some(id) => Err(Error::UnknownAgent { pointer: "/allowed_agents", id: *id }),
