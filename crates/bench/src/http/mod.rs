@@ -36,11 +36,19 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
     let server = ground.server().await?;
     let tenancy =
         TenancyState::new(server.registry.clone(), server.db.clone(), HttpConfig::default(), Arc::new(SystemClock))?;
+    let keychain = workforce::Keychain::new(
+        &ground.config,
+        tenantry_secrets::Secrets::none(),
+        &workforce::keychain::OAuthConfig::default(),
+        &workforce::keychain::EgressConfig::default(),
+        Arc::new(SystemClock),
+    )?;
     let state = AppState {
         tenancy,
         provisioner: ground.provisioner.clone(),
         scheduling: workforce::Scheduling::default(),
         stripe: tenantry::Stripe::off(),
+        keychain,
     };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;

@@ -12,6 +12,7 @@ mod members;
 mod migrate;
 mod migrations;
 mod reference;
+mod secrets;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
