@@ -6,6 +6,7 @@
 mod clock;
 mod ids;
 mod names;
+mod role;
 mod secret;
 pub mod serde_seconds;
 mod tenant;
@@ -13,5 +14,6 @@ mod tenant;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::{ApiKeyId, IdError, RequestId, TenantId};
 pub use names::{NameError, RoleName, SchemaName, Slug, quote_identifier, quote_literal};
+pub use role::{Role, UnknownRole};
 pub use secret::{MintedToken, PresentedToken, TokenError, TokenHash, TokenKind};
 pub use tenant::{Generation, TenantStatus, UnknownStatus};

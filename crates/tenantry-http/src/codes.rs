@@ -78,6 +78,9 @@ error_codes! {
     TENANT_MISMATCH = 403 "tenant_mismatch" "Invalid or inactive tenant":
         "host, `X-Tenant-Slug` and credential do not all name the same tenant",
         "use the credential of the tenant that the request names; the attempt has been recorded";
+    PERMISSION_DENIED = 403 "permission_denied" "Permission denied":
+        "the credential is the tenant's, but its role or its scopes do not include what the operation needs",
+        "use a key with the scope that `permission` names, or ask an admin of the tenant for a role that has it";
     NOT_FOUND = 404 "route_not_found" "Not found":
         "no endpoint has this path",
         "check the path against `/openapi.json`";
@@ -111,6 +114,15 @@ error_codes! {
     INVALID_PRECONDITION = 400 "invalid_precondition" "Invalid precondition":
         "`If-Match` is not an `ETag` of this server, or names another version than `version` does",
         "send the `ETag` as it was received, or only `version`";
+    INVALID_IDEMPOTENCY_KEY = 400 "invalid_idempotency_key" "Invalid idempotency key":
+        "`Idempotency-Key` was sent more than once, is longer than 255 characters or holds more than visible ASCII",
+        "send one key, such as a UUID, and the same one when the same request is repeated";
+    IDEMPOTENCY_KEY_REUSED = 422 "idempotency_key_reused" "Idempotency key reused":
+        "the key was used within the last day for a request with another path or body",
+        "repeat a request unchanged, byte for byte; use a new key for a new one";
+    VERSION_REQUIRED = 428 "version_required" "Version required":
+        "a change does not say which version of the record it is based on",
+        "send the `version` that was read, as a member of the body or as `If-Match` with the `ETag`";
     VERSION_CONFLICT = 409 "version_conflict" "Record has changed":
         "the record was changed since it was read; `current` holds it as it is now",
         "decide again on what `current` holds and repeat the change with its version";

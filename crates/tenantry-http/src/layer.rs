@@ -13,8 +13,8 @@
 //! | a credential of another, unknown or inactive tenant | 403 | `tenant_mismatch`, `invalid_tenant`, `tenant_inactive` |
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tenantry_postgres::{AccessError, Operator, Principal, Refusal, TenantContext};
@@ -22,6 +22,7 @@ use tenantry_postgres::{AccessError, Operator, Principal, Refusal, TenantContext
 use crate::authenticate::{Credential, Refused, invalid, prove};
 use crate::codes;
 use crate::identify::Naming;
+use crate::once::Idempotency;
 use crate::problem::Problem;
 use crate::request::{RequestInfo, Who};
 use crate::scope::{OperatorScope, TenantScope};
@@ -40,6 +41,17 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     tracing::Span::current().record("tenant", context.slug().as_str());
     info.runs_for(Who::Tenant(context.clone()));
     parts.extensions.insert(TenantScope(context.clone()));
+    let body = if parts.method == Method::POST {
+        match Idempotency::read(&parts, body, tenancy.config().body_limit).await {
+            Ok((idempotency, body)) => {
+                parts.extensions.insert(idempotency);
+                body
+            }
+            Err(problem) => return problem.into_response(),
+        }
+    } else {
+        body
+    };
     let response = next.run(Request::from_parts(parts, body)).await;
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         count_refused_statement(&tenancy, &info, context.principal(), &response);

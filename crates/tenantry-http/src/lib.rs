@@ -3,6 +3,7 @@
 //! * [`tenant_context`] identifies the tenant (subdomain, `X-Tenant-Slug`, custom host), proves the credential (API key, signed
 //!   token) and lets a request through only when all of them agree. [`TenantRouter`] puts it in front of every route.
 //! * [`TenantScope`] is the proof that handlers take; [`OperatorScope`] that of the control plane.
+//! * [`Permissions`] says what each operation needs, [`Once`] does a `POST` once under its `Idempotency-Key`.
 //! * [`Problem`] is the body of every error, with a code of [`codes::CODES`].
 //! * [`harden`] adds request ids, limits, a safety net and the access log; [`serve`] serves and drains.
 //!
@@ -23,9 +24,13 @@ mod jwks;
 mod jwt;
 mod keys;
 mod layer;
+mod once;
+mod page;
+mod permissions;
 mod problem;
 mod proxy;
 mod request;
+pub mod respond;
 mod router;
 mod scope;
 mod serve;
@@ -40,6 +45,9 @@ pub use jwks::{JwksConfig, JwksError};
 pub use jwt::{JwtConfig, JwtConfigError, JwtVerifier, TokenError};
 pub use keys::{JwtAlgorithm, JwtKeyFile, KeyError};
 pub use layer::{operator_auth, tenant_context};
+pub use once::{Answer, Early, IDEMPOTENCY_KEY, Idempotency, Once, STATEMENTS};
+pub use page::Limit;
+pub use permissions::{Action, Permission, Permissions, Resource};
 pub use problem::{Problem, ProblemBody, TYPE_BASE};
 pub use proxy::{Client, TrustedProxies};
 pub use request::RequestInfo;
@@ -48,3 +56,4 @@ pub use scope::{OperatorScope, TenantScope};
 pub use serve::{Drained, serve};
 pub use stack::harden;
 pub use state::TenancyState;
+pub use tenantry_core::Role;

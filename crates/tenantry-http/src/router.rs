@@ -6,6 +6,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
 
 use crate::layer::tenant_context;
+use crate::permissions::{Permissions, authorize};
 use crate::scope::TenantScope;
 use crate::state::TenancyState;
 
@@ -141,6 +142,15 @@ impl<S: Clone + Send + Sync + 'static> TenantRouter<S> {
     #[must_use]
     pub fn nest(self, path: &str, other: Self) -> Self {
         Self { routes: self.routes.nest(path, other.routes) }
+    }
+
+    /// Asks for the permission that the table names before each of these routes; one that it does not name is refused to everybody.
+    #[must_use]
+    pub fn authorize(self, table: Permissions) -> Self {
+        if !self.routes.has_routes() {
+            return self;
+        }
+        Self { routes: self.routes.route_layer(from_fn_with_state(table, authorize)) }
     }
 
     /// Puts the tenant layer in front of every route. Paths that are not routes stay 404 for everybody.

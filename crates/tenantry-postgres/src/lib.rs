@@ -54,7 +54,7 @@
 //! use tenantry_core::TenantId;
 //! use tenantry_postgres::{Principal, Via};
 //! fn forge(tenant: TenantId) -> Principal {
-//!     Principal { tenant, subject: String::new(), scopes: Vec::new(), via: Via::Token }
+//!     Principal { tenant, subject: String::new(), role: tenantry_core::Role::Owner, scopes: Vec::new(), via: Via::Token }
 //! }
 //! ```
 //!

@@ -83,7 +83,7 @@ async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
         let context = registry.system_context(&slug.parse().unwrap(), "test").await.unwrap();
         let mut tx = db.begin(&context).await.unwrap();
         tx.execute(&ADD, &[&slug]).await.unwrap();
-        tx.audit("note.create", "note/1", serde_json::json!({})).await.unwrap();
+        tx.audit("note.create", "note/1", serde_json::json!({}));
         tx.commit().await.unwrap();
         let row = db.single(&context).await.unwrap().query_one(&COUNT, &[]).await.unwrap();
         assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1)), (1, "off"));

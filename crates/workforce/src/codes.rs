@@ -7,9 +7,6 @@ tenantry_http::error_codes! {
     TASK_NOT_FOUND = 404 "task_not_found" "Task not found":
         "the company has no live task with this id",
         "list the tasks and check the id; `include_deleted=true` shows deleted ones";
-    VERSION_REQUIRED = 428 "version_required" "Version required":
-        "a change does not say which version of the record it is based on",
-        "send the `version` that was read, as a member of the body or as `If-Match` with the `ETag`";
     AGENT_NAME_TAKEN = 409 "agent_name_taken" "Agent name taken":
         "another live agent of the company has this name",
         "choose another name, or rename or delete the other agent";

@@ -1,10 +1,8 @@
 use std::fmt;
 
 use serde_json::Value;
-use tenantry_http::Problem;
-use tenantry_http::codes::{
-    ErrorCode, INTERNAL_ERROR, INVALID_CURSOR, INVALID_PRECONDITION, INVALID_QUERY, VERSION_CONFLICT,
-};
+use tenantry_http::codes::{ErrorCode, INTERNAL_ERROR, INVALID_CURSOR, INVALID_QUERY, VERSION_CONFLICT};
+use tenantry_http::{Early, Problem};
 use tenantry_postgres::DbError;
 use uuid::Uuid;
 
@@ -60,12 +58,6 @@ pub enum Error {
         /// The row as it is now.
         current: Box<Value>,
     },
-    /// A change without the version that it is based on.
-    #[error("send the version that the change is based on, as `version` or as `If-Match`")]
-    VersionRequired,
-    /// An `If-Match` that is not one of our `ETag`s, or that contradicts `version`.
-    #[error("{0}")]
-    InvalidPrecondition(&'static str),
     /// Another live agent has the name.
     #[error("a live agent is called `{0}` already")]
     AgentNameTaken(String),
@@ -133,8 +125,6 @@ impl From<Error> for Problem {
         match error {
             Error::NotFound { kind, .. } => problem(kind.not_found()),
             Error::VersionConflict { current, .. } => problem(&VERSION_CONFLICT).with("current", current),
-            Error::VersionRequired => problem(&codes::VERSION_REQUIRED),
-            Error::InvalidPrecondition(_) => problem(&INVALID_PRECONDITION),
             Error::AgentNameTaken(_) => problem(&codes::AGENT_NAME_TAKEN).pointer("/name", &text),
             Error::UnknownAgent { pointer, .. } => problem(&codes::UNKNOWN_AGENT).pointer(pointer, &text),
             Error::UnknownTask(_) => problem(&codes::UNKNOWN_TASK).pointer("/current_task_id", &text),
@@ -157,6 +147,12 @@ impl From<Error> for Problem {
             }
             Error::Database(error) => error.into(),
         }
+    }
+}
+
+impl From<Error> for Early {
+    fn from(error: Error) -> Self {
+        Self::Problem(error.into())
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod ids;
 mod page;
 mod patch;
+mod permissions;
 pub mod sample;
 pub mod store;
 pub mod task;
@@ -24,8 +25,9 @@ pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
 pub use ids::{AgentId, TaskId};
-pub use page::{Limit, List, Page, Position};
+pub use page::{List, Page, Position};
 pub use patch::Patch;
+pub use permissions::PERMISSIONS;
 pub use store::statements;
 pub use task_status::TaskStatus;
 use tenantry_postgres::TenantSchema;
@@ -33,8 +35,10 @@ use tenantry_postgres::migrate::{MigrationSet, Scope};
 pub use text_enum::UnknownWord;
 
 /// The migrations of a tenant's schema in order: file and SQL, with the pseudo schema.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql"))];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
+    ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.
 pub const TENANT_TABLES: &[&str] = &[
@@ -42,6 +46,8 @@ pub const TENANT_TABLES: &[&str] = &[
     "agent_sessions",
     "agents",
     "credential_proxies",
+    "events",
+    "idempotency_keys",
     "messages",
     "oauth_transactions",
     "provider_accounts",

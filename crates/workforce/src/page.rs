@@ -2,40 +2,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tenantry_http::Limit;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Error;
 use crate::checks::is_sane_instant;
-
-/// How many rows a page has, `1..=200`, 50 unless asked otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit(i64);
-
-impl Limit {
-    const DEFAULT: i64 = 50;
-    const MAX: i64 = 200;
-
-    /// Takes the `limit` of a query.
-    pub fn from_query(given: Option<i64>) -> Result<Self, Error> {
-        match given {
-            None => Ok(Self(Self::DEFAULT)),
-            Some(n) if (1..=Self::MAX).contains(&n) => Ok(Self(n)),
-            Some(n) => {
-                Err(Error::InvalidQuery { parameter: "limit", detail: format!("must be 1 to {}, is `{n}`", Self::MAX) })
-            }
-        }
-    }
-
-    /// The parameter for `LIMIT`: one row more than the page, which tells whether there is a next one.
-    pub(crate) const fn probe(self) -> i64 {
-        self.0 + 1
-    }
-
-    pub(crate) fn page_len(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
 
 /// A list that can be paged. Its tag is inside the cursor, so one list's cursor is not taken for another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,17 +93,8 @@ mod tests {
     }
 
     #[test]
-    fn limits_have_a_default_and_bounds() {
-        assert_eq!(Limit::from_query(None).unwrap(), Limit(50));
-        assert_eq!(Limit::from_query(Some(200)).unwrap(), Limit(200));
-        for bad in [i64::MIN, -1, 0, 201] {
-            assert!(Limit::from_query(Some(bad)).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn the_last_page_has_no_cursor() {
-        let limit = Limit(2);
+        let limit = Limit::from_query(Some(2)).unwrap();
         let whole = Page::cut(vec![1_u8, 2], limit, List::Tasks, |n| position(*n));
         assert_eq!((whole.data.len(), whole.next_cursor), (2, None));
         let first = Page::cut(vec![1_u8, 2, 3], limit, List::Tasks, |n| position(*n));

@@ -72,7 +72,7 @@ pub async fn rooms(tx: &mut TenantTx) -> Result<Vec<Room>, DbError> {
 pub async fn add_room(tx: &mut TenantTx, new: NewRoom) -> Result<Room, DbError> {
     let room = Room { id: Uuid::now_v7(), name: new.name, seats: new.seats };
     tx.execute(&ADD_ROOM, &[&room.id, &room.name, &room.seats]).await?;
-    tx.audit("room.create", &format!("room/{}", room.id), serde_json::json!({})).await?;
+    tx.audit("room.create", &format!("room/{}", room.id), serde_json::json!({}));
     Ok(room)
 }
 
@@ -97,6 +97,6 @@ pub async fn book(tx: &mut TenantTx, room: Uuid, new: NewBooking) -> Result<Opti
     if tx.execute(&BOOK, &params).await? == 0 {
         return Ok(None);
     }
-    tx.audit("booking.create", &format!("booking/{}", booking.id), serde_json::json!({ "room": room })).await?;
+    tx.audit("booking.create", &format!("booking/{}", booking.id), serde_json::json!({ "room": room }));
     Ok(Some(booking))
 }

@@ -4,6 +4,7 @@
 
 use isolation::backends::eventually;
 use tenantry_core::Slug;
+use tenantry_http::Limit;
 use tenantry_postgres::{AccessError, Actor};
 use testkit::{World, WorldConfig};
 use workforce::Validate as _;

@@ -3,6 +3,7 @@
 mod cancel;
 mod cells;
 mod connection;
+mod notes;
 mod pool;
 mod tx;
 

@@ -10,15 +10,8 @@ use crate::registry::{Tenant, TenantContext};
 use crate::statement::{Statement, qualify};
 
 use super::connection::{Connection, Way, begin_scoped, bind_session};
+use super::notes::{AUDIT, Noted, Notes, PUBLISH};
 use super::pool::{CLEANING, Permits, Pool};
-
-/// Appends an audit event of the current tenant; the tenant is the role's, not a parameter.
-static AUDIT: Statement = Statement::new(
-    "AUDIT",
-    "INSERT INTO audit.events (actor_kind, actor, action, target, request_id, client_ip, details) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::JSONB],
-);
 
 /// How far a transaction reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +51,7 @@ pub struct TenantTx {
     /// The connection served before, so the server may have closed it since.
     recycled: bool,
     in_flight: bool,
+    notes: Notes,
 }
 
 enum Answer {
@@ -94,6 +88,7 @@ impl TenantTx {
                 extent,
                 phase: Phase::Fresh,
                 in_flight: false,
+                notes: Notes::default(),
             };
             if !check {
                 return Ok(tx);
@@ -172,18 +167,16 @@ impl TenantTx {
         }
     }
 
-    /// Appends an audit event in this transaction: who (from the context), what, on what.
-    ///
-    /// # Errors
-    /// As [`query`](Self::query).
-    pub async fn audit(&mut self, action: &str, target: &str, details: Value) -> Result<(), DbError> {
-        let actor = self.context.actor();
-        self.execute(
-            &AUDIT,
-            &[&actor.kind, &actor.name, &action, &target, &actor.request_id, &actor.client_ip, &details],
-        )
-        .await?;
-        Ok(())
+    /// Notes an audit event of this transaction: who (from the context), what, on what. It is written with the commit, so it
+    /// lasts if and only if the changes do.
+    pub fn audit(&mut self, action: &str, target: &str, details: Value) {
+        self.notes.audit.push(Noted { action: action.to_owned(), target: target.to_owned(), details });
+    }
+
+    /// Publishes an event of this transaction in the table `events` of the tenant's schema, which the domain has to have. Written
+    /// with the commit, as audit events are.
+    pub fn publish(&mut self, kind: &'static str, data: Value) {
+        self.notes.published.push((kind, data));
     }
 
     /// Runs SQL that was not vetted, for its rows. The session counts as tainted from here: the scope is set
@@ -391,12 +384,45 @@ impl TenantTx {
         if self.in_flight {
             return Err(ABANDONED);
         }
+        if !self.notes.is_empty() && matches!(self.phase, Phase::Fresh | Phase::Open) {
+            self.write_notes().await?;
+        }
         match self.phase {
+            Phase::Done if !self.notes.is_empty() => {
+                Err(DbError::Misuse("one statement has committed by itself: use a transaction for what is to be noted"))
+            }
             Phase::Open => self.finish("COMMIT").await,
             Phase::Failed => Err(DbError::Misuse("a statement failed before; the transaction was rolled back")),
             Phase::Lost => Err(DbError::Unavailable("the connection was lost".into())),
             Phase::Fresh | Phase::Done => Ok(()),
         }
+    }
+
+    async fn write_notes(&mut self) -> Result<(), DbError> {
+        if self.extent == Extent::Single {
+            return Err(DbError::Misuse("a single statement has no notes: use a transaction"));
+        }
+        let actor = self.context.actor();
+        if let Some(rows) = self.notes.take_audit(actor) {
+            let actor = &rows.actor;
+            self.execute(
+                &AUDIT,
+                &[
+                    &actor.kind,
+                    &actor.name,
+                    &actor.request_id,
+                    &actor.client_ip,
+                    &rows.actions,
+                    &rows.targets,
+                    &rows.details,
+                ],
+            )
+            .await?;
+        }
+        if let Some((kinds, data)) = self.notes.take_published() {
+            self.execute(&PUBLISH, &[&kinds, &data]).await?;
+        }
+        Ok(())
     }
 
     /// Undoes the transaction's changes. Dropping does the same, later.

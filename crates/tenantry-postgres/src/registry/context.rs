@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tenantry_core::{ApiKeyId, Generation, RoleName, SchemaName, Slug, TenantId, TenantStatus};
+use tenantry_core::{ApiKeyId, Generation, Role, RoleName, SchemaName, Slug, TenantId, TenantStatus};
 use uuid::Uuid;
 
 use super::load::KeyRow;
@@ -152,6 +152,7 @@ pub enum Via {
 pub struct Principal {
     tenant: TenantId,
     subject: String,
+    role: Role,
     scopes: Vec<String>,
     via: Via,
 }
@@ -161,17 +162,18 @@ impl Principal {
         Self {
             tenant: key.tenant,
             subject: format!("key:{}", key.id),
+            role: Role::Owner,
             scopes: key.scopes.clone(),
             via: Via::ApiKey { id: key.id, name: key.name.clone() },
         }
     }
 
     pub(super) fn for_token(tenant: TenantId, token: VerifiedToken) -> Self {
-        Self { tenant, subject: token.subject, scopes: token.scopes, via: Via::Token }
+        Self { tenant, subject: token.subject, role: Role::Member, scopes: token.scopes, via: Via::Token }
     }
 
     pub(super) fn for_system(tenant: TenantId, reason: &'static str) -> Self {
-        Self { tenant, subject: "system".into(), scopes: Vec::new(), via: Via::System { reason } }
+        Self { tenant, subject: "system".into(), role: Role::Owner, scopes: Vec::new(), via: Via::System { reason } }
     }
 
     /// The tenant it may act for.
@@ -186,7 +188,13 @@ impl Principal {
         &self.subject
     }
 
-    /// What the credential is limited to; empty is everything its kind may do.
+    /// What it is within the tenant. A key has everything that its scopes leave it.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What the credential is limited to; empty is everything its role may do.
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.scopes

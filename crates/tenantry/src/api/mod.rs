@@ -21,6 +21,7 @@ pub fn router(state: &AppState) -> Router {
     let (operators, _) = tenantry_control::router::<AppState>().split_for_parts();
     let (public, _) = public().split_for_parts();
     let router = TenantRouter::from_untyped(tenants)
+        .authorize(workforce::PERMISSIONS)
         .protect(&state.tenancy)
         .merge(protect_operators(operators, state))
         .merge(public)

@@ -1,7 +1,9 @@
 use std::sync::LazyLock;
 
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::routing::{MethodRouter, get};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -15,8 +17,8 @@ pub fn document() -> OpenApi {
     let (_, mut tenants) = workforce::router::<AppState>().split_for_parts();
     let (_, mut operators) = tenantry_control::router::<AppState>().split_for_parts();
     let (_, mut document) = super::public().split_for_parts();
-    require(&mut tenants, &[SecurityRequirement::new("api_key", NONE), SecurityRequirement::new("bearer", NONE)]);
-    require(&mut operators, &[SecurityRequirement::new("operator", NONE)]);
+    of_tenants(&mut tenants);
+    of_operators(&mut operators);
     document.merge(tenants);
     document.merge(operators);
     refer_to_problem(&mut document);
@@ -37,31 +39,64 @@ pub fn document() -> OpenApi {
     document
 }
 
-const NONE: [&str; 0] = [];
-
 fn bearer(description: &str) -> SecurityScheme {
     SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build())
 }
 
-/// Says of every operation which credentials it takes.
-fn require(api: &mut OpenApi, schemes: &[SecurityRequirement]) {
-    for PathItem { get, put, post, delete, patch, .. } in api.paths.paths.values_mut() {
-        for operation in [get, put, post, delete, patch].into_iter().flatten() {
-            operation.security = Some(schemes.to_vec());
+fn operations(api: &mut OpenApi) -> impl Iterator<Item = (String, Method, &mut Operation)> {
+    api.paths.paths.iter_mut().flat_map(|(path, item)| {
+        let PathItem { get, put, post, delete, patch, .. } = item;
+        let methods = [
+            (Method::GET, get),
+            (Method::PUT, put),
+            (Method::POST, post),
+            (Method::DELETE, delete),
+            (Method::PATCH, patch),
+        ];
+        methods.into_iter().filter_map(|(method, operation)| Some((path.clone(), method, operation.as_mut()?)))
+    })
+}
+
+/// Says of every operation of tenants which credentials it takes, with the permission that it needs in the place of a scope, and
+/// of each that makes something that it can be repeated safely.
+fn of_tenants(api: &mut OpenApi) {
+    for (path, method, operation) in operations(api) {
+        let needed: Vec<&str> =
+            workforce::PERMISSIONS.of(&method, &path).iter().map(|permission| permission.name).collect();
+        let schemes = ["api_key", "bearer"];
+        operation.security = Some(schemes.map(|scheme| SecurityRequirement::new(scheme, needed.clone())).to_vec());
+        if method == Method::POST {
+            operation.parameters.get_or_insert_default().push(idempotency_key().into());
         }
     }
+}
+
+fn of_operators(api: &mut OpenApi) {
+    for (_, _, operation) in operations(api) {
+        operation.security = Some(vec![SecurityRequirement::new("operator", Vec::<String>::new())]);
+    }
+}
+
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "a key of the client's own, such as a UUID: the same request with the same key has one effect and gets the same \
+             answer for a day",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255))))
+        .build()
 }
 
 /// The answers that endpoints share bring the schema of problems along, whole, each time; a reference says the same, and
 /// a generated client then has one type for it.
 fn refer_to_problem(api: &mut OpenApi) {
-    for PathItem { get, put, post, delete, patch, .. } in api.paths.paths.values_mut() {
-        for operation in [get, put, post, delete, patch].into_iter().flatten() {
-            for response in operation.responses.responses.values_mut() {
-                let RefOr::T(response) = response else { continue };
-                if let Some(RefOr::T(content)) = response.content.get_mut("application/problem+json") {
-                    content.schema = Some(Ref::from_schema_name("Problem").into());
-                }
+    for (_, _, operation) in operations(api) {
+        for response in operation.responses.responses.values_mut() {
+            let RefOr::T(response) = response else { continue };
+            if let Some(RefOr::T(content)) = response.content.get_mut("application/problem+json") {
+                content.schema = Some(Ref::from_schema_name("Problem").into());
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
-mod respond;
 mod v1;
 
 use axum::extract::FromRef;

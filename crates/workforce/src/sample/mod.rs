@@ -44,7 +44,7 @@ pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
         }
     }
     let seeded = Seeded { agents: agents.len(), tasks: tasks.len() };
-    tx.audit("sample.seed", "company", json!({ "agents": seeded.agents, "tasks": seeded.tasks })).await?;
+    tx.audit("sample.seed", "company", json!({ "agents": seeded.agents, "tasks": seeded.tasks }));
     Ok(seeded)
 }
 

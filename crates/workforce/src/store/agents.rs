@@ -1,12 +1,13 @@
 //! The table `agents`.
 
 use serde_json::{Map, Value, json};
+use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, TenantTx, statements};
 use uuid::Uuid;
 
 use super::column;
 use crate::agent::{Agent, AgentFilter, AgentStatus, CreateAgent, UpdateAgent};
-use crate::page::{Limit, List, Page, Position};
+use crate::page::{List, Page, Position};
 use crate::{AgentId, Error, Kind, Patch, Valid};
 
 macro_rules! columns {
@@ -86,7 +87,8 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateAgent>) -> Result<Agent
         .await
         .map_err(|e| refine(e, Some(&new.name)))?;
     let agent = read(&row)?;
-    tx.audit("agent.create", &target(id), json!({ "name": agent.name, "role": agent.role })).await?;
+    tx.audit("agent.create", &target(id), json!({ "name": agent.name, "role": agent.role }));
+    tx.publish("agent.created", json!(agent));
     Ok(agent)
 }
 
@@ -167,7 +169,8 @@ pub async fn update(
         return Err(Error::UnknownTask(task));
     }
     let agent = read(&row)?;
-    tx.audit("agent.update", &target(id), json!({ "version": agent.version, "changed": change.named() })).await?;
+    tx.audit("agent.update", &target(id), json!({ "version": agent.version, "changed": change.named() }));
+    tx.publish("agent.updated", json!(agent));
     Ok(agent)
 }
 
@@ -183,7 +186,8 @@ pub async fn delete(tx: &mut TenantTx, id: AgentId, expected: Option<i64>) -> Re
         });
     };
     let version: i64 = column!(row, "version");
-    tx.audit("agent.delete", &target(id), json!({ "version": version })).await?;
+    tx.audit("agent.delete", &target(id), json!({ "version": version }));
+    tx.publish("agent.deleted", json!({ "id": id, "version": version }));
     Ok(())
 }
 

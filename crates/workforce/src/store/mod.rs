@@ -21,7 +21,7 @@ pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, se
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS].concat()
+    [agents::STATEMENTS, tasks::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
 }
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.

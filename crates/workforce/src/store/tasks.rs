@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, TenantTx, statements};
 use uuid::Uuid;
 
 use super::{agents, column};
-use crate::page::{Limit, List, Page, Position};
+use crate::page::{List, Page, Position};
 use crate::task::{CreateTask, Priority, Task, TaskFilter, UpdateTask};
 use crate::{AgentId, Error, Kind, TaskId, TaskStatus, UnknownWord, Valid};
 
@@ -99,7 +100,8 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, 
         .await
         .map_err(|e| refine(e, new.provider_account_id))?;
     let task = read(&row)?;
-    tx.audit("task.create", &target(id), json!({ "title": task.title, "agent_id": task.agent_id })).await?;
+    tx.audit("task.create", &target(id), json!({ "title": task.title, "agent_id": task.agent_id }));
+    tx.publish("task.created", json!(task));
     Ok(task)
 }
 
@@ -170,7 +172,8 @@ pub async fn update(tx: &mut TenantTx, id: TaskId, expected: i64, change: &Valid
     if after.status != before.status {
         details["status"] = json!({ "from": before.status, "to": after.status });
     }
-    tx.audit("task.update", &target(id), details).await?;
+    tx.audit("task.update", &target(id), details);
+    tx.publish("task.updated", json!(after));
     Ok(after)
 }
 
@@ -184,7 +187,8 @@ pub async fn delete(tx: &mut TenantTx, id: TaskId, expected: Option<i64>) -> Res
         return Err(expected.map_or_else(|| not_found(id), |expected| conflict(expected, &task)));
     };
     let version: i64 = column!(row, "version");
-    tx.audit("task.delete", &target(id), json!({ "version": version })).await?;
+    tx.audit("task.delete", &target(id), json!({ "version": version }));
+    tx.publish("task.deleted", json!({ "id": id, "version": version }));
     Ok(())
 }
 

@@ -9,12 +9,13 @@ mod tasks;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tenantry_http::Limit;
 use tenantry_postgres::{TenantContext, TenantTx};
 use testkit::{World, WorldConfig};
 use workforce::agent::Agent;
 use workforce::store::{agents as agent_store, tasks as task_store};
 use workforce::task::Task;
-use workforce::{Error, Limit, List, Page, Position, Valid, Validate};
+use workforce::{Error, List, Page, Position, Valid, Validate};
 
 /// One company in a world of its own.
 struct Company {

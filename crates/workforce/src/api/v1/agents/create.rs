@@ -1,13 +1,12 @@
 use axum::extract::State;
 use axum::response::Response;
-use tenantry_http::{ApiJson, Problem, ProblemBody, TenantScope};
+use tenantry_http::respond::{Common, WithBody};
+use tenantry_http::{Answer, ApiJson, Early, Idempotency, Once, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 
+use crate::Validate as _;
 use crate::agent::{Agent, CreateAgent};
-use crate::api::finish;
-use crate::api::respond::{Common, WithBody, created};
 use crate::store::agents;
-use crate::{Error, Validate as _};
 
 /// Makes an agent.
 #[utoipa::path(
@@ -30,11 +29,11 @@ use crate::{Error, Validate as _};
 pub(super) async fn create_agent(
     TenantScope(context): TenantScope,
     State(db): State<TenantDb>,
+    idempotency: Idempotency,
     ApiJson(body): ApiJson<CreateAgent>,
-) -> Result<Response, Problem> {
+) -> Result<Response, Early> {
     let new = body.validated()?;
-    let mut tx = db.begin(&context).await.map_err(Error::from)?;
-    let outcome = agents::create(&mut tx, &new).await;
-    let agent = finish(tx, outcome).await?;
-    Ok(created(agent.version, format!("/v1/agents/{}", agent.id), &agent))
+    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let outcome = agents::create(write.tx(), &new).await;
+    write.finish(outcome.map(|agent| Answer::created(agent.version, format!("/v1/agents/{}", agent.id), &agent))).await
 }

@@ -1,12 +1,12 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use tenantry_http::respond::{Common, expected_version};
 use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 
 use crate::api::finish;
-use crate::api::respond::{Common, expected_version};
 use crate::store::agents;
 use crate::{AgentId, Error};
 

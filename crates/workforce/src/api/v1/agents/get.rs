@@ -2,12 +2,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use tenantry_http::respond::{Common, versioned};
 use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 
 use crate::agent::Agent;
-use crate::api::respond::{Common, versioned};
 use crate::store::agents;
 use crate::{AgentId, Error};
 

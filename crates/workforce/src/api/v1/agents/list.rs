@@ -1,14 +1,14 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use tenantry_http::{ApiQuery, Problem, TenantScope};
+use tenantry_http::respond::Common;
+use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 
 use crate::agent::{Agent, AgentFilter, AgentStatus, MAX_NAME_CHARS, MAX_ROLE_CHARS};
-use crate::api::respond::Common;
 use crate::store::agents;
-use crate::{Error, Limit, List, Page, Position};
+use crate::{Error, List, Page, Position};
 
 /// Which agents, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]

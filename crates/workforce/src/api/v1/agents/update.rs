@@ -1,12 +1,12 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use tenantry_http::respond::{Common, WithBody, required_version, versioned};
 use tenantry_http::{ApiJson, ApiPath, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 
 use crate::agent::{Agent, UpdateAgent};
 use crate::api::finish;
-use crate::api::respond::{Common, WithBody, required_version, versioned};
 use crate::store::agents;
 use crate::{AgentId, Error, Validate as _};
 

@@ -1,13 +1,12 @@
 use axum::extract::State;
 use axum::response::Response;
-use tenantry_http::{ApiJson, Problem, ProblemBody, TenantScope};
+use tenantry_http::respond::{Common, WithBody};
+use tenantry_http::{Answer, ApiJson, Early, Idempotency, Once, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 
-use crate::api::finish;
-use crate::api::respond::{Common, WithBody, created};
+use crate::Validate as _;
 use crate::store::tasks;
 use crate::task::{CreateTask, Task};
-use crate::{Error, Validate as _};
 
 /// Makes a task.
 #[utoipa::path(
@@ -29,11 +28,11 @@ use crate::{Error, Validate as _};
 pub(super) async fn create_task(
     TenantScope(context): TenantScope,
     State(db): State<TenantDb>,
+    idempotency: Idempotency,
     ApiJson(body): ApiJson<CreateTask>,
-) -> Result<Response, Problem> {
+) -> Result<Response, Early> {
     let new = body.validated()?;
-    let mut tx = db.begin(&context).await.map_err(Error::from)?;
-    let outcome = tasks::create(&mut tx, &new).await;
-    let task = finish(tx, outcome).await?;
-    Ok(created(task.version, format!("/v1/tasks/{}", task.id), &task))
+    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let outcome = tasks::create(write.tx(), &new).await;
+    write.finish(outcome.map(|task| Answer::created(task.version, format!("/v1/tasks/{}", task.id), &task))).await
 }

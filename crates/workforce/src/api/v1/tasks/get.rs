@@ -2,11 +2,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use tenantry_http::respond::{Common, versioned};
 use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 
-use crate::api::respond::{Common, versioned};
 use crate::store::tasks;
 use crate::task::Task;
 use crate::{Error, TaskId};

@@ -2,15 +2,15 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use tenantry_http::{ApiQuery, Problem, TenantScope};
+use tenantry_http::respond::Common;
+use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 
-use crate::api::respond::Common;
 use crate::checks::is_sane_instant;
 use crate::store::tasks;
 use crate::task::{Priority, Task, TaskFilter};
-use crate::{AgentId, Error, Limit, List, Page, Position, TaskStatus};
+use crate::{AgentId, Error, List, Page, Position, TaskStatus};
 
 /// Which tasks, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -1,11 +1,11 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use tenantry_http::respond::{Common, WithBody, required_version, versioned};
 use tenantry_http::{ApiJson, ApiPath, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 
 use crate::api::finish;
-use crate::api::respond::{Common, WithBody, required_version, versioned};
 use crate::store::tasks;
 use crate::task::{Task, UpdateTask};
 use crate::{Error, TaskId, Validate as _};

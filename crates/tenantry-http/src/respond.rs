@@ -4,15 +4,15 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tenantry_http::ProblemBody;
 use utoipa::IntoResponses;
 
-use crate::Error;
+use crate::codes;
+use crate::once::etag;
+use crate::problem::{Problem, ProblemBody};
 
 /// The answers that every endpoint of a tenant may give.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes answers; the layers and the store make them")]
-pub(super) enum Common {
+pub enum Common {
     /// The request cannot be read: a parameter, a header, or no tenant named.
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(#[to_schema] ProblemBody),
@@ -35,8 +35,7 @@ pub(super) enum Common {
 
 /// The answers of endpoints that read a body.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes answers; the layers and the extractors make them")]
-pub(super) enum WithBody {
+pub enum WithBody {
     /// The body is larger than the server accepts.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(#[to_schema] ProblemBody),
@@ -46,40 +45,42 @@ pub(super) enum WithBody {
 }
 
 /// A record with its `ETag`, made from its version.
-pub(super) fn versioned<T: Serialize>(status: StatusCode, version: i64, record: &T) -> Response {
+pub fn versioned<T: Serialize>(status: StatusCode, version: i64, record: &T) -> Response {
     let mut response = (status, Json(record)).into_response();
-    response.headers_mut().insert(header::ETAG, ascii(format!("\"{version}\"")));
+    response.headers_mut().insert(header::ETAG, ascii(etag(version)));
     response
 }
 
-/// A record just made: 201 with its `ETag` and its address.
-pub(super) fn created<T: Serialize>(version: i64, location: String, record: &T) -> Response {
-    let mut response = versioned(StatusCode::CREATED, version, record);
-    response.headers_mut().insert(header::LOCATION, ascii(location));
-    response
-}
-
-/// Versions and addresses are digits, letters, quotes and slashes, so the conversion cannot fail.
+/// Versions are digits and quotes, so the conversion cannot fail.
 fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The version a change is based on, from `If-Match` or from the request itself, if either has one.
-pub(super) fn expected_version(headers: &HeaderMap, given: Option<i64>) -> Result<Option<i64>, Error> {
+///
+/// # Errors
+/// `invalid_precondition`.
+pub fn expected_version(headers: &HeaderMap, given: Option<i64>) -> Result<Option<i64>, Problem> {
     let mut values = headers.get_all(header::IF_MATCH).iter();
     let Some(value) = values.next() else { return Ok(given) };
     let version = value.to_str().ok().and_then(parse_etag).filter(|_| values.next().is_none());
-    let version =
-        version.ok_or(Error::InvalidPrecondition("`If-Match` must be one `ETag` of this record, such as `\"3\"`"))?;
+    let invalid = |detail: &'static str| Problem::of(&codes::INVALID_PRECONDITION).detail(detail);
+    let version = version.ok_or_else(|| invalid("`If-Match` must be one `ETag` of this record, such as `\"3\"`"))?;
     if given.is_some_and(|given| given != version) {
-        return Err(Error::InvalidPrecondition("`If-Match` and `version` name different versions"));
+        return Err(invalid("`If-Match` and `version` name different versions"));
     }
     Ok(Some(version))
 }
 
 /// As [`expected_version`], for changes that must not be made without one.
-pub(super) fn required_version(headers: &HeaderMap, given: Option<i64>) -> Result<i64, Error> {
-    expected_version(headers, given)?.ok_or(Error::VersionRequired)
+///
+/// # Errors
+/// `invalid_precondition`, `version_required`.
+pub fn required_version(headers: &HeaderMap, given: Option<i64>) -> Result<i64, Problem> {
+    expected_version(headers, given)?.ok_or_else(|| {
+        Problem::of(&codes::VERSION_REQUIRED)
+            .detail("send the version that the change is based on, as `version` or as `If-Match`")
+    })
 }
 
 /// Strong tags only (`If-Match` compares strongly, RFC 9110 section 13.1.1), in the one spelling we give out. `*` is
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(required_version(&headers("\"7\""), None).unwrap(), 7);
         assert_eq!(required_version(&headers("\"7\""), Some(7)).unwrap(), 7);
         assert_eq!(required_version(&HeaderMap::new(), Some(3)).unwrap(), 3);
-        assert!(matches!(required_version(&HeaderMap::new(), None), Err(Error::VersionRequired)));
+        assert!(required_version(&HeaderMap::new(), None).is_err_and(|problem| problem.code() == "version_required"));
         assert_eq!(expected_version(&HeaderMap::new(), None).unwrap(), None);
     }
 
@@ -114,7 +115,7 @@ mod tests {
             ["*", "7", "W/\"7\"", "\"\"", "\"-7\"", "\"+7\"", "\"7\", \"8\"", "\"99999999999999999999\"", "\"", ""];
         for tag in bad {
             let answer = expected_version(&headers(tag), None);
-            assert!(matches!(answer, Err(Error::InvalidPrecondition(_))), "{tag}");
+            assert!(answer.is_err_and(|problem| problem.code() == "invalid_precondition"), "{tag}");
         }
         assert!(expected_version(&headers("\"7\""), Some(8)).is_err());
         let mut twice = headers("\"7\"");

@@ -1,0 +1,10 @@
+use tenantry_http::{Permissions, resources};
+
+/// What each operation needs: the least role, and the scope that a limited key must have.
+pub const PERMISSIONS: Permissions = Permissions {
+    resources: resources! {
+        "agents": Viewer, Member;
+        "tasks": Viewer, Member;
+    },
+    actions: &[],
+};
