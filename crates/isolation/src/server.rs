@@ -50,6 +50,9 @@ impl TestServer {
     pub async fn on(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.http.base_domains = tenantry_http::BaseDomains::new([BASE_DOMAIN]).expect("a domain");
+        // Tests guess from one address, and measure when they want to.
+        settings.http.rate_limit.failed_credentials_per_minute = 0;
+        settings.quotas.measure_interval = std::time::Duration::ZERO;
         change(&mut settings);
         let server = Server::start(&database.config, &settings).await.expect("the server starts");
         let state = server.state().clone();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::BaseDomains;
 use crate::jwt::JwtConfig;
 use crate::proxy::TrustedProxies;
+use crate::rate::RateLimitConfig;
 
 /// Settings of the HTTP layer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct HttpConfig {
     pub quiet_paths: Vec<String>,
     /// Acceptance of tokens from an identity provider. Default: none, only API keys are accepted.
     pub jwt: Option<JwtConfig>,
+    /// How requests are counted against the limits of plans and keys.
+    pub rate_limit: RateLimitConfig,
 }
 
 impl Default for HttpConfig {
@@ -45,6 +48,7 @@ impl Default for HttpConfig {
             drain_timeout: Duration::from_secs(30),
             quiet_paths: vec!["/health".to_owned(), "/ready".to_owned()],
             jwt: None,
+            rate_limit: RateLimitConfig::default(),
         }
     }
 }

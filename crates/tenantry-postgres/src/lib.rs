@@ -134,11 +134,11 @@ pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
-    OperatorInfo, OwnLimits, Plan, Provisioner, Refilled, TenantFilter, TenantPatch, TenantRow, TenantSchema,
-    WarmStatus,
+    Measured, OperatorInfo, Plan, Provisioner, QuotaNotice, QuotaPercent, QuotaUse, Refilled, TenantFilter, TenantPatch,
+    TenantRow, TenantSchema, TenantUsage, WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
+    Actor, Identified, Limits, MeasuredStorage, NotReady, Operator, OwnLimits, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
     Via,
 };
 pub use statement::Statement;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tenantry_core::SystemClock;
-use tenantry_http::{Drained, JwtConfigError, TenancyState};
+use tenantry_http::{Drained, TenancyError, TenancyState};
 use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tokio::net::TcpListener;
 
+use crate::quotas::QuotaWatch;
 use crate::{AppState, Settings, router};
 
 /// How long a start waits for the database before it goes on without: it becomes ready when the database does.
@@ -16,15 +17,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause after each warm schema: making one keeps a core of the database busy for a moment, and tenants are being served.
 const WARM_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long a start waits for the shared rate limits: this server counts by itself until they are there.
+const SHARED_LIMITS: Duration = Duration::from_secs(1);
+
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings of tokens.
-    #[error("the settings of tokens cannot be used: {0}")]
-    Jwt(#[from] JwtConfigError),
+    /// The settings of tokens or of rate limits.
+    #[error(transparent)]
+    Tenancy(#[from] TenancyError),
     /// The database was not prepared by this version's `init`.
     #[error("the database is not prepared: {0}")]
     NotPrepared(String),
@@ -55,6 +59,7 @@ impl Server {
             .with_grace(TimeDelta::days(settings.grace_days.into()));
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
+        tenancy.rates().ready(SHARED_LIMITS).await;
         for reason in registry.readiness().await {
             match reason {
                 NotReady::Migrations(missing) => return Err(StartError::NotPrepared(missing)),
@@ -77,10 +82,17 @@ impl Server {
         let warm = usize::from(self.settings.warm);
         let provisioner = self.state.provisioner.clone();
         let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
+        let interval = self.settings.quotas.measure_interval;
+        let watch = QuotaWatch::new(&self.state, interval);
+        let measuring = (!interval.is_zero()).then(|| tokio::spawn(async move { watch.run().await }));
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
         if let Some(refilling) = refilling {
             // One that is being made ends with its connection, and the database takes it back.
             refilling.abort();
+        }
+        if let Some(measuring) = measuring {
+            // Whatever was not measured is due for another server.
+            measuring.abort();
         }
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;

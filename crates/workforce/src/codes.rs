@@ -22,6 +22,12 @@ tenantry_http::error_codes! {
     ILLEGAL_TRANSITION = 409 "illegal_transition" "Illegal status change":
         "a task in its present status cannot take the status asked for, or a failed task has no retry left",
         "take one of the statuses in `allowed`; to retry once more, raise `max_retries`";
+    QUOTA_EXCEEDED = 402 "quota_exceeded" "Quota exceeded":
+        "the plan allows no more agents, or no more tasks this month; `limit_name`, `limit` and `used` say which",
+        "remove what is not needed, wait for `resets_at` where there is one, or ask for a larger plan";
+    TOO_MANY_RUNNING_TASKS = 429 "too_many_running_tasks" "Too many running tasks":
+        "as many tasks are in progress as the plan allows at a time",
+        "complete, block or cancel one and repeat the change, or ask for a larger plan";
     VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
         "members of the body break their rules",
         "correct the members that `errors` points to";

@@ -15,6 +15,7 @@ mod ids;
 mod page;
 mod patch;
 mod permissions;
+pub mod quota;
 pub mod sample;
 pub mod store;
 pub mod task;
@@ -38,6 +39,7 @@ pub use text_enum::UnknownWord;
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
+    ("0003_quotas.sql", include_str!("../../../migrations/tenant/0003_quotas.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.
@@ -51,6 +53,7 @@ pub const TENANT_TABLES: &[&str] = &[
     "messages",
     "oauth_transactions",
     "provider_accounts",
+    "quota_counters",
     "schedules",
     "task_dependencies",
     "tasks",
@@ -63,7 +66,7 @@ pub const APPEND_ONLY_TABLES: &[&str] = &["activity_logs"];
 #[must_use]
 pub fn tenant_schema() -> TenantSchema {
     let migrations = MigrationSet::new(Scope::Tenant, MIGRATIONS).expect("the files' names are a set");
-    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES)
+    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES).with_usage(&store::quotas::MEASURE_QUOTAS)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use tenantry_http::{Permissions, resources};
 pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
+        "plan": Viewer, Owner;
         "tasks": Viewer, Member;
+        "usage": Viewer, Owner;
     },
     actions: &[],
 };

@@ -22,6 +22,9 @@ pub(super) enum Common {
     /// No operator's token, or not a valid one. A tenant's key is none.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(#[to_schema] ProblemBody),
+    /// Too many invalid credentials came from the caller's address; see `Retry-After`.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyRequests(#[to_schema] ProblemBody),
     /// A defect of the server; the log knows more under the request id.
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(#[to_schema] ProblemBody),

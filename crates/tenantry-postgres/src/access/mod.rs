@@ -60,6 +60,12 @@ impl TenantDb {
         TenantTx::open(&self.pool, context, Extent::ReadOnly).await
     }
 
+    /// The registry that decides who is let in.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.pool.registry
+    }
+
     /// What the pool holds now.
     #[must_use]
     pub fn stats(&self) -> AccessStats {

@@ -10,7 +10,7 @@ use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
 use crate::registry::Actor;
 
-const COLUMNS: &str = "id, name, lookup, scopes, created_at, expires_at, revoked_at";
+pub(super) const COLUMNS: &str = "id, name, lookup, scopes, requests_per_minute, created_at, expires_at, revoked_at";
 
 /// The first key of a tenant, for the statement that makes both.
 pub(super) fn first() -> (ApiKeyId, MintedToken) {
@@ -24,6 +24,7 @@ pub(super) fn stored_first(id: ApiKeyId, minted: MintedToken, created_at: DateTi
         name: "first key".to_owned(),
         lookup: minted.lookup,
         scopes: Vec::new(),
+        requests_per_minute: None,
         created_at,
         expires_at: None,
         revoked_at: None,
@@ -61,12 +62,13 @@ async fn insert(
     Ok((info(row), minted.text))
 }
 
-fn info(row: &Row) -> ApiKeyInfo {
+pub(super) fn info(row: &Row) -> ApiKeyInfo {
     ApiKeyInfo {
         id: ApiKeyId::from_uuid(row.get("id")),
         name: row.get("name"),
         lookup: row.get("lookup"),
         scopes: row.get("scopes"),
+        requests_per_minute: row.get("requests_per_minute"),
         created_at: row.get("created_at"),
         expires_at: row.get("expires_at"),
         revoked_at: row.get("revoked_at"),

@@ -4,19 +4,24 @@ mod create;
 mod ddl;
 mod events;
 mod keys;
+mod key_rate;
 mod lifecycle;
 mod list;
+mod measure;
 mod operators;
 mod plans;
 mod purge;
 mod schema;
 mod update;
+mod usage;
 mod warm;
 
 pub use events::{AuditEvent, AuditFilter};
+pub use measure::{Measured, QuotaNotice};
 pub use operators::{CreatedOperator, OperatorInfo};
 pub use plans::Plan;
 pub use schema::TenantSchema;
+pub use usage::{QuotaPercent, QuotaUse, TenantUsage};
 pub use warm::{Refilled, WarmStatus};
 
 use std::sync::Arc;
@@ -64,17 +69,6 @@ pub struct NewTenant {
     pub allowed_domains: Vec<String>,
     /// A cell and a login of its own.
     pub dedicated: bool,
-}
-
-/// Limits of a new tenant's own; `None` is the plan's value.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OwnLimits {
-    /// Overrides the plan where set.
-    pub max_agents: Option<i32>,
-    /// Overrides the plan where set.
-    pub max_tasks_per_month: Option<i32>,
-    /// Overrides the plan where set.
-    pub storage_limit_gb: Option<i32>,
 }
 
 /// A key's secret; it is shown once and stored nowhere.
@@ -155,6 +149,8 @@ pub struct ApiKeyInfo {
     pub lookup: String,
     /// Limits of the key; empty is none.
     pub scopes: Vec<String>,
+    /// What it may send in a minute; none is as much as the tenant.
+    pub requests_per_minute: Option<i32>,
     /// Created.
     pub created_at: DateTime<Utc>,
     /// Not valid from then on.

@@ -1,5 +1,5 @@
 use crate::migrate::{MigrationSet, Scope};
-use crate::statement::without_word;
+use crate::statement::{Statement, without_word};
 
 /// The tables a domain puts into each tenant's schema.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct TenantSchema {
     pub append_only: Vec<String>,
     /// What brings an existing tenant to `version`, step by step.
     pub migrations: MigrationSet,
+    /// Tells what a tenant uses of what the domain limits.
+    pub usage: Option<&'static Statement>,
 }
 
 impl TenantSchema {
@@ -31,6 +33,7 @@ impl TenantSchema {
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
             append_only: Vec::new(),
             migrations: MigrationSet::none(Scope::Tenant),
+            usage: None,
         }
     }
 
@@ -50,6 +53,14 @@ impl TenantSchema {
     #[must_use]
     pub fn with_append_only(mut self, tables: &[&str]) -> Self {
         self.append_only = tables.iter().map(|table| (*table).to_owned()).collect();
+        self
+    }
+
+    /// A statement without parameters that gives rows of a name and a number: how much a tenant uses of each thing that the
+    /// domain limits. The names `agents`, `tasks` and `concurrent_tasks` are compared with the plan's limits.
+    #[must_use]
+    pub const fn with_usage(mut self, statement: &'static Statement) -> Self {
+        self.usage = Some(statement);
         self
     }
 

@@ -24,6 +24,17 @@ pub struct Limits {
     pub storage_limit_gb: Option<i32>,
 }
 
+/// Limits of a tenant's own; `None` is the plan's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnLimits {
+    /// Overrides the plan where set.
+    pub max_agents: Option<i32>,
+    /// Overrides the plan where set.
+    pub max_tasks_per_month: Option<i32>,
+    /// Overrides the plan where set.
+    pub storage_limit_gb: Option<i32>,
+}
+
 /// A tenant as the registry has it: an answer to "who is that", not a permission.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -43,6 +54,10 @@ pub struct Tenant {
     pub created_at: DateTime<Utc>,
     /// Its limits.
     pub limits: Limits,
+    /// Those of them that are its own and not its plan's.
+    pub own_limits: OwnLimits,
+    /// Whether its storage is used up, so that nothing may be added.
+    pub storage_frozen: bool,
     /// Its cell.
     pub cell: CellId,
     /// The version of its placement.
@@ -154,6 +169,7 @@ pub struct Principal {
     subject: String,
     role: Role,
     scopes: Vec<String>,
+    requests_per_minute: Option<i32>,
     via: Via,
 }
 
@@ -164,16 +180,17 @@ impl Principal {
             subject: format!("key:{}", key.id),
             role: Role::Owner,
             scopes: key.scopes.clone(),
+            requests_per_minute: key.requests_per_minute,
             via: Via::ApiKey { id: key.id, name: key.name.clone() },
         }
     }
 
     pub(super) fn for_token(tenant: TenantId, token: VerifiedToken) -> Self {
-        Self { tenant, subject: token.subject, role: Role::Member, scopes: token.scopes, via: Via::Token }
+        Self { tenant, subject: token.subject, role: Role::Member, scopes: token.scopes, requests_per_minute: None, via: Via::Token }
     }
 
     pub(super) fn for_system(tenant: TenantId, reason: &'static str) -> Self {
-        Self { tenant, subject: "system".into(), role: Role::Owner, scopes: Vec::new(), via: Via::System { reason } }
+        Self { tenant, subject: "system".into(), role: Role::Owner, scopes: Vec::new(), requests_per_minute: None, via: Via::System { reason } }
     }
 
     /// The tenant it may act for.
@@ -198,6 +215,12 @@ impl Principal {
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.scopes
+    }
+
+    /// What its key may send in a minute; `None` is as much as the tenant.
+    #[must_use]
+    pub const fn requests_per_minute(&self) -> Option<i32> {
+        self.requests_per_minute
     }
 
     /// How it proved itself.

@@ -5,6 +5,7 @@ mod context;
 mod listener;
 mod load;
 mod refusals;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,8 +15,9 @@ use std::time::Duration;
 use tenantry_core::{Clock, PresentedToken, Slug, TenantId, TenantStatus};
 
 pub(crate) use context::TimeLimits;
-pub use context::{Actor, Identified, Limits, Operator, Principal, Tenant, TenantContext, VerifiedToken, Via};
+pub use context::{Actor, Identified, Limits, Operator, OwnLimits, Principal, Tenant, TenantContext, VerifiedToken, Via};
 pub use listener::NotReady;
+pub use usage::MeasuredStorage;
 
 use crate::clients::Clients;
 use crate::config::{DatabaseConfig, RegistryConfig};
@@ -122,6 +124,13 @@ impl Registry {
             return Err(AccessError::InvalidCredential);
         }
         Ok(Principal::for_key(&key))
+    }
+
+    /// Whether a key or an operator's token with this public part is remembered: then to look at it costs the database nothing.
+    #[must_use]
+    pub fn remembers(&self, presented: &PresentedToken) -> bool {
+        let Inner { cache, .. } = &*self.inner;
+        cache.keys.holds(presented.lookup()) || cache.operators.holds(presented.lookup())
     }
 
     /// Takes a token whose signature and claims were verified.

@@ -17,11 +17,13 @@ mod migrate_run;
 mod open;
 mod operator;
 mod output;
+mod quota;
 mod reference;
 mod secret;
 mod serve;
 mod tenant;
 mod tenant_args;
+mod tenant_usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,6 +113,9 @@ enum Command {
     /// Tenants' API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// The counters behind tenants' limits
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     /// Operators of the control plane and their tokens
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
@@ -175,6 +180,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Migrate(command) => migrate::run(command, &global, &settings).await,
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
+        Command::Quota(command) => quota::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),

@@ -55,13 +55,13 @@ mod tests {
             for (method, operation) in operations.as_object().unwrap() {
                 ids.push(operation["operationId"].as_str().unwrap().to_owned());
                 let responses = operation["responses"].as_object().unwrap();
-                let mut expected = vec!["400", "401", "403", "500", "503", "504"];
+                let mut expected = vec!["400", "401", "403", "429", "500", "503", "504"];
                 if path.contains("{id}") {
                     expected.push("404");
                 }
                 expected.extend(match method.as_str() {
-                    "post" => vec!["201", "413", "415", "422"],
-                    "patch" => vec!["200", "409", "413", "415", "422", "428"],
+                    "post" => vec!["201", "402", "413", "415", "422"],
+                    "patch" => vec!["200", "402", "409", "413", "415", "422", "428"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
                 });
@@ -79,7 +79,9 @@ mod tests {
                 "delete_agent",
                 "delete_task",
                 "get_agent",
+                "get_plan",
                 "get_task",
+                "get_usage",
                 "list_agents",
                 "list_tasks",
                 "update_agent",

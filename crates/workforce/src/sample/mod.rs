@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tenantry_postgres::TenantTx;
 
 use crate::agent::AgentStatus;
+use crate::store::quotas::recount;
 use crate::store::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
 use crate::task::Priority;
 use crate::{Error, TaskStatus};
@@ -43,6 +44,7 @@ pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
             set_sample_current_task(tx, ids[task.agent], id).await?;
         }
     }
+    recount(tx).await?;
     let seeded = Seeded { agents: agents.len(), tasks: tasks.len() };
     tx.audit("sample.seed", "company", json!({ "agents": seeded.agents, "tasks": seeded.tasks }));
     Ok(seeded)

@@ -5,9 +5,11 @@ use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, TenantTx, statements};
 use uuid::Uuid;
 
-use super::column;
+use super::quotas::take;
+use super::{column, quotas};
 use crate::agent::{Agent, AgentFilter, AgentStatus, CreateAgent, UpdateAgent};
 use crate::page::{List, Page, Position};
+use crate::quota::Quota;
 use crate::{AgentId, Error, Kind, Patch, Valid};
 
 macro_rules! columns {
@@ -33,10 +35,11 @@ statements! {
                                    COALESCE($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
          ORDER BY created_at DESC, id DESC LIMIT $7"
     );
-    /// A new agent.
-    INSERT_AGENT(UUID, TEXT, TEXT, TEXT, TEXT, JSONB, JSONB) = concat!(
-        "INSERT INTO tenant.agents (id, name, role, personality_prompt, status, capabilities, tool_permissions) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ", columns!()
+    /// A new agent, or no row: there is no place for one more.
+    INSERT_AGENT(UUID, TEXT, TEXT, TEXT, TEXT, JSONB, JSONB, INT8) = concat!(
+        "WITH place AS (", take!("agents", "''", "$8"), ") \
+         INSERT INTO tenant.agents (id, name, role, personality_prompt, status, capabilities, tool_permissions) \
+         SELECT $1, $2, $3, $4, $5, $6, $7 FROM place RETURNING ", columns!()
     );
     /// Changes what is not NULL; `current_task_id` has a flag of its own because NULL is one of its values.
     UPDATE_AGENT(UUID, INT8, TEXT, TEXT, TEXT, TEXT, BOOL, UUID, JSONB, JSONB) = concat!(
@@ -51,10 +54,15 @@ statements! {
            version = version + 1, updated_at = now() \
          WHERE id = $1 AND version = $2 AND deleted_at IS NULL RETURNING ", columns!()
     );
-    /// Soft deletion; the version is checked where one is given.
+    /// Soft deletion, which gives the place back; the version is checked where one is given.
     DELETE_AGENT(UUID, INT8) =
-        "UPDATE tenant.agents SET deleted_at = now(), updated_at = now(), version = version + 1 \
-         WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING version";
+        "WITH held AS (SELECT 1 FROM tenant.quota_counters WHERE name = 'agents' AND period = '' FOR NO KEY UPDATE), \
+         gone AS (UPDATE tenant.agents SET deleted_at = now(), updated_at = now(), version = version + 1 \
+           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL AND EXISTS (SELECT FROM held) \
+           RETURNING version), \
+         freed AS (UPDATE tenant.quota_counters SET used = greatest(used - 1, 0) \
+           WHERE name = 'agents' AND period = '' AND EXISTS (SELECT FROM gone)) \
+         SELECT version FROM gone";
     /// Whether a live task of a live agent exists.
     AGENT_HAS_TASK(UUID, UUID) =
         "SELECT 1 FROM tenant.tasks WHERE id = $1 AND agent_id = $2 AND deleted_at IS NULL";
@@ -67,12 +75,14 @@ statements! {
 /// Inserts an agent.
 ///
 /// # Errors
-/// [`Error::AgentNameTaken`] when a live agent has the name.
+/// [`Error::AgentNameTaken`] when a live agent has the name, [`Error::QuotaExceeded`], [`Error::StorageFrozen`].
 pub async fn create(tx: &mut TenantTx, new: &Valid<CreateAgent>) -> Result<Agent, Error> {
+    quotas::may_grow(tx)?;
     let id = AgentId::generate();
+    let limit = quotas::limit(tx, Quota::Agents);
     let status = new.status.unwrap_or(AgentStatus::Idle);
     let row = tx
-        .query_one(
+        .query_opt(
             &INSERT_AGENT,
             &[
                 id.as_uuid(),
@@ -82,10 +92,12 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateAgent>) -> Result<Agent
                 &status.as_str(),
                 &json!(new.capabilities),
                 &Value::Object(new.tool_permissions.clone()),
+                &limit,
             ],
         )
         .await
         .map_err(|e| refine(e, Some(&new.name)))?;
+    let Some(row) = row else { return Err(quotas::exceeded(tx, Quota::Agents).await) };
     let agent = read(&row)?;
     tx.audit("agent.create", &target(id), json!({ "name": agent.name, "role": agent.role }));
     tx.publish("agent.created", json!(agent));

@@ -6,8 +6,10 @@ use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, TenantTx, statements};
 use uuid::Uuid;
 
-use super::{agents, column};
+use super::quotas::{month, take};
+use super::{agents, column, quotas};
 use crate::page::{List, Page, Position};
+use crate::quota::Quota;
 use crate::task::{CreateTask, Priority, Task, TaskFilter, UpdateTask};
 use crate::{AgentId, Error, Kind, TaskId, TaskStatus, UnknownWord, Valid};
 
@@ -52,11 +54,12 @@ statements! {
     LIST_AGENT_TASKS(UUID, TEXT, TEXT, UUID, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
         "SELECT ", columns!(), " FROM tenant.tasks WHERE agent_id = $1", page!()
     );
-    /// A new task, pending.
-    INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID) = concat!(
-        "INSERT INTO tenant.tasks (id, agent_id, created_by_id, title, description, priority, deadline, max_retries, \
+    /// A new task, pending, or no row: the month's are used up.
+    INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID, TEXT, INT8) = concat!(
+        "WITH place AS (", take!("tasks", month!("$11"), "$12"), ") \
+         INSERT INTO tenant.tasks (id, agent_id, created_by_id, title, description, priority, deadline, max_retries, \
                                    provider, provider_account_id) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ", columns!()
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM place RETURNING ", columns!()
     );
     /// Writes what the machine decided; the version is checked again although the row is locked.
     UPDATE_TASK(UUID, INT8, UUID, TEXT, TEXT, TEXT, TEXT, TEXT, INT2, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ,
@@ -67,22 +70,27 @@ statements! {
            provider = $18, provider_account_id = $19, version = version + 1 \
          WHERE id = $1 AND version = $2 RETURNING ", columns!()
     );
-    /// Soft deletion; the version is checked where one is given.
+    /// Soft deletion; the version is checked where one is given. A task in progress gives its place back; the month's count stays.
     DELETE_TASK(UUID, INT8) =
-        "UPDATE tenant.tasks SET deleted_at = now(), version = version + 1 \
-         WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING version";
+        "WITH gone AS (UPDATE tenant.tasks SET deleted_at = now(), version = version + 1 \
+           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING version, status), \
+         freed AS (UPDATE tenant.quota_counters SET used = greatest(used - 1, 0) \
+           WHERE name = 'concurrent_tasks' AND period = '' AND EXISTS (SELECT FROM gone WHERE status = 'in_progress')) \
+         SELECT version FROM gone";
 }
 
 /// Inserts a pending task for a live agent.
 ///
 /// # Errors
-/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`].
+/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`], [`Error::StorageFrozen`].
 pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, Error> {
+    quotas::may_grow(tx)?;
     let id = TaskId::generate();
+    let (zone, limit) = (quotas::zone(tx.tenant()), quotas::limit(tx, Quota::Tasks));
     let created_by = new.created_by_id.unwrap_or(new.agent_id);
     agents::hold_live(tx, ("/agent_id", new.agent_id), ("/created_by_id", created_by)).await?;
     let row = tx
-        .query_one(
+        .query_opt(
             &INSERT_TASK,
             &[
                 id.as_uuid(),
@@ -95,10 +103,13 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, 
                 &new.max_retries.unwrap_or(DEFAULT_MAX_RETRIES),
                 &new.provider,
                 &new.provider_account_id,
+                &zone,
+                &limit,
             ],
         )
         .await
         .map_err(|e| refine(e, new.provider_account_id))?;
+    let Some(row) = row else { return Err(quotas::exceeded(tx, Quota::Tasks).await) };
     let task = read(&row)?;
     tx.audit("task.create", &target(id), json!({ "title": task.title, "agent_id": task.agent_id }));
     tx.publish("task.created", json!(task));
@@ -152,7 +163,7 @@ pub async fn list(
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::VersionConflict`], [`Error::IllegalTransition`], [`Error::UnknownAgent`],
-/// [`Error::UnknownProviderAccount`].
+/// [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`].
 pub async fn update(tx: &mut TenantTx, id: TaskId, expected: i64, change: &Valid<UpdateTask>) -> Result<Task, Error> {
     let row = tx.query_opt(&LOCK_TASK, &[id.as_uuid()]).await?.ok_or_else(|| not_found(id))?;
     let now: DateTime<Utc> = column!(row, "clock");
@@ -166,6 +177,7 @@ pub async fn update(tx: &mut TenantTx, id: TaskId, expected: i64, change: &Valid
         let named = ("/agent_id", task.agent_id);
         agents::hold_live(tx, named, named).await?;
     }
+    quotas::follow(tx, before.status, task.status).await?;
     let row = write(tx, &task).await?;
     let after = read(&row)?;
     let mut details = json!({ "version": after.version, "changed": change.named() });

@@ -137,6 +137,7 @@ impl Company {
             ("tenant_domains", "tenant_id"),
             ("tenant_placements", "tenant_id"),
             ("tenant_api_keys", "tenant_id"),
+            ("tenant_usage", "tenant_id"),
         ] {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));

@@ -1,5 +1,7 @@
 mod agents;
+mod plan;
 mod tasks;
+mod usage;
 
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
@@ -10,5 +12,5 @@ where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().merge(agents::router()).merge(tasks::router())
+    OpenApiRouter::new().merge(agents::router()).merge(plan::router()).merge(tasks::router()).merge(usage::router())
 }
