@@ -9,3 +9,4 @@ mod life;
 mod operators;
 mod plane;
 mod refusals;
+mod usage;

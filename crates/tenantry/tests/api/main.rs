@@ -5,5 +5,6 @@
 mod company;
 mod health;
 mod openapi_json;
+mod rate_limits;
 mod ready;
 mod v1;

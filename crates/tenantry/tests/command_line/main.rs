@@ -7,6 +7,7 @@ mod import;
 mod installation;
 mod migrate;
 mod migrations;
+mod quotas;
 mod reference;
 
 use std::path::Path;

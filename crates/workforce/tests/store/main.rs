@@ -4,6 +4,7 @@
 
 mod agents;
 mod baseline;
+mod quotas;
 mod statements;
 mod tasks;
 

@@ -1,3 +1,5 @@
 mod agents;
 mod codes;
+mod quotas;
+mod storage;
 mod tasks;
