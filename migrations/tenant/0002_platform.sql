@@ -21,3 +21,5 @@ CREATE TABLE tenant.events (
     data        jsonb       NOT NULL CHECK (jsonb_typeof(data) = 'object'),
     created_at  timestamptz NOT NULL DEFAULT now()
 );
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenant.idempotency_keys, tenant.events TO tenant_role;

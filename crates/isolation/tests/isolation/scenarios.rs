@@ -7,11 +7,11 @@ use tenantry_core::Slug;
 use tenantry_http::Limit;
 use tenantry_postgres::{AccessError, Actor};
 use testkit::{World, WorldConfig};
+use workforce::AgentId;
 use workforce::Validate as _;
 use workforce::agent::{Agent, AgentFilter, CreateAgent};
 use workforce::store::{agents, tasks};
 use workforce::task::{CreateTask, TaskFilter};
-use workforce::{AgentId, Limit};
 
 async fn alice_and_bob() -> World {
     let world = World::start(WorldConfig::new(workforce::tenant_schema())).await;

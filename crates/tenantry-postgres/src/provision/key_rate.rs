@@ -29,11 +29,12 @@ impl Provisioner {
             "UPDATE public.tenant_api_keys SET requests_per_minute = CASE WHEN $3 THEN $4 ELSE requests_per_minute END \
              WHERE id = $1 AND tenant_id = $2 RETURNING {COLUMNS}"
         );
+        let (named, limit) = (requests_per_minute.is_some(), requests_per_minute.flatten());
         let params = [
             typed(key.as_uuid(), Type::UUID),
             typed(tenant.id.as_uuid(), Type::UUID),
-            typed(&requests_per_minute.is_some(), Type::BOOL),
-            typed(&requests_per_minute.flatten(), Type::INT4),
+            typed(&named, Type::BOOL),
+            typed(&limit, Type::INT4),
         ];
         let rows = client.query_typed(&sql, &params).await?;
         let Some(row) = rows.first() else { return Err(ProvisionError::UnknownKey(key.to_string())) };

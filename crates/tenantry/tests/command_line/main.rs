@@ -5,6 +5,7 @@ mod dev;
 mod doctor;
 mod import;
 mod installation;
+mod kill;
 mod migrate;
 mod migrations;
 mod quotas;

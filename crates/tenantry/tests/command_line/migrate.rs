@@ -18,10 +18,16 @@ async fn fleet() -> (Installation, Client) {
     }
     let (client, connection) = tokio_postgres::connect(&installation.url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    let baseline = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/tenant/0001_baseline.sql");
     std::fs::create_dir(installation.directory.path().join("m")).unwrap();
-    std::fs::copy(baseline, installation.directory.path().join("m/0001_baseline.sql")).unwrap();
+    for (file, sql) in workforce::MIGRATIONS {
+        write(&installation, file, sql);
+    }
     (installation, client)
+}
+
+/// The version of the program's own set; the tests add the next.
+fn latest() -> i32 {
+    workforce::tenant_schema().needs
 }
 
 fn write(installation: &Installation, file: &str, sql: &str) {
@@ -39,25 +45,25 @@ fn events(ran: &Ran) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_from_its_file_to_the_whole_fleet_and_back() {
+    let (ours, next) = (latest(), latest() + 1);
+    let (up, down) = (format!("{next:04}_add_colors.sql"), format!("{next:04}_add_colors.down.sql"));
     let (installation, client) = fleet().await;
     let run = |args: &[&str]| installation.run(args);
     let written = run(&["-o", "json", "migrate", "new", "add_colors", "--dir", "m"]).ok().json();
-    assert_eq!(written, serde_json::json!(["m/0002_add_colors.sql", "m/0002_add_colors.down.sql"]));
+    assert_eq!(written, serde_json::json!([format!("m/{up}"), format!("m/{down}")]));
     run(&["migrate", "new", "Add Colors", "--dir", "m"]).fails(2, "is not a migration's name");
     // As it was written it holds no statement.
-    run(&["migrate", "up", "--dir", "m"]).fails(2, "`0002_add_colors.down.sql` is empty");
-    write(
-        &installation,
-        "0002_add_colors.sql",
-        "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role",
-    );
-    write(&installation, "0002_add_colors.down.sql", "DROP TABLE tenant.colors");
+    run(&["migrate", "up", "--dir", "m"]).fails(2, &format!("`{down}` is empty"));
+    write(&installation, &up, "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role");
+    write(&installation, &down, "DROP TABLE tenant.colors");
 
     spoil(&client, "globex").await;
     let ran = run(&["migrate", "up", "--dir", "m", "--stop-share", "100"]);
     assert_eq!(ran.code, Some(7), "{}\n{}", ran.stdout, ran.stderr);
     assert!(
-        ran.stdout.contains("globex") && ran.stdout.contains("42P07") && ran.stdout.contains("0002_add_colors"),
+        ran.stdout.contains("globex")
+            && ran.stdout.contains("42P07")
+            && ran.stdout.contains(up.trim_end_matches(".sql")),
         "{}",
         ran.stdout
     );
@@ -67,7 +73,11 @@ async fn a_migration_from_its_file_to_the_whole_fleet_and_back() {
         ran.stderr
     );
     let status = run(&["migrate", "status", "--dir", "m"]).ok().stdout;
-    assert!(status.contains("1 at version 1, behind") && status.contains("3 at version 2, latest"), "{status}");
+    assert!(
+        status.contains(&format!("1 at version {ours}, behind"))
+            && status.contains(&format!("3 at version {next}, latest")),
+        "{status}"
+    );
     assert!(status.contains("42P07"), "{status}");
     // All that were tried failed.
     run(&["migrate", "up", "--dir", "m", "--tenant", "globex"]).fails(8, "0 tenants migrated, 1 failed");
@@ -84,28 +94,27 @@ async fn a_migration_from_its_file_to_the_whole_fleet_and_back() {
     assert_eq!(run(&["-o", "json", "migrate", "history"]).ok().json().as_array().unwrap().len(), 3);
 
     // The program's own set is behind now.
-    run(&["migrate", "up"]).fails(8, "this program knows 1");
+    run(&["migrate", "up"]).fails(8, &format!("this program knows {ours}"));
     assert!(run(&["migrate", "status"]).ok().stdout.contains("ahead of this program"));
-    write(&installation, "0002_add_colors.sql", "CREATE TABLE tenant.colors (title text)");
-    run(&["migrate", "up", "--dir", "m"]).fails(8, "`0002_add_colors` of the tenant set has another text");
-    write(
-        &installation,
-        "0002_add_colors.sql",
-        "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role",
-    );
-    run(&["migrate", "down", "--to", "1", "--dir", "m"]).ok();
-    assert!(run(&["migrate", "status"]).ok().stdout.contains("4 at version 1, latest"));
+    write(&installation, &up, "CREATE TABLE tenant.colors (title text)");
+    run(&["migrate", "up", "--dir", "m"])
+        .fails(8, &format!("`{next:04}_add_colors` of the tenant set has another text"));
+    write(&installation, &up, "CREATE TABLE tenant.colors (name text); GRANT SELECT ON tenant.colors TO tenant_role");
+    run(&["migrate", "down", "--to", &ours.to_string(), "--dir", "m"]).ok();
+    assert!(run(&["migrate", "status"]).ok().stdout.contains(&format!("4 at version {ours}, latest")));
     run(&["migrate", "down", "--to", "0", "--dir", "m"]).fails(8, "`0001_baseline` cannot be undone");
     run(&["migrate", "up", "--tenant", "nobody"]).fails(3, "`nobody` does not exist");
-    run(&["migrate", "up", "--to", "9"]).fails(2, "there is no version 9");
+    run(&["migrate", "up", "--to", "900"]).fails(2, "there is no version 900");
     run(&["migrate", "up", "--window", "22"]).fails(2, "is not a window");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_stops_a_run_and_an_interrupted_one_goes_on() {
+    let next = latest() + 1;
+    let up = format!("{next:04}_colors.sql");
     let (installation, client) = fleet().await;
     let run = |args: &[&str]| installation.run(args);
-    write(&installation, "0002_colors.sql", "CREATE TABLE tenant.colors (name text)");
+    write(&installation, &up, "CREATE TABLE tenant.colors (name text)");
     run(&["tenant", "update", "umbrella", "--canary", "true"]).ok();
     spoil(&client, "umbrella").await;
     run(&["migrate", "up", "--dir", "m"]).fails(8, "stopped, because the canary `umbrella` failed");
@@ -113,7 +122,7 @@ async fn a_canary_stops_a_run_and_an_interrupted_one_goes_on() {
 
     // Held up by a reader; the first signal lets what is at work end.
     client.batch_execute("BEGIN; LOCK tenant_umbrella.agents IN ACCESS SHARE MODE").await.unwrap();
-    write(&installation, "0002_colors.sql", "ALTER TABLE tenant.agents ADD COLUMN color text");
+    write(&installation, &up, "ALTER TABLE tenant.agents ADD COLUMN color text");
     let args = ["migrate", "up", "--dir", "m", "--json", "--lock-timeout", "100ms", "--tries", "1000"];
     let mut child = installation.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
@@ -125,7 +134,7 @@ async fn a_canary_stops_a_run_and_an_interrupted_one_goes_on() {
     let ended = Ran::of(&child.wait_with_output().unwrap());
     ended.fails(8, "interrupted: 0 tenants migrated");
     client.batch_execute("COMMIT").await.unwrap();
-    assert!(run(&["migrate", "up", "--dir", "m"]).ok().stdout.contains("4 tenants at version 2"));
+    assert!(run(&["migrate", "up", "--dir", "m"]).ok().stdout.contains(&format!("4 tenants at version {next}")));
     let columns =
         "SELECT count(*) FROM pg_attribute WHERE attname = 'color' AND attrelid::regclass::text LIKE '%agents'";
     assert_eq!(client.query_one(columns, &[]).await.unwrap().get::<_, i64>(0), 4);

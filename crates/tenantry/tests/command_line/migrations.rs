@@ -54,18 +54,22 @@ async fn a_plan_is_tried_on_a_tenant() {
     assert!(run(&["migrate", "plan"]).ok().stdout.contains("nothing to do"));
     let directory = installation.directory.path().join("set");
     std::fs::create_dir(&directory).unwrap();
-    std::fs::write(directory.join("0001_baseline.sql"), "CREATE TABLE tenant.x (n int);").unwrap();
-    std::fs::write(directory.join("0002_note.sql"), "ALTER TABLE tenant.agents ADD COLUMN note text;").unwrap();
+    for (file, sql) in workforce::MIGRATIONS {
+        std::fs::write(directory.join(file), sql).unwrap();
+    }
+    let note = format!("{:04}_note", workforce::tenant_schema().needs + 1);
+    let file = directory.join(format!("{note}.sql"));
+    std::fs::write(&file, "ALTER TABLE tenant.agents ADD COLUMN note text;").unwrap();
     let plan = run(&["migrate", "plan", "--dir", "set", "--tenant", "acme"]).ok().stdout;
     for line in [
-        "0002_note",
+        note.as_str(),
         "tried on `acme`, and rolled back",
         "lock     agents AccessExclusiveLock: blocks readers and writers",
     ] {
         assert!(plan.contains(line), "{line}: {plan}");
     }
-    std::fs::write(directory.join("0002_note.sql"), "ALTER TABLE tenant.agents ADD COLUMN name text;").unwrap();
-    run(&["migrate", "plan", "--dir", "set", "--tenant", "acme"]).fails(1, "`0002_note` fails on `acme`");
+    std::fs::write(&file, "ALTER TABLE tenant.agents ADD COLUMN name text;").unwrap();
+    run(&["migrate", "plan", "--dir", "set", "--tenant", "acme"]).fails(1, &format!("`{note}` fails on `acme`"));
 }
 
 #[test]

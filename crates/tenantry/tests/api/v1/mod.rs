@@ -1,5 +1,10 @@
 mod agents;
 mod codes;
+<<<<<<< HEAD
 mod quotas;
 mod storage;
+=======
+mod idempotency;
+mod permissions;
+>>>>>>> main
 mod tasks;

@@ -1,0 +1,2 @@
+DROP TABLE tenant.idempotency_keys;
+DROP TABLE tenant.events;
