@@ -1,10 +1,7 @@
 mod agents;
 mod codes;
-<<<<<<< HEAD
-mod quotas;
-mod storage;
-=======
 mod idempotency;
 mod permissions;
->>>>>>> main
+mod quotas;
+mod storage;
 mod tasks;
