@@ -10,5 +10,7 @@ mod model;
 mod page;
 
 pub use api::router;
-pub use model::{AuditEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, Status, Tenant};
+pub use model::{
+    AuditEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, QuotaUse, Status, Tenant, Usage,
+};
 pub use page::Page;

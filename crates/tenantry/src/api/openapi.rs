@@ -20,6 +20,7 @@ pub fn document() -> OpenApi {
     let (_, mut operators) = tenantry_control::router::<AppState>().split_for_parts();
     let (_, mut document) = super::public().split_for_parts();
     of_tenants(&mut tenants);
+    limit_writes(&mut tenants);
     of_operators(&mut operators);
     document.merge(tenants);
     document.merge(operators);

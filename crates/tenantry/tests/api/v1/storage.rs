@@ -114,7 +114,7 @@ async fn a_freeze_that_was_measured_is_heard_within_a_second() {
     admin.batch_execute(grown).await.unwrap();
     company.patch_tenant(storage(Some(4))).await;
     // 98 %: not frozen yet; 100 %: frozen; 96 %: still; below 95 %: thawed.
-    for (gigabytes, frozen) in [("3.9", false), ("4", true), ("3.85", true), ("3.79", false), ("3.9", false)] {
+    for (gigabytes, frozen) in [("3.9", false), ("4.0", true), ("3.85", true), ("3.79", false), ("3.9", false)] {
         let sql = format!(
             "UPDATE public.tenant_usage SET storage_bytes = {gigabytes} * 1073741824, \
              frozen = tenantry.storage_frozen(({gigabytes} * 1073741824)::bigint, 4, frozen)"
