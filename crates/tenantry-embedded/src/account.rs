@@ -84,8 +84,7 @@ impl Account {
         if !self.can_live_in(&parent)? {
             parent = PathBuf::from("/tmp");
         }
-        let dir =
-            tempfile::Builder::new().prefix(prefix).tempdir_in(&parent).on("create a directory in", &parent)?;
+        let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(&parent).on("create a directory in", &parent)?;
         self.own(dir.path())?;
         Ok(dir)
     }

@@ -43,7 +43,8 @@ impl Redis {
             let port = port::pick(&tried)?;
             tried.insert(port);
             match Self::start_on(port).await {
-                Err(EmbeddedError::Start { tail, .. }) if tried.len() < 5 && tail.contains("Address already in use") => {}
+                Err(EmbeddedError::Start { tail, .. })
+                    if tried.len() < 5 && tail.contains("Address already in use") => {}
                 outcome => return outcome,
             }
         }

@@ -133,13 +133,13 @@ pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
 pub use provision::{
-    ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
-    Measured, OperatorInfo, Plan, Provisioner, QuotaNotice, QuotaPercent, QuotaUse, Refilled, TenantFilter, TenantPatch,
-    TenantRow, TenantSchema, TenantUsage, WarmStatus,
+    ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, Measured,
+    NewTenant, OperatorInfo, Plan, Provisioner, QuotaNotice, QuotaPercent, QuotaUse, Refilled, TenantFilter,
+    TenantPatch, TenantRow, TenantSchema, TenantUsage, WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, MeasuredStorage, NotReady, Operator, OwnLimits, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
-    Via,
+    Actor, Identified, Limits, MeasuredStorage, NotReady, Operator, OwnLimits, Principal, Refusal, Registry, Tenant,
+    TenantContext, VerifiedToken, Via,
 };
 pub use statement::Statement;
 pub use tokio_postgres::Row;

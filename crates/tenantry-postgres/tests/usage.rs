@@ -1,7 +1,6 @@
 //! What tenants use: measured for the fleet, one tenant's trouble is not another's, and the source of a metric.
 
 #![expect(clippy::disallowed_methods, reason = "a test looks from outside, in no scope")]
-#![expect(clippy::unwrap_used, reason = "where a test cannot go on, it ends")]
 
 use std::time::Duration;
 

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tenantry_core::NameError;
-use tenantry_postgres::{
-    AccessError, DbError, Measured, ProvisionError, Provisioner, QuotaNotice, Registry, TenantDb,
-};
+use tenantry_postgres::{AccessError, DbError, Measured, ProvisionError, Provisioner, QuotaNotice, Registry, TenantDb};
 
 use crate::AppState;
 

@@ -200,9 +200,13 @@ fn what_is_allowed(from: TaskStatus, allowed: &[TaskStatus], (done, permitted): 
 
 fn quota_detail(quota: Quota, limit: i64, used: i64, resets_at: Option<DateTime<Utc>>) -> String {
     match (quota, resets_at) {
-        (Quota::Agents, _) => format!("the plan allows {limit} agents and there are {used}: delete one, or take a larger plan"),
+        (Quota::Agents, _) => {
+            format!("the plan allows {limit} agents and there are {used}: delete one, or take a larger plan")
+        }
         (Quota::ConcurrentTasks, _) => {
-            format!("{used} tasks are in progress and the plan allows {limit} at a time: end one first, or take a larger plan")
+            format!(
+                "{used} tasks are in progress and the plan allows {limit} at a time: end one first, or take a larger plan"
+            )
         }
         (Quota::Tasks, resets_at) => {
             let until = resets_at.map_or_else(String::new, |at| format!(", until {}", at.to_rfc3339()));

@@ -68,7 +68,9 @@ pub const APPEND_ONLY_TABLES: &[&str] = &["activity_logs"];
 #[must_use]
 pub fn tenant_schema() -> TenantSchema {
     let migrations = MigrationSet::new(Scope::Tenant, MIGRATIONS).expect("the files' names are a set");
-    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES).with_usage(&store::quotas::MEASURE_QUOTAS)
+    TenantSchema::replaying(migrations, TENANT_TABLES)
+        .with_append_only(APPEND_ONLY_TABLES)
+        .with_usage(&store::quotas::MEASURE_QUOTAS)
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ async fn a_keys_rate_is_set_and_lifted() {
     let own = path(&acme);
     assert_eq!(plane.patch(&own, json!({ "requests_per_minute": 60 })).await.ok(200)["requests_per_minute"], 60);
     assert_eq!(plane.patch(&own, json!({})).await.ok(200)["requests_per_minute"], 60, "what is absent stays");
-    assert_eq!(plane.patch(&own, json!({ "requests_per_minute": null })).await.ok(200)["requests_per_minute"], Value::Null);
+    assert_eq!(
+        plane.patch(&own, json!({ "requests_per_minute": null })).await.ok(200)["requests_per_minute"],
+        Value::Null
+    );
     let wrong = plane.patch(&own, json!({ "requests_per_minute": 0 })).await;
     assert_eq!(wrong.face(), (422, "invalid_value", "/requests_per_minute"));
     assert_eq!(plane.patch(&path(&other), json!({})).await.face().1, "key_not_found", "another tenant's key");

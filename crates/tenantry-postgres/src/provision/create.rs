@@ -4,8 +4,8 @@ use tenantry_core::{ApiKeyId, MintedToken, RoleName, SchemaName, TenantId, Tenan
 use tokio_postgres::types::Type;
 
 use super::{
-    ApiKeyInfo, CreatedTenant, NewTenant, Provisioner, TenantRow, check_email, check_limit, check_plan,
-    keys, normal_domains,
+    ApiKeyInfo, CreatedTenant, NewTenant, Provisioner, TenantRow, check_email, check_limit, check_plan, keys,
+    normal_domains,
 };
 use crate::clients::{Lent, typed};
 use crate::error::{DbError, ProvisionError};

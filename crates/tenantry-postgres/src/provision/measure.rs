@@ -230,16 +230,14 @@ impl Provisioner {
         let counters: Vec<Value> = found.iter().map(|found| json!(found.counters)).collect();
         let client = self.migrator.get().await?;
         client.batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'").await?;
-        let params = [
-            typed(&ids, Type::UUID_ARRAY),
-            typed(&bytes, Type::INT8_ARRAY),
-            typed(&counters, Type::JSONB_ARRAY),
-        ];
+        let params =
+            [typed(&ids, Type::UUID_ARRAY), typed(&bytes, Type::INT8_ARRAY), typed(&counters, Type::JSONB_ARRAY)];
         for row in client.query_typed(STORE, &params).await? {
             let (id, bytes, frozen): (Uuid, i64, bool) = (row.get(0), row.get(1), row.get(2));
             let action = if frozen { "tenant.storage_frozen" } else { "tenant.storage_thawed" };
             let actor = Actor::system("storage limits");
-            audit(&client, Some(id), &actor, action, &format!("tenant/{id}"), json!({ "storage_bytes": bytes })).await?;
+            audit(&client, Some(id), &actor, action, &format!("tenant/{id}"), json!({ "storage_bytes": bytes }))
+                .await?;
             if frozen { &mut measured.frozen } else { &mut measured.thawed }.push(TenantId::from_uuid(id));
         }
         let notices = notices(&client, &ids).await?;

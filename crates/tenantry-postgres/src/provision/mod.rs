@@ -3,8 +3,8 @@
 mod create;
 mod ddl;
 mod events;
-mod keys;
 mod key_rate;
+mod keys;
 mod lifecycle;
 mod list;
 mod measure;

@@ -186,11 +186,25 @@ impl Principal {
     }
 
     pub(super) fn for_token(tenant: TenantId, token: VerifiedToken) -> Self {
-        Self { tenant, subject: token.subject, role: Role::Member, scopes: token.scopes, requests_per_minute: None, via: Via::Token }
+        Self {
+            tenant,
+            subject: token.subject,
+            role: Role::Member,
+            scopes: token.scopes,
+            requests_per_minute: None,
+            via: Via::Token,
+        }
     }
 
     pub(super) fn for_system(tenant: TenantId, reason: &'static str) -> Self {
-        Self { tenant, subject: "system".into(), role: Role::Owner, scopes: Vec::new(), requests_per_minute: None, via: Via::System { reason } }
+        Self {
+            tenant,
+            subject: "system".into(),
+            role: Role::Owner,
+            scopes: Vec::new(),
+            requests_per_minute: None,
+            via: Via::System { reason },
+        }
     }
 
     /// The tenant it may act for.

@@ -15,7 +15,9 @@ use std::time::Duration;
 use tenantry_core::{Clock, PresentedToken, Slug, TenantId, TenantStatus};
 
 pub(crate) use context::TimeLimits;
-pub use context::{Actor, Identified, Limits, Operator, OwnLimits, Principal, Tenant, TenantContext, VerifiedToken, Via};
+pub use context::{
+    Actor, Identified, Limits, Operator, OwnLimits, Principal, Tenant, TenantContext, VerifiedToken, Via,
+};
 pub use listener::NotReady;
 pub use usage::MeasuredStorage;
 

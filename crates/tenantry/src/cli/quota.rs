@@ -86,14 +86,19 @@ pub(super) async fn run(command: QuotaCommand, global: &Global, settings: &Setti
     if wrong.is_empty() || repair {
         return Ok(());
     }
-    Err(CliError::drift(format!("{} counters are wrong", wrong.len())).hint("`tenantry quota verify --repair` counts anew"))
+    Err(CliError::drift(format!("{} counters are wrong", wrong.len()))
+        .hint("`tenantry quota verify --repair` counts anew"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "an operator at the command line looks after the platform's own counters")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an operator at the command line looks after the platform's own counters"
+)]
 async fn one(registry: &Registry, db: &TenantDb, slug: &Slug, repair: bool) -> Result<Vec<Miscount>, workforce::Error> {
-    let context = registry.system_context(slug, "quota verify").await.map_err(|error| {
-        workforce::Error::Database(tenantry_postgres::DbError::Unavailable(error.to_string()))
-    })?;
+    let context = registry
+        .system_context(slug, "quota verify")
+        .await
+        .map_err(|error| workforce::Error::Database(tenantry_postgres::DbError::Unavailable(error.to_string())))?;
     if !repair {
         return quotas::verify(&mut db.single(&context).await?).await;
     }

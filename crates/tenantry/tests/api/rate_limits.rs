@@ -47,7 +47,10 @@ async fn a_minutes_requests_and_no_more() {
     for left in (0..5).rev() {
         let answer = ask(&server, &acme).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        assert_eq!((answer.header("ratelimit-limit"), answer.header("ratelimit-remaining")), ("5", left.to_string().as_str()));
+        assert_eq!(
+            (answer.header("ratelimit-limit"), answer.header("ratelimit-remaining")),
+            ("5", left.to_string().as_str())
+        );
         let reset: u64 = answer.header("ratelimit-reset").parse().unwrap();
         assert!((1..=60).contains(&reset), "{reset}");
     }
@@ -81,7 +84,10 @@ async fn a_key_has_a_limit_of_its_own() {
     let key = second.token.expose_secret();
     for left in ["1", "0"] {
         let answer = ask_with(&server, key).await;
-        assert_eq!((answer.status, answer.header("ratelimit-limit"), answer.header("ratelimit-remaining")), (200, "2", left));
+        assert_eq!(
+            (answer.status, answer.header("ratelimit-limit"), answer.header("ratelimit-remaining")),
+            (200, "2", left)
+        );
     }
     for _ in 0..5 {
         let refused = ask_with(&server, key).await;

@@ -13,7 +13,8 @@ async fn use_is_measured_and_shown_and_counters_are_verified() {
     let usage = |args: &[&str]| installation.run(&[&["-o", "json", "tenant", "usage"], args].concat()).ok().json();
     assert!(usage(&["acme"])["measured_at"].is_null());
     let admin = admin_client(&installation.database).await;
-    let work = "INSERT INTO tenant_globex.agents (name, role) SELECT 'agent ' || n, 'support' FROM generate_series(1, 4) n";
+    let work =
+        "INSERT INTO tenant_globex.agents (name, role) SELECT 'agent ' || n, 'support' FROM generate_series(1, 4) n";
     admin.batch_execute(work).await.unwrap();
 
     // The rows were made past the functions that count them.
@@ -21,7 +22,10 @@ async fn use_is_measured_and_shown_and_counters_are_verified() {
     verify(&["acme"]).ok();
     let found = verify(&[]);
     let wrong = found.json();
-    assert_eq!((&wrong[0]["slug"], &wrong[0]["name"], &wrong[0]["truth"]), (&"globex".into(), &"agents".into(), &4.into()));
+    assert_eq!(
+        (&wrong[0]["slug"], &wrong[0]["name"], &wrong[0]["truth"]),
+        (&"globex".into(), &"agents".into(), &4.into())
+    );
     found.fails(9, "quota verify --repair");
     assert_eq!(verify(&["globex", "--repair"]).ok().json()[0]["used"], 0);
     assert_eq!(verify(&[]).ok().json(), serde_json::json!([]));

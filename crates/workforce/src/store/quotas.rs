@@ -24,9 +24,21 @@ macro_rules! take {
     ($name:literal, $period:expr, $limit:literal) => {
         concat!(
             "INSERT INTO tenant.quota_counters AS c (name, period, used) \
-             SELECT '", $name, "', ", $period, ", 1 WHERE ", $limit, "::int8 IS NULL OR ", $limit, " > 0 \
+             SELECT '",
+            $name,
+            "', ",
+            $period,
+            ", 1 WHERE ",
+            $limit,
+            "::int8 IS NULL OR ",
+            $limit,
+            " > 0 \
              ON CONFLICT (name, period) DO UPDATE SET used = c.used + 1 \
-             WHERE ", $limit, "::int8 IS NULL OR c.used < ", $limit, " RETURNING 1"
+             WHERE ",
+            $limit,
+            "::int8 IS NULL OR c.used < ",
+            $limit,
+            " RETURNING 1"
         )
     };
 }

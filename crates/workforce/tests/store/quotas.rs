@@ -44,7 +44,9 @@ async fn whatever_changes_is_counted() {
 async fn what_is_rolled_back_is_not_counted() {
     let company = Company::start().await;
     let mut tx = company.begin().await;
-    workforce::store::agents::create(&mut tx, &crate::body(json!({ "name": "Mira", "role": "support" }))).await.unwrap();
+    workforce::store::agents::create(&mut tx, &crate::body(json!({ "name": "Mira", "role": "support" })))
+        .await
+        .unwrap();
     tx.rollback().await.unwrap();
     assert_eq!(company.counted().await, (0, 0, 0));
 }
@@ -76,13 +78,13 @@ async fn the_migration_counts_what_is_there() {
     let gone = company.task(&mira, "second").await;
     company.delete_task(&gone, None).await.unwrap();
     let admin = company.world.admin().await;
-    admin.batch_execute("UPDATE tenant_acme.tasks SET created_at = now() - interval '40 days' WHERE title = 'first'").await.unwrap();
-    let (_, sql) = workforce::MIGRATIONS.iter().find(|(name, _)| name.ends_with("_quotas.sql")).unwrap();
-    let role: String = admin
-        .query_one("SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants", &[])
+    admin
+        .batch_execute("UPDATE tenant_acme.tasks SET created_at = now() - interval '40 days' WHERE title = 'first'")
         .await
-        .unwrap()
-        .get(0);
+        .unwrap();
+    let (_, sql) = workforce::MIGRATIONS.iter().find(|(name, _)| name.ends_with("_quotas.sql")).unwrap();
+    let role: String =
+        admin.query_one("SELECT 'tnt_' || replace(id::text, '-', '') FROM public.tenants", &[]).await.unwrap().get(0);
     let sql = sql.replace("tenant.", "tenant_acme.").replace("tenant_role", &role);
     admin.batch_execute(&format!("DROP TABLE tenant_acme.quota_counters; {sql}")).await.unwrap();
     assert_eq!(company.counted().await, (2, 1, 1));

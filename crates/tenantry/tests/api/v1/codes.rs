@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use isolation::server::Answer;
 use serde_json::json;
+use tenantry_postgres::TenantPatch;
 use uuid::Uuid;
 
 use crate::company::{Company, at};
@@ -14,7 +15,7 @@ async fn every_code_of_the_domain_can_be_met() {
     let mira = company.agent("Mira").await;
     let task = company.task(&mira, "one").await;
     let (agent, unknown) = (at("agents", &mira), Uuid::new_v4());
-    let answers: Vec<Answer> = vec![
+    let mut answers: Vec<Answer> = vec![
         company.get(&format!("/v1/agents/{unknown}")).await,
         company.get(&format!("/v1/tasks/{unknown}")).await,
         company.patch(&agent, json!({ "role": "x" })).await,
@@ -28,6 +29,10 @@ async fn every_code_of_the_domain_can_be_met() {
         company.post("/v1/agents", json!({ "name": "", "role": "x" })).await,
         company.get("/v1/agents?cursor=x").await,
     ];
+    company.limit(TenantPatch { max_agents: Some(Some(1)), ..TenantPatch::default() }).await;
+    company.limit_running(Some(0)).await;
+    answers.push(company.post("/v1/agents", json!({ "name": "Otto", "role": "x" })).await);
+    answers.push(company.patch(&at("tasks", &task), json!({ "version": 1, "status": "in_progress" })).await);
     let mut met = BTreeSet::new();
     for answer in &answers {
         let (status, code) = answer.verdict();

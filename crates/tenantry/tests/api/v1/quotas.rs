@@ -15,7 +15,7 @@ const CLIENTS: usize = 50;
 
 impl Company {
     /// Sets limits of the tenant's own and waits until the server knows them.
-    async fn limit(&self, patch: TenantPatch) {
+    pub(super) async fn limit(&self, patch: TenantPatch) {
         let wanted = (patch.max_agents.flatten(), patch.max_tasks_per_month.flatten());
         self.server.state.provisioner.update(&self.tenant.slug, &patch, &actor()).await.unwrap();
         self.until_plan(|limits| {
@@ -26,7 +26,7 @@ impl Company {
     }
 
     /// Sets how many tasks everybody on the plan may have in progress.
-    async fn limit_running(&self, limit: Option<i32>) {
+    pub(super) async fn limit_running(&self, limit: Option<i32>) {
         let sql = "UPDATE public.plans SET max_concurrent_tasks = $1 WHERE tier = 'enterprise'";
         self.server.database.admin().await.execute(sql, &[&limit]).await.unwrap();
         self.until_plan(|limits| limits["max_concurrent_tasks"]["value"] == json!(limit)).await;
@@ -78,7 +78,9 @@ fn statuses(answers: &[Answer], status: u16) -> usize {
 }
 
 fn new_agents(mark: &str) -> Vec<(String, Value)> {
-    (0..CLIENTS).map(|n| ("/v1/agents".to_owned(), json!({ "name": format!("{mark} {n}"), "role": "support" }))).collect()
+    (0..CLIENTS)
+        .map(|n| ("/v1/agents".to_owned(), json!({ "name": format!("{mark} {n}"), "role": "support" })))
+        .collect()
 }
 
 fn agents(limit: i32) -> TenantPatch {
@@ -95,7 +97,10 @@ async fn fifty_clients_want_the_last_agent() {
     assert_eq!((statuses(&answers, 201), statuses(&answers, 402)), (1, CLIENTS - 1));
     let refused = answers.iter().find(|answer| answer.status == 402).unwrap().json();
     assert_eq!(refused["code"], "quota_exceeded");
-    assert_eq!((&refused["limit_name"], &refused["limit"], &refused["used"]), (&json!("max_agents"), &json!(3), &json!(3)));
+    assert_eq!(
+        (&refused["limit_name"], &refused["limit"], &refused["used"]),
+        (&json!("max_agents"), &json!(3), &json!(3))
+    );
     assert_eq!(refused.get("resets_at"), Some(&Value::Null));
     assert!(refused["detail"].as_str().unwrap().contains("delete one"), "{refused}");
     company.is_exact().await;
@@ -198,7 +203,8 @@ async fn counters_stay_exact_in_any_mixture() {
     company.limit(agents(12)).await;
     let make = company.all_at_once(Method::POST, new_agents("mixed"));
     // each of them twice: the second finds nothing
-    let gone: Vec<(String, Value)> = [&spare, &spare].into_iter().flatten().map(|a| (at("agents", a), Value::Null)).collect();
+    let gone: Vec<(String, Value)> =
+        [&spare, &spare].into_iter().flatten().map(|a| (at("agents", a), Value::Null)).collect();
     let ended: Vec<(String, Value)> = running.iter().map(|t| (at("tasks", t), Value::Null)).collect();
     let (made, gone, ended) =
         tokio::join!(make, company.all_at_once(Method::DELETE, gone), company.all_at_once(Method::DELETE, ended));
@@ -219,8 +225,13 @@ async fn ones_use_is_never_anothers() {
     let mine = company.post("/v1/agents", json!({ "name": "more", "role": "support" })).await;
     assert_eq!(mine.verdict(), refusal(402, "quota_exceeded"));
     let theirs = usage(&company.server, &other).await;
-    assert_eq!((&theirs["agents"]["used"], &theirs["tasks"]["used"], &theirs["agents"]["limit"]), (&json!(0), &json!(0), &Value::Null));
-    let made = Answer::to(company.server.by(&other, Method::POST, "/v1/agents").json(&json!({ "name": "x", "role": "y" }))).await;
+    assert_eq!(
+        (&theirs["agents"]["used"], &theirs["tasks"]["used"], &theirs["agents"]["limit"]),
+        (&json!(0), &json!(0), &Value::Null)
+    );
+    let made =
+        Answer::to(company.server.by(&other, Method::POST, "/v1/agents").json(&json!({ "name": "x", "role": "y" })))
+            .await;
     assert_eq!(made.status, 201, "{}", made.text);
     assert_eq!(company.used("agents").await, 1);
 }

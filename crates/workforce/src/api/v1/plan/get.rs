@@ -1,7 +1,7 @@
 use axum::Json;
 use serde::Serialize;
-use tenantry_http::respond::Common;
 use tenantry_http::TenantScope;
+use tenantry_http::respond::Common;
 use utoipa::ToSchema;
 
 /// What a company may use.

@@ -13,5 +13,7 @@ where
     S: Clone + Send + Sync + 'static,
     Provisioner: FromRef<S>,
 {
-    OpenApiRouter::new().routes(routes!(list::list_keys, create::create_key)).routes(routes!(revoke::revoke_key, update::update_key))
+    OpenApiRouter::new()
+        .routes(routes!(list::list_keys, create::create_key))
+        .routes(routes!(revoke::revoke_key, update::update_key))
 }
