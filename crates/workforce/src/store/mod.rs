@@ -60,4 +60,19 @@ mod tests {
             }
         }
     }
+
+    /// Whatever makes or removes what a plan limits says so to its counter in the same statement. Rows for demonstrations are counted
+    /// when all are there.
+    #[test]
+    fn statements_count_what_they_make_and_remove() {
+        for statement in statements() {
+            let sql = statement.sql();
+            let makes = sql.contains("INSERT INTO tenant.agents") || sql.contains("INSERT INTO tenant.tasks ");
+            let of_limited = sql.contains("UPDATE tenant.agents") || sql.contains("UPDATE tenant.tasks ");
+            let removes = of_limited && sql.contains("deleted_at = ");
+            if (makes || removes) && !statement.name().starts_with("SAMPLE_") {
+                assert!(sql.contains("tenant.quota_counters"), "{} is not counted", statement.name());
+            }
+        }
+    }
 }

@@ -142,7 +142,7 @@ async fn each_threshold_is_warned_of_once() {
     company.measure().await;
     company.measure().await;
     let eighty = ("agents".to_owned(), 80, 80.0);
-    assert_eq!(company.warnings().await, [eighty.clone()]);
+    assert_eq!(company.warnings().await, std::slice::from_ref(&eighty));
     agents.push(company.agent("the ninth").await);
     agents.push(company.agent("the tenth").await);
     company.measure().await;
