@@ -78,6 +78,9 @@ error_codes! {
     TENANT_MISMATCH = 403 "tenant_mismatch" "Invalid or inactive tenant":
         "host, `X-Tenant-Slug` and credential do not all name the same tenant",
         "use the credential of the tenant that the request names; the attempt has been recorded";
+    ORIGIN_REFUSED = 403 "origin_refused" "Origin refused":
+        "a browser asks whether a page may call the API, and the page is not of an origin that may",
+        "serve the page over https from a domain of the tenant; for development, the operator can name the origin in `http.cors_origins`";
     PERMISSION_DENIED = 403 "permission_denied" "Permission denied":
         "the credential is the tenant's, but its role or its scopes do not include what the operation needs",
         "use a key with the scope that `permission` names, or ask an admin of the tenant for a role that has it";

@@ -31,6 +31,9 @@ pub struct HttpConfig {
     pub drain_timeout: Duration,
     /// Paths whose requests are logged at debug level only, such as probes. Default: `/health` and `/ready`.
     pub quiet_paths: Vec<String>,
+    /// Origins whose pages may call the API for every tenant, such as `http://localhost:5173` in development. A tenant's own domains and its subdomain may,
+    /// over https, without being named here. Default: none.
+    pub cors_origins: Vec<String>,
     /// Acceptance of tokens from an identity provider. Default: none, only API keys are accepted.
     pub jwt: Option<JwtConfig>,
     /// How requests are counted against the limits of plans and keys.
@@ -47,6 +50,7 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(30),
             quiet_paths: vec!["/health".to_owned(), "/ready".to_owned()],
+            cors_origins: Vec::new(),
             jwt: None,
             rate_limit: RateLimitConfig::default(),
         }

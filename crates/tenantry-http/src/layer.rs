@@ -18,17 +18,18 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tenantry_postgres::{AccessError, Operator, Principal, Refusal, TenantContext};
 
 use crate::authenticate::{Credential, Refused, invalid, prove};
 use crate::codes;
+use crate::cors;
 use crate::identify::Naming;
 use crate::once::Idempotency;
 use crate::problem::Problem;
-use crate::rate::{RateState, TooMany, too_many_failures};
+use crate::rate::{TooMany, too_many_failures};
 use crate::request::{RequestInfo, Who};
 use crate::scope::{OperatorScope, TenantScope};
 use crate::state::TenancyState;
@@ -45,24 +46,33 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     };
     tracing::Span::current().record("tenant", context.slug().as_str());
     info.runs_for(Who::Tenant(context.clone()));
-    let rate = match tenancy.rates().take(&context).await {
-        Ok(rate) => rate,
+    let origin = parts.headers.get(header::ORIGIN).cloned();
+    let (mut response, rate) = match tenancy.rates().take(&context).await {
+        Ok(rate) => {
+            if let Some(rate) = rate {
+                info.has_rate(rate);
+            }
+            let response = match pass(&tenancy, &context, parts, body).await {
+                Ok(request) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            };
+            (response, rate)
+        }
         Err(TooMany { state, problem }) => {
             tenancy.counters().count_rate_limited();
-            return with_rate(problem.into_response(), Some(state));
+            (problem.into_response(), Some(state))
         }
     };
     if let Some(rate) = rate {
-        info.has_rate(rate);
+        rate.write(response.headers_mut());
     }
-    let response = match pass(&tenancy, &context, parts, body).await {
-        Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    };
+    if let Some(origin) = origin {
+        cors::expose(&origin, context.tenant(), tenancy.config(), response.headers_mut());
+    }
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         count_refused_statement(&tenancy, &info, context.principal(), &response);
     }
-    with_rate(response, rate)
+    response
 }
 
 /// The request as the handlers get it: with its context, and with the key under which it is done once.
@@ -92,13 +102,6 @@ async fn pass(
 /// Whether a request of this method may make the tenant's data larger.
 fn adds(method: &Method) -> bool {
     *method == Method::POST || *method == Method::PATCH || *method == Method::PUT
-}
-
-fn with_rate(mut response: Response, rate: Option<RateState>) -> Response {
-    if let Some(rate) = rate {
-        rate.write(response.headers_mut());
-    }
-    response
 }
 
 /// Middleware that lets operators through, by their own tokens (`top_…`). Handlers take [`OperatorScope`].

@@ -16,6 +16,7 @@ mod claims;
 pub mod codes;
 mod config;
 mod convert;
+mod cors;
 mod counters;
 mod extract;
 mod host;

@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use crate::access_log::AccessLog;
 use crate::codes;
 use crate::config::HttpConfig;
+use crate::cors;
 use crate::problem::Problem;
 use crate::request::{RequestInfo, X_REQUEST_ID};
 
@@ -25,6 +26,7 @@ use crate::request::{RequestInfo, X_REQUEST_ID};
 /// * The request gets an id (the caller's `X-Request-Id` if acceptable), which is in the response, in every log line
 ///   below and in problem bodies.
 /// * Bodies above the limit end in 413, requests above the time limit in 504, panics in 500 without details.
+/// * A browser that asks whether a page may call the API is answered here, for no route takes `OPTIONS`.
 /// * Responses get `X-Content-Type-Options: nosniff`, and `Cache-Control: no-store` unless the handler chose another.
 /// * One event of target `tenantry::access` is logged per request.
 ///
@@ -51,9 +53,10 @@ async fn guard(State(config): State<Arc<HttpConfig>>, request: Request, next: Ne
     let span = tracing::info_span!(
         target: "tenantry::request", "request", request_id = info.id().as_str(), tenant = tracing::field::Empty
     );
-    let mut response = match limit(&parts.headers, body, config.body_limit) {
-        Err(problem) => problem.into_response(),
-        Ok(body) => {
+    let mut response = match (cors::preflight(&parts, &config), limit(&parts.headers, body, config.body_limit)) {
+        (Some(answer), _) => answer,
+        (None, Err(problem)) => problem.into_response(),
+        (None, Ok(body)) => {
             let mut request = Request::from_parts(parts, body);
             DefaultBodyLimit::max(config.body_limit).apply(&mut request);
             let work = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());

@@ -1,6 +1,7 @@
 //! All routes of the server: tenants' endpoints behind the tenant layer, operators' behind theirs, and the few
 //! that are for everybody.
 
+mod docs;
 mod health;
 mod openapi;
 mod ready;
@@ -8,6 +9,9 @@ mod ready;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tenantry_http::{TenantRouter, harden, operator_auth};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -25,9 +29,19 @@ pub fn router(state: &AppState) -> Router {
         .protect(&state.tenancy)
         .merge(protect_operators(operators, state))
         .merge(public)
+        .merge(docs::routes())
         .route("/openapi.json", openapi::route())
         .with_state(state.clone());
-    harden(router, state.tenancy.config())
+    harden(router.layer(compression()), state.tenancy.config())
+}
+
+/// Compresses answers from a kibibyte on for callers that accept gzip. Not problems: the outermost layer completes them, after this. Not
+/// streams of events: each must leave at once.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worth_it = SizeAbove::new(1024)
+        .and(NotForContentType::const_new("application/problem+json"))
+        .and(NotForContentType::const_new("text/event-stream"));
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it)
 }
 
 fn protect_operators(routes: Router<AppState>, state: &AppState) -> Router<AppState> {
