@@ -1,15 +1,11 @@
 //! What the pool knows of its cells, and which idle connection serves a tenant best.
 //!
-//! Changing a connection's tenant costs more than most statements, and a backend's memory grows with every tenant that it
-//! has ever served. So a tenant has *homes*: of the connections of its cell the two that rank highest for it, by a hash of
-//! tenant and connection. A tenant thus returns to few backends, whose plans and caches know it; each backend
-//! serves its share of the cell only; and a connection that comes or goes moves no more tenants than it must.
-//!
-//! A tenant in frequent use deserves a connection for itself, wherever it is: one that was served more recently than the
-//! connection that has rested longest takes that one. So the frequent displace the rare, and the rare meet in their homes.
+//! Changing a connection's tenant costs more than most statements, and so does waking a backend that rests: its memory has
+//! left the processor's caches. So connections divide the work. A tenant with a large part in its cell's requests is *frequent*
+//! and has a connection for itself, which returns to it scoped. All others share: their connections change tenants, always the ones
+//! that were opened first, so that few backends do most of the work and stay warm, however many a burst has left behind.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +21,10 @@ use super::connection::Connection;
 
 /// A connection that rested for so long is not missed by the tenant it served last.
 const RESTED: Duration = Duration::from_secs(1);
-/// So long a tenant is remembered that nobody asks for.
-const REMEMBERED: Duration = Duration::from_secs(10);
+/// After so many requests of the cell one counts half.
+const HALF_LIFE: f32 = 128.0;
+/// From so many on, of about the last 185, a tenant is frequent: 1 in 37 requests of its cell.
+const FREQUENT: f32 = 5.0;
 /// Below so many queues of tenants nobody looks for unused ones.
 const SWEEP_FROM: usize = 256;
 
@@ -44,6 +42,8 @@ pub(super) struct State {
 pub(super) struct Cell {
     permits: Arc<Semaphore>,
     tenants: HashMap<TenantId, Share>,
+    /// Requests so far.
+    clock: u64,
     /// Least recently used first.
     idle: Vec<Idle>,
     pub(super) live: usize,
@@ -51,12 +51,12 @@ pub(super) struct Cell {
     pub(super) returned: Arc<Notify>,
 }
 
-/// A tenant's part in its cell.
+/// What a cell knows of a tenant.
 #[derive(Debug)]
 struct Share {
     permits: Arc<Semaphore>,
-    /// When it was given a connection last.
-    served: Option<Instant>,
+    /// Its part in the cell's requests.
+    part: Part,
     /// Connections at work for it.
     at_work: usize,
     /// Told when one of them is back or gone.
@@ -65,8 +65,20 @@ struct Share {
 
 #[derive(Debug)]
 struct Idle {
-    since: Instant,
+    rest: Rest,
     connection: Box<Connection>,
+}
+
+/// What counts of an idle connection when one is chosen. It is kept beside the connection, since to look at each of those would
+/// cost more than the choice.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    since: Instant,
+    /// The tenant it is scoped to, and that tenant's part when it came back.
+    bound: Option<TenantId>,
+    part: Part,
+    /// The how-manieth connection of the process it is.
+    number: u64,
 }
 
 /// Which of a cell's idle connections serves a tenant.
@@ -74,9 +86,9 @@ struct Idle {
 pub(super) enum Choice {
     /// It is scoped to the tenant.
     Scoped(usize),
-    /// It changes its tenant, and nobody misses it, or the tenant is too rare for one of its own.
+    /// It changes its tenant, and nobody misses it.
     Rested(usize),
-    /// It changes its tenant, who used it a moment ago.
+    /// It changes its tenant, who is frequent and used it a moment ago.
     Busy(usize),
     /// As before, but another request of the same tenant is at work, whose connection may be back in a moment.
     Soon(usize, Arc<Notify>),
@@ -89,48 +101,40 @@ impl Cell {
         Self {
             permits: Arc::new(Semaphore::new(config.cell_connections.max(1))),
             tenants: HashMap::new(),
+            clock: 0,
             idle: Vec::new(),
             live: 0,
             returned: Arc::default(),
         }
     }
 
-    /// Forgets idle connections that the server has closed, and says how many.
-    pub(super) fn bury_dead(&mut self) -> usize {
-        let before = self.idle.len();
-        self.idle.retain(|idle| !idle.connection.client.is_closed());
-        let dead = before - self.idle.len();
-        self.live -= dead;
-        dead
-    }
-
+    /// Which idle connection serves a tenant.
     pub(super) fn choose(&self, tenant: TenantId, mode: AccessMode, now: Instant) -> Choice {
-        let Some(longest) = self.idle.first() else { return Choice::None };
+        if self.idle.is_empty() {
+            return Choice::None;
+        }
         // Behind a pooler no session is anybody's.
         if mode == AccessMode::Pooler {
             return Choice::Rested(self.idle.len() - 1);
         }
-        if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.bound == Some(tenant)) {
+        if let Some(at) = self.idle.iter().rposition(|idle| idle.rest.bound == Some(tenant)) {
             return Choice::Scoped(at);
         }
-        if longest.connection.bound.is_none() || now.duration_since(longest.since) >= RESTED {
-            return Choice::Rested(0);
-        }
         let share = self.tenants.get(&tenant);
-        let frequent = share.and_then(|share| share.served).is_some_and(|served| served > longest.since);
-        let at = if frequent { 0 } else { self.home(tenant) };
-        match share.filter(|share| share.at_work > 0) {
-            Some(share) => Choice::Soon(at, Arc::clone(&share.returned)),
-            None if frequent => Choice::Busy(at),
-            // A connection of its own would serve it once and make all backends colder.
-            None => Choice::Rested(at),
+        let frequent = share.is_some_and(|share| share.part.is_frequent(self.clock));
+        let at = spare(self.idle.iter().map(|idle| &idle.rest), frequent, self.clock, now);
+        match (at, share.filter(|share| share.at_work > 0)) {
+            (at, Some(share)) => Choice::Soon(at.unwrap_or(0), Arc::clone(&share.returned)),
+            (Some(at), None) => Choice::Rested(at),
+            (None, None) => Choice::Busy(0),
         }
     }
 
     /// A tenant is given a connection.
-    pub(super) fn serve(&mut self, tenant: TenantId, now: Instant) {
+    pub(super) fn serve(&mut self, tenant: TenantId) {
+        self.clock += 1;
         if let Some(share) = self.tenants.get_mut(&tenant) {
-            share.served = Some(now);
+            share.part.add(self.clock);
             share.at_work += 1;
         }
     }
@@ -144,19 +148,14 @@ impl Cell {
         self.returned.notify_waiters();
     }
 
-    /// Of the tenant's two homes the one that has rested longer.
-    fn home(&self, tenant: TenantId) -> usize {
-        let mut homes: [Option<(u64, usize)>; 2] = [None; 2];
-        for (at, idle) in self.idle.iter().enumerate() {
-            let ranked = Some((rank(tenant, idle.connection.seed), at));
-            if ranked > homes[0] {
-                homes = [ranked, homes[0]];
-            } else if ranked > homes[1] {
-                homes[1] = ranked;
-            }
+    /// Forgets an idle connection if the server has closed it, and says whether it has.
+    pub(super) fn bury_dead(&mut self, at: usize) -> bool {
+        let dead = self.idle.get(at).is_some_and(|idle| idle.connection.client.is_closed());
+        if dead {
+            self.idle.remove(at);
+            self.live -= 1;
         }
-        // The list is in the order of use.
-        homes.into_iter().flatten().map(|(_, at)| at).min().unwrap_or(0)
+        dead
     }
 
     pub(super) fn take(&mut self, at: usize) -> Box<Connection> {
@@ -164,13 +163,46 @@ impl Cell {
     }
 
     pub(super) fn put(&mut self, connection: Box<Connection>, since: Instant) {
-        self.idle.push(Idle { since, connection });
+        let part = self.tenants.get(&connection.serves).map_or_else(Part::default, |share| share.part);
+        let rest = Rest { since, bound: connection.bound, part, number: connection.number };
+        self.idle.push(Idle { rest, connection });
     }
 }
 
-/// How well a connection suits a tenant: always the same for the two, and evenly spread over all.
-fn rank(tenant: TenantId, seed: u64) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one((tenant, seed))
+/// Which of the idle connections, in the order of their use, changes its tenant; none while all serve frequent ones. One that is
+/// to be a frequent tenant's own is taken from where it has rested for longest; the others keep to those opened first.
+fn spare<'a>(idle: impl Iterator<Item = &'a Rest>, frequent: bool, clock: u64, now: Instant) -> Option<usize> {
+    idle.enumerate()
+        .filter_map(|(at, rest)| {
+            let owned = rest.bound.is_some() && rest.part.is_frequent(clock);
+            let free = !owned || now.duration_since(rest.since) >= RESTED;
+            free.then_some((owned, if frequent { 0 } else { rest.number }, at))
+        })
+        .min()
+        .map(|(_, _, at)| at)
+}
+
+/// A tenant's part in its cell's requests: how many of the last ones were its own, the older counting less.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    weight: f32,
+    /// The cell's count of requests then.
+    at: u64,
+}
+
+impl Part {
+    fn weight(self, clock: u64) -> f32 {
+        let age = u16::try_from(clock.saturating_sub(self.at)).unwrap_or(u16::MAX);
+        self.weight * (-f32::from(age) / HALF_LIFE).exp2()
+    }
+
+    fn add(&mut self, clock: u64) {
+        *self = Self { weight: self.weight(clock) + 1.0, at: clock };
+    }
+
+    fn is_frequent(self, clock: u64) -> bool {
+        self.weight(clock) >= FREQUENT
+    }
 }
 
 impl State {
@@ -188,7 +220,7 @@ impl State {
         let share = cell.tenants.entry(tenant.id).or_insert_with(|| {
             self.queues += 1;
             let permits = Arc::new(Semaphore::new(config.tenant_connections.max(1)));
-            Share { permits, served: None, at_work: 0, returned: Arc::default() }
+            Share { permits, part: Part::default(), at_work: 0, returned: Arc::default() }
         });
         (Arc::clone(&share.permits), Arc::clone(&cell.permits))
     }
@@ -217,12 +249,12 @@ impl State {
     /// Removes the queues nobody stands in and the cells nobody uses: a process would otherwise remember every tenant it ever
     /// served. Whoever holds or awaits a permit holds its queue too, so a queue held by the map alone is unused.
     fn sweep(&mut self) {
-        let now = Instant::now();
         let unused = |queue: &Arc<Semaphore>| Arc::strong_count(queue) == 1;
-        // Who was served a moment ago is remembered, or the frequent could not be told from the rare.
-        let recent = |share: &Share| share.served.is_some_and(|served| now.duration_since(served) < REMEMBERED);
         self.cells.retain(|_, cell| {
-            cell.tenants.retain(|_, share| !unused(&share.permits) || recent(share));
+            // Who asks often is remembered, or the frequent could not be told from the rare. Those are fewer than 185.
+            let (clock, live) = (cell.clock, cell.live > 0);
+            let often = |share: &Share| live && share.part.weight(clock) > 1.0;
+            cell.tenants.retain(|_, share| !unused(&share.permits) || often(share));
             cell.live > 0 || !cell.tenants.is_empty() || !unused(&cell.permits)
         });
         self.queues = self.cells.values().map(|cell| cell.tenants.len()).sum();
@@ -232,14 +264,15 @@ impl State {
 
     /// Whether another cell could spare a connection.
     pub(super) fn has_rested(&self, but: CellId, now: Instant) -> bool {
-        let rested = |idle: &Idle| now.duration_since(idle.since) >= RESTED;
+        let rested = |idle: &Idle| now.duration_since(idle.rest.since) >= RESTED;
         let spare = |(id, cell): (&CellId, &Cell)| *id != but && cell.live > 1 && cell.idle.first().is_some_and(rested);
         self.cells.iter().any(spare)
     }
 
     /// Closes the connection that has been idle for longest; a cell's only one last.
     pub(super) fn evict(&mut self) -> Option<Box<Connection>> {
-        let oldest = |(id, cell): (&CellId, &Cell)| cell.idle.first().map(|idle| (cell.live == 1, idle.since, *id));
+        let oldest =
+            |(id, cell): (&CellId, &Cell)| cell.idle.first().map(|idle| (cell.live == 1, idle.rest.since, *id));
         let (_, _, id) = self.cells.iter().filter_map(oldest).min()?;
         let cell = self.cells.get_mut(&id)?;
         cell.live -= 1;

@@ -15,8 +15,8 @@ use crate::statement::Statement;
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) cell: CellId,
-    /// Tells connections apart, so that each tenant ranks them in an order of its own.
-    pub(super) seed: u64,
+    /// The how-manieth connection of the process it is: those opened first change tenants first.
+    pub(super) number: u64,
     /// The tenant it was given to last, scoped or not yet.
     pub(super) serves: TenantId,
     /// The tenant the session is scoped to. None: the session is the bare login, which sees nothing.
@@ -49,12 +49,12 @@ pub(super) enum Way {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client, tenant: &Tenant, seed: u64, config: &AccessConfig) -> Self {
+    pub(super) fn new(client: Client, tenant: &Tenant, number: u64, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
         Self {
             client,
             cell: tenant.cell,
-            seed,
+            number,
             serves: tenant.id,
             bound: None,
             limits: TimeLimits::default(),

@@ -149,10 +149,18 @@ impl Pool {
         let state = &mut *state;
         let now = Instant::now();
         let cell = state.cells.entry(tenant.cell).or_insert_with(|| Cell::new(&self.config));
-        state.live -= cell.bury_dead();
+        let choice = loop {
+            match cell.choose(tenant.id, self.config.mode, now) {
+                Choice::Scoped(at) | Choice::Rested(at) | Choice::Busy(at) | Choice::Soon(at, _)
+                    if cell.bury_dead(at) =>
+                {
+                    state.live -= 1;
+                }
+                choice => break choice,
+            }
+        };
         let full = state.live >= self.config.max_connections;
         let room = cell.live < self.config.cell_connections;
-        let choice = cell.choose(tenant.id, self.config.mode, now);
         let (live, returned) = (cell.live, Arc::clone(&cell.returned));
         // Where its binding is in use, another connection serves both tenants, if there may be one.
         let better_opened = || room && (!full || state.has_rested(tenant.cell, now));
@@ -161,7 +169,7 @@ impl Pool {
             Choice::Busy(_) | Choice::Soon(..) if better_opened() => {}
             Choice::Scoped(at) | Choice::Rested(at) | Choice::Busy(at) | Choice::Soon(at, _) => {
                 let cell = state.cell(tenant.cell);
-                cell.serve(tenant.id, now);
+                cell.serve(tenant.id);
                 let mut connection = cell.take(at);
                 connection.serves = tenant.id;
                 return Pick::Idle(connection);
@@ -172,7 +180,7 @@ impl Pool {
             Choice::None => {}
         }
         let cell = state.cell(tenant.cell);
-        cell.serve(tenant.id, now);
+        cell.serve(tenant.id);
         cell.live += 1;
         state.live += 1;
         // A process permit is held without a connection, so if all are live one of them is idle.
@@ -198,8 +206,8 @@ impl Pool {
             connect_with(&self.database, &direct, &tenant.login_role, |_| {}).await?
         };
         slot.used = true;
-        let seed = self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(Connection::new(client, tenant, seed, &self.config)))
+        let number = self.counters.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(Connection::new(client, tenant, number, &self.config)))
     }
 
     /// Takes back a connection whose session is scoped or clean, and nothing in between.
