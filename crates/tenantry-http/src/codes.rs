@@ -112,7 +112,7 @@ error_codes! {
         "a part of the path has not the shape that the endpoint expects, such as an id that is not a UUID",
         "correct the part that `detail` names";
     INVALID_CURSOR = 400 "invalid_cursor" "Invalid cursor":
-        "the cursor is damaged or comes from another list",
+        "the cursor is damaged, or comes from another list or from another order of this one",
         "pass `next_cursor` unchanged to the list it came from, or start again without one";
     INVALID_PRECONDITION = 400 "invalid_precondition" "Invalid precondition":
         "`If-Match` is not an `ETag` of this server, or names another version than `version` does",

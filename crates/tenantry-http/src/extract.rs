@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use crate::codes;
@@ -54,16 +55,25 @@ fn says_json(headers: &HeaderMap) -> bool {
 
 fn parse_slowly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut from = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut from).map_err(|error| {
-        if error.inner().is_data() {
-            let detail = for_callers(without_position(&error.inner().to_string()));
-            Problem::of(&codes::INVALID_BODY).pointer(&json_pointer(error.path()), &detail).detail(detail)
-        } else {
-            not_json(error.inner())
-        }
-    })?;
+    let value = serde_path_to_error::deserialize(&mut from).map_err(|error| misfit(&error))?;
     from.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+/// A part of a body that was read as JSON before. Refusal: 422 with a pointer below that part.
+///
+/// # Errors
+/// `invalid_body`.
+pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| misfit(&error))
+}
+
+fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    if !error.inner().is_data() {
+        return not_json(error.inner());
+    }
+    let detail = for_callers(without_position(&error.inner().to_string()));
+    Problem::of(&codes::INVALID_BODY).pointer(&json_pointer(error.path()), &detail).detail(detail)
 }
 
 /// A struct is read from an array as well, by the order of its fields, which is nobody's contract.

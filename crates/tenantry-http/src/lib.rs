@@ -44,7 +44,7 @@ mod state;
 
 pub use config::HttpConfig;
 pub use counters::SecurityCounters;
-pub use extract::{ApiJson, ApiPath, ApiQuery};
+pub use extract::{ApiJson, ApiPath, ApiQuery, from_value};
 pub use host::{BaseDomainError, BaseDomains, Host, HostClaim, HostError};
 pub use jwks::{JwksConfig, JwksError};
 pub use jwt::{JwtConfig, JwtConfigError, JwtVerifier, TokenError};

@@ -109,6 +109,18 @@ impl Problem {
         self.push_error("parameter", name, detail)
     }
 
+    /// Moves all places that `errors` points to below a place: what was said of a part is said of the whole.
+    #[must_use]
+    pub fn below(mut self, place: &str) -> Self {
+        let errors = self.members.as_deref_mut().and_then(|members| members.get_mut("errors"));
+        for error in errors.and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(Value::String(pointer)) = error.get_mut("pointer") {
+                pointer.insert_str(0, place);
+            }
+        }
+        self
+    }
+
     /// Asks the caller to come back later (`Retry-After`, whole seconds, at least one).
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
@@ -235,6 +247,15 @@ mod tests {
             ])
         );
         assert_eq!(body["message"], "Invalid body");
+    }
+
+    #[test]
+    fn places_move_with_the_part_that_they_are_in() {
+        let problem = Problem::of(&codes::INVALID_BODY).pointer("/title", "x").pointer("", "y").parameter("q", "z");
+        let errors = problem.below("/items/3").body(None, None).extensions.remove("errors").unwrap();
+        assert_eq!((&errors[0]["pointer"], &errors[1]["pointer"]), (&"/items/3/title".into(), &"/items/3".into()));
+        assert_eq!(errors[2], serde_json::json!({ "parameter": "q", "detail": "z" }));
+        assert!(Problem::of(&codes::INVALID_BODY).below("/x").body(None, None).extensions.is_empty());
     }
 
     #[test]

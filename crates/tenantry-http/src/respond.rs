@@ -59,6 +59,22 @@ pub fn versioned<T: Serialize>(status: StatusCode, version: i64, record: &T) -> 
     response
 }
 
+/// A record with its `ETag`, or 304 for a caller who has this version already (`If-None-Match`, RFC 9110 section 13.1.2).
+pub fn unless_known<T: Serialize>(headers: &HeaderMap, version: i64, record: &T) -> Response {
+    let tag = etag(version);
+    let mut known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    // compared weakly, as the header asks for; our tags hold no commas, so the list can be split at them
+    let known = known.any(|tags| {
+        tags.split(',').map(str::trim).any(|given| given == "*" || given.strip_prefix("W/").unwrap_or(given) == tag)
+    });
+    if !known {
+        return versioned(StatusCode::OK, version, record);
+    }
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    response.headers_mut().insert(header::ETAG, ascii(tag));
+    response
+}
+
 /// Versions are digits and quotes, so the conversion cannot fail.
 fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
@@ -115,6 +131,25 @@ mod tests {
         assert_eq!(required_version(&HeaderMap::new(), Some(3)).unwrap(), 3);
         assert!(required_version(&HeaderMap::new(), None).is_err_and(|problem| problem.code() == "version_required"));
         assert_eq!(expected_version(&HeaderMap::new(), None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_known_version_is_not_sent_again() {
+        let status = |tags: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for tag in tags {
+                headers.append(header::IF_NONE_MATCH, HeaderValue::from_str(tag).unwrap());
+            }
+            let response = unless_known(&headers, 7, &());
+            assert_eq!(response.headers()[header::ETAG], "\"7\"");
+            response.status().as_u16()
+        };
+        for known in [&["\"7\""][..], &["W/\"7\""], &["\"6\", \"7\""], &["\"6\"", "\"7\""], &["*"]] {
+            assert_eq!(status(known), 304, "{known:?}");
+        }
+        for unknown in [&[][..], &["\"6\""], &["7"], &["\"77\""], &["\"7"], &[""], &["W/7"]] {
+            assert_eq!(status(unknown), 200, "{unknown:?}");
+        }
     }
 
     #[test]

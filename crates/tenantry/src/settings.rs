@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tenantry_http::HttpConfig;
 use tenantry_postgres::{AccessConfig, RegistryConfig};
+use workforce::SchedulerSettings;
 
 /// The settings file of the working directory, read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "tenantry.toml";
@@ -43,6 +44,8 @@ pub struct Settings {
     pub access: AccessConfig,
     /// The registry's cache.
     pub registry: RegistryConfig,
+    /// Schedules that are due.
+    pub scheduler: SchedulerSettings,
 }
 
 impl Default for Settings {
@@ -60,6 +63,7 @@ impl Default for Settings {
             http: HttpConfig::default(),
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
+            scheduler: SchedulerSettings::default(),
         }
     }
 }

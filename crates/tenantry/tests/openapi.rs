@@ -17,3 +17,14 @@ fn every_reference_leads_somewhere_and_problems_have_one_schema() {
         assert!(document["info"][code].as_str().is_some_and(|text| !text.is_empty()), "info.{code}");
     }
 }
+
+#[test]
+fn several_values_of_a_parameter_are_separated_by_commas() {
+    let document = serde_json::to_value(tenantry::openapi()).expect("the document is JSON");
+    let parameters = document["paths"]["/v1/tasks"]["get"]["parameters"].as_array().expect("parameters");
+    for name in ["status", "priority", "fields"] {
+        let parameter = parameters.iter().find(|parameter| parameter["name"] == name).expect(name);
+        assert_eq!((&parameter["style"], &parameter["explode"]), (&"form".into(), &false.into()), "{name}");
+        assert!(parameter["schema"]["items"]["enum"].is_array(), "{name}");
+    }
+}

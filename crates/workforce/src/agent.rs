@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::checks::{Checks, Validate};
 use crate::text_enum::text_enum;
-use crate::{AgentId, Patch, TaskId};
+use crate::{AgentId, Key, List, Order, Patch, Place, Record, TaskId};
 
 pub(crate) const MAX_NAME_CHARS: usize = 200;
 pub(crate) const MAX_ROLE_CHARS: usize = 100;
@@ -187,15 +187,75 @@ fn check_permissions(checks: &mut Checks, permissions: &Map<String, Value>) {
     checks.json("/tool_permissions", &Value::Object(permissions.clone()));
 }
 
+impl Record for Agent {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "role",
+        "personality_prompt",
+        "status",
+        "current_task_id",
+        "capabilities",
+        "tool_permissions",
+        "version",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+    ];
+}
+
+text_enum! {
+    /// In what order agents are listed. A minus turns the order round: the latest or the last in the alphabet first.
+    pub enum AgentOrder("order") {
+        /// The newest first.
+        Newest = "-created_at",
+        /// The oldest first.
+        Oldest = "created_at",
+        /// What was changed last first.
+        JustChanged = "-updated_at",
+        /// What was changed longest ago first.
+        LongUnchanged = "updated_at",
+        /// By name, upper and lower case alike.
+        Name = "name",
+        /// By name, from the end of the alphabet.
+        NameBackwards = "-name",
+    }
+}
+
+impl Order for AgentOrder {
+    const LIST: List = List::Agents;
+
+    fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl AgentOrder {
+    pub(crate) fn place(self, agent: &Agent) -> Place {
+        let key = match self {
+            Self::Newest | Self::Oldest => Key::Time(agent.created_at),
+            Self::JustChanged | Self::LongUnchanged => Key::Time(agent.updated_at),
+            Self::Name | Self::NameBackwards => Key::Text(agent.name.clone()),
+        };
+        Place { key, id: *agent.id.as_uuid() }
+    }
+}
+
 /// Which agents a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct AgentFilter {
-    /// Only with this status.
-    pub status: Option<AgentStatus>,
+    /// Only with one of these statuses; none means any.
+    pub status: Vec<AgentStatus>,
     /// Only with exactly this role.
     pub role: Option<String>,
     /// Only names that start with this, upper and lower case alike.
     pub name_prefix: Option<String>,
+    /// Only with this somewhere in the name or the role, upper and lower case alike.
+    pub search: Option<String>,
+    /// Only made at this instant or later.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Only made before this instant.
+    pub created_before: Option<DateTime<Utc>>,
     /// Deleted ones as well.
     pub include_deleted: bool,
 }
@@ -274,6 +334,8 @@ mod tests {
             assert_eq!(json!(status), json!(status.as_str()));
             assert_eq!(status.as_str().parse::<AgentStatus>().unwrap(), *status);
         }
-        assert_eq!("Idle".parse::<AgentStatus>().unwrap_err().to_string(), "`Idle` is not an accepted agent status");
+        let unknown = "Idle".parse::<AgentStatus>().unwrap_err().to_string();
+        let words = "`idle`, `working`, `blocked`, `offline`";
+        assert_eq!(unknown, format!("`Idle` is not an accepted agent status, expected one of {words}"));
     }
 }

@@ -9,8 +9,11 @@ use tenantry_http::{Early, Problem};
 use tenantry_postgres::DbError;
 use uuid::Uuid;
 
+use crate::dependency::{MAX_DEPENDENCIES, MAX_DEPTH, NamedTask};
+use crate::message::MessageType;
 use crate::quota::Quota;
-use crate::{FieldError, TaskStatus, codes};
+use crate::session::SessionStatus;
+use crate::{FieldError, MessageStatus, TaskStatus, codes};
 
 /// What kind of record an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,14 @@ pub enum Kind {
     Agent,
     /// A task.
     Task,
+    /// A message.
+    Message,
+    /// An entry of the activity log.
+    Activity,
+    /// A session.
+    Session,
+    /// A schedule.
+    Schedule,
 }
 
 impl Kind {
@@ -26,6 +37,10 @@ impl Kind {
         match self {
             Self::Agent => &codes::AGENT_NOT_FOUND,
             Self::Task => &codes::TASK_NOT_FOUND,
+            Self::Message => &codes::MESSAGE_NOT_FOUND,
+            Self::Activity => &codes::ACTIVITY_NOT_FOUND,
+            Self::Session => &codes::SESSION_NOT_FOUND,
+            Self::Schedule => &codes::SCHEDULE_NOT_FOUND,
         }
     }
 }
@@ -35,6 +50,10 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Agent => "agent",
             Self::Task => "task",
+            Self::Message => "message",
+            Self::Activity => "activity",
+            Self::Session => "session",
+            Self::Schedule => "schedule",
         })
     }
 }
@@ -74,11 +93,32 @@ pub enum Error {
         id: Uuid,
     },
     /// A body names a task that does not exist, is deleted, or is another agent's.
-    #[error("task `{0}` does not exist, is deleted, or is not this agent's")]
-    UnknownTask(Uuid),
+    #[error("task `{id}` does not exist, is deleted, or is not this agent's")]
+    UnknownTask {
+        /// The member that names it.
+        pointer: &'static str,
+        /// As given.
+        id: Uuid,
+    },
+    /// A body names a message that is not where it should be.
+    #[error("message `{id}` does not exist, is deleted, or is not of this thread")]
+    UnknownMessage {
+        /// The member that names it.
+        pointer: &'static str,
+        /// As given.
+        id: Uuid,
+    },
     /// A body names a provider account that does not exist.
     #[error("provider account `{0}` does not exist")]
     UnknownProviderAccount(Uuid),
+    /// As [`Error::UnknownProviderAccount`], deeper in a body.
+    #[error("provider account `{id}` does not exist")]
+    UnknownAccountIn {
+        /// The member that names it.
+        pointer: &'static str,
+        /// As given.
+        id: Uuid,
+    },
     /// The status machine has no such step.
     #[error("a task that is `{from}` cannot become `{to}`")]
     IllegalTransition {
@@ -106,6 +146,87 @@ pub enum Error {
     /// The company's storage is full.
     #[error("the storage of the plan is used up: reading and deleting go on, nothing is added")]
     StorageFrozen,
+    /// A body names a task to wait for that does not exist or is deleted.
+    #[error("task `{id}` does not exist or is deleted")]
+    UnknownDependency {
+        /// The member that names it.
+        pointer: String,
+        /// As given.
+        id: Uuid,
+    },
+    /// The task does not wait for the other.
+    #[error("task `{task}` does not depend on task `{other}`")]
+    NoDependency {
+        /// The task.
+        task: Uuid,
+        /// The one it is said to wait for.
+        other: Uuid,
+    },
+    /// The dependency would close a cycle: from the task back to itself.
+    #[error("the dependency would close a cycle of {} task(s)", .0.len().saturating_sub(1))]
+    Cycle(Vec<NamedTask>),
+    /// The task cannot be started: these are not completed.
+    #[error("the task waits for {} other task(s)", .0.len())]
+    DependenciesNotDone(Vec<NamedTask>),
+    /// The task cannot begin to wait.
+    #[error("a task that is `{0}` cannot begin to wait for another")]
+    UnderWay(TaskStatus),
+    /// More dependencies than a task may have, or more in a row.
+    #[error("a task may depend on {MAX_DEPENDENCIES} others, and {MAX_DEPTH} may wait for one another in a row")]
+    TooManyDependencies,
+    /// An agent that is not to be given work asks for some.
+    #[error("agent `{0}` is offline")]
+    AgentOffline(Uuid),
+    /// The life of a message has no such step.
+    #[error("a message that is `{from}` cannot become `{to}`")]
+    IllegalMessageStep {
+        /// The present status.
+        from: MessageStatus,
+        /// The status asked for.
+        to: MessageStatus,
+        /// What it may become instead.
+        allowed: &'static [MessageStatus],
+    },
+    /// A decision on what is no draft.
+    #[error("a message of type `{kind}` needs no approval")]
+    NotADraft {
+        /// What it is.
+        kind: MessageType,
+    },
+    /// A second decision on a draft.
+    #[error("the draft is `{status}` already")]
+    DraftDecided {
+        /// What was decided.
+        status: MessageStatus,
+        /// The draft as it is now.
+        current: Box<Value>,
+    },
+    /// A change of what must stay as it was written.
+    #[error("{}", why_sealed(*.status, *.draft))]
+    MessageSealed {
+        /// The present status.
+        status: MessageStatus,
+        /// Whether it is a draft at all.
+        draft: bool,
+    },
+    /// A change of a session that has ended.
+    #[error("the session is `{status}`")]
+    SessionEnded {
+        /// How it ended.
+        status: SessionStatus,
+        /// The session as it is now.
+        current: Box<Value>,
+    },
+    /// A report that a session cannot hold.
+    #[error("a session holds at most {limit} {what}")]
+    SessionFull {
+        /// The member that is too much.
+        pointer: &'static str,
+        /// What there is too much of.
+        what: &'static str,
+        /// How much it can hold.
+        limit: usize,
+    },
     /// Members of the body break their rules.
     #[error("the request has invalid members")]
     Invalid(Vec<FieldError>),
@@ -117,8 +238,8 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
-    /// A cursor that this list did not give out.
-    #[error("the cursor was not given out by this list; start again without one")]
+    /// A cursor that this list did not give out in this order.
+    #[error("the cursor was not given out by this list in this order; start again without one")]
     InvalidCursor,
     /// A stored value that this version cannot read. The person gets no details.
     #[error("column `{column}` of {kind} `{id}` holds a value that cannot be read: {reason}")]
@@ -146,9 +267,13 @@ impl From<Error> for Problem {
             Error::VersionConflict { current, .. } => problem(&VERSION_CONFLICT).with("current", current),
             Error::AgentNameTaken(_) => problem(&codes::AGENT_NAME_TAKEN).pointer("/name", &text),
             Error::UnknownAgent { pointer, .. } => problem(&codes::UNKNOWN_AGENT).pointer(pointer, &text),
-            Error::UnknownTask(_) => problem(&codes::UNKNOWN_TASK).pointer("/current_task_id", &text),
+            Error::UnknownTask { pointer, .. } => problem(&codes::UNKNOWN_TASK).pointer(pointer, &text),
+            Error::UnknownMessage { pointer, .. } => problem(&codes::UNKNOWN_MESSAGE).pointer(pointer, &text),
             Error::UnknownProviderAccount(_) => {
                 problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer("/provider_account_id", &text)
+            }
+            Error::UnknownAccountIn { pointer, .. } => {
+                problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer(pointer, &text)
             }
             Error::IllegalTransition { from, to, allowed, retries } => Self::of(&codes::ILLEGAL_TRANSITION)
                 .detail(format!("{text}; {}", what_is_allowed(from, allowed, retries)))
@@ -167,6 +292,21 @@ impl From<Error> for Problem {
                     .with("resets_at", resets_at)
             }
             Error::StorageFrozen => problem(&STORAGE_FROZEN).with("limit_name", "storage_limit_gb"),
+            Error::UnknownDependency { pointer, .. } => problem(&codes::UNKNOWN_TASK).pointer(&pointer, &text),
+            Error::NoDependency { .. } => problem(&codes::DEPENDENCY_NOT_FOUND),
+            Error::Cycle(cycle) => problem(&codes::DEPENDENCY_CYCLE).with("cycle", cycle),
+            Error::DependenciesNotDone(open) => problem(&codes::DEPENDENCIES_NOT_DONE).with("dependencies", open),
+            Error::UnderWay(_) => problem(&codes::TASK_UNDER_WAY),
+            Error::TooManyDependencies => problem(&codes::TOO_MANY_DEPENDENCIES),
+            Error::AgentOffline(_) => problem(&codes::AGENT_OFFLINE).pointer("/agent_id", &text),
+            Error::IllegalMessageStep { from, to, allowed } => {
+                problem(&codes::ILLEGAL_TRANSITION).with("from", from).with("to", to).with("allowed", allowed)
+            }
+            Error::NotADraft { .. } => problem(&codes::NOT_A_DRAFT),
+            Error::DraftDecided { current, .. } => problem(&codes::DRAFT_DECIDED).with("current", current),
+            Error::MessageSealed { .. } => problem(&codes::MESSAGE_SEALED),
+            Error::SessionEnded { current, .. } => problem(&codes::SESSION_ENDED).with("current", current),
+            Error::SessionFull { pointer, .. } => problem(&codes::SESSION_FULL).pointer(pointer, &text),
             Error::Invalid(errors) => errors
                 .iter()
                 .fold(problem(&codes::VALIDATION_FAILED), |problem, e| problem.pointer(&e.pointer, &e.detail)),
@@ -184,6 +324,14 @@ impl From<Error> for Problem {
 impl From<Error> for Early {
     fn from(error: Error) -> Self {
         Self::Problem(error.into())
+    }
+}
+
+fn why_sealed(status: MessageStatus, draft: bool) -> String {
+    if draft {
+        format!("the draft is `{status}` and stays as it is")
+    } else {
+        "what was sent stays as it was written".to_owned()
     }
 }
 

@@ -6,7 +6,32 @@ typed_id!(
     "agent id"
 );
 typed_id!(
+    /// Names one schedule of one company.
+    ScheduleId,
+    "schedule id"
+);
+typed_id!(
     /// Names one task of one company.
     TaskId,
     "task id"
+);
+typed_id!(
+    /// Names one dependency of one task on another.
+    DependencyId,
+    "dependency id"
+);
+typed_id!(
+    /// Names one message of one company.
+    MessageId,
+    "message id"
+);
+typed_id!(
+    /// Names one entry of one company's activity log.
+    ActivityId,
+    "activity id"
+);
+typed_id!(
+    /// Names one session of one company.
+    SessionId,
+    "session id"
 );

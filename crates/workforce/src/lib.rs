@@ -1,34 +1,52 @@
 //! The domain that runs on the tenancy crates: companies whose work is done by agents.
 //!
-//! * [`agent`] and [`task`] are the model: values, validation and the task status machine. No I/O.
+//! * [`agent`], [`task`], [`message`], [`activity`], [`session`] and [`schedule`] are the model: values, validation, the status
+//!   machines, when a schedule is due. No I/O.
 //! * [`store`] holds all SQL; every function takes a `&mut TenantTx`, so there is no way to ask for another tenant's rows.
 //! * [`api`] holds the endpoints, one per file; the path of the file is the path of the URL.
 //!
 //! The binary passes [`MIGRATIONS`] and [`TENANT_TABLES`] to the provisioning code and merges [`router`].
 
+pub mod activity;
 pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
+pub mod cron;
+pub mod dependency;
 mod error;
+mod fields;
 mod ids;
+pub mod message;
+mod message_status;
 mod page;
 mod patch;
 mod permissions;
+mod place;
 pub mod quota;
 pub mod sample;
+pub mod schedule;
+mod scheduler;
+pub mod session;
+pub mod settings;
+mod several;
 pub mod store;
 pub mod task;
 mod task_status;
 mod text_enum;
+mod time_order;
 
 pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
-pub use ids::{AgentId, TaskId};
+pub use fields::{Fields, Record};
+pub use ids::{ActivityId, AgentId, DependencyId, MessageId, ScheduleId, SessionId, TaskId};
+pub use message_status::MessageStatus;
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
+pub use place::{Key, Order, Place};
+pub use scheduler::{Scheduler, SchedulerSettings, Scheduling, Tally};
 pub use store::statements;
 pub use task_status::TaskStatus;
 use tenantry_postgres::TenantSchema;
@@ -40,8 +58,14 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_baseline.sql", include_str!("../../../migrations/tenant/0001_baseline.sql")),
     ("0002_platform.sql", include_str!("../../../migrations/tenant/0002_platform.sql")),
     ("0002_platform.down.sql", include_str!("../../../migrations/tenant/0002_platform.down.sql")),
-    ("0003_quotas.sql", include_str!("../../../migrations/tenant/0003_quotas.sql")),
-    ("0003_quotas.down.sql", include_str!("../../../migrations/tenant/0003_quotas.down.sql")),
+    ("0003_tasks.sql", include_str!("../../../migrations/tenant/0003_tasks.sql")),
+    ("0003_tasks.down.sql", include_str!("../../../migrations/tenant/0003_tasks.down.sql")),
+    ("0004_messages.sql", include_str!("../../../migrations/tenant/0004_messages.sql")),
+    ("0004_messages.down.sql", include_str!("../../../migrations/tenant/0004_messages.down.sql")),
+    ("0005_schedules.sql", include_str!("../../../migrations/tenant/0005_schedules.sql")),
+    ("0005_schedules.down.sql", include_str!("../../../migrations/tenant/0005_schedules.down.sql")),
+    ("0006_quotas.sql", include_str!("../../../migrations/tenant/0006_quotas.sql")),
+    ("0006_quotas.down.sql", include_str!("../../../migrations/tenant/0006_quotas.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

@@ -1,33 +1,57 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use tenantry_http::Limit;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Error;
 use crate::checks::is_sane_instant;
+use crate::fields::{self, Fields, Part};
+use crate::place::{Order, Place};
 
 /// A list that can be paged. Its tag is inside the cursor, so one list's cursor is not taken for another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum List {
-    /// Agents by age.
+    /// Agents.
     Agents,
-    /// Tasks by age.
+    /// Tasks.
     Tasks,
+    /// Schedules.
+    Schedules,
+    /// What a task depends on.
+    Dependencies,
+    /// Messages.
+    Messages,
+    /// Threads, by their newest message.
+    Threads,
+    /// The messages of one thread, by age.
+    Thread,
+    /// The activity log.
+    Activity,
+    /// Sessions.
+    Sessions,
 }
 
 impl List {
-    const fn tag(self) -> u8 {
+    pub(crate) const fn tag(self) -> u8 {
         match self {
             Self::Agents => b'a',
             Self::Tasks => b't',
+            Self::Schedules => b's',
+            Self::Dependencies => b'd',
+            Self::Messages => b'm',
+            Self::Threads => b'h',
+            Self::Thread => b'c',
+            Self::Activity => b'l',
+            Self::Sessions => b'r',
         }
     }
 }
 
-/// The last row of a page in the order `created_at DESC, id DESC`; the next page starts behind it.
+/// The last row of a page of a list that has one order only, `created_at DESC, id DESC`; the next page starts behind it.
+/// Lists that can be sorted have a [`Place`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The row's `created_at`, in whole microseconds as the database keeps it.
@@ -63,22 +87,56 @@ impl Position {
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 pub struct Page<T> {
-    /// The rows, newest first.
+    /// The rows, in the order asked for.
+    #[schema(schema_with = fields::rows::<T>)]
     pub data: Vec<T>,
     /// Pass it as `cursor` for the next page; `null` on the last one.
     #[schema(required)]
     pub next_cursor: Option<String>,
+    /// The only members to send, or all.
+    #[schema(ignore)]
+    only: Option<Vec<&'static str>>,
+}
+
+impl<T: Serialize> Serialize for Page<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut page = serializer.serialize_struct("Page", 2)?;
+        match &self.only {
+            None => page.serialize_field("data", &self.data)?,
+            Some(fields) => {
+                let parts: Vec<_> = self.data.iter().map(|record| Part { record, fields }).collect();
+                page.serialize_field("data", &parts)?;
+            }
+        }
+        page.serialize_field("next_cursor", &self.next_cursor)?;
+        page.end()
+    }
 }
 
 impl<T> Page<T> {
     /// Cuts a probed result to the page and makes the cursor from its last row.
-    pub(crate) fn cut(mut rows: Vec<T>, limit: Limit, list: List, position: impl Fn(&T) -> Position) -> Self {
+    #[must_use]
+    pub fn cut(mut rows: Vec<T>, limit: Limit, list: List, position: impl Fn(&T) -> Position) -> Self {
         let more = rows.len() > limit.page_len();
         rows.truncate(limit.page_len());
         let next_cursor = rows.last().filter(|_| more).map(|last| position(last).encode(list));
-        Self { data: rows, next_cursor }
+        Self { data: rows, next_cursor, only: None }
+    }
+
+    /// As [`Page::cut`], for a list that can be sorted.
+    pub(crate) fn sorted<O: Order>(mut rows: Vec<T>, limit: Limit, order: O, place: impl Fn(&T) -> Place) -> Self {
+        let more = rows.len() > limit.page_len();
+        rows.truncate(limit.page_len());
+        let next_cursor = rows.last().filter(|_| more).map(|last| place(last).encode(order));
+        Self { data: rows, next_cursor, only: None }
+    }
+
+    /// Sends only these members of the rows.
+    #[must_use]
+    pub fn only(self, fields: Option<Fields<T>>) -> Self {
+        Self { only: fields.map(Fields::into_names), ..self }
     }
 }
 

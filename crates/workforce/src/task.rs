@@ -7,12 +7,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::checks::{Checks, Valid, Validate};
+use crate::dependency::MAX_DEPENDENCIES;
 use crate::text_enum::text_enum;
-use crate::{AgentId, Error, Patch, TaskId, TaskStatus};
+use crate::{AgentId, Error, Key, List, Order, Patch, Place, Record, TaskId, TaskStatus};
 
-const MAX_TITLE_CHARS: usize = 300;
+pub(crate) const MAX_TITLE_CHARS: usize = 300;
 const MAX_DESCRIPTION_BYTES: usize = 64 * 1024;
 const MAX_RETRIES: i64 = 100;
+const MAX_CLAIM: i64 = 20;
 
 text_enum! {
     /// How urgent a task is.
@@ -25,6 +27,13 @@ text_enum! {
         High = "high",
         /// At once.
         Urgent = "urgent",
+    }
+}
+
+impl Priority {
+    /// Its place among all, as SQL has it.
+    fn rank(self) -> i32 {
+        (1..).zip(Self::ALL).find(|(_, priority)| **priority == self).map_or(0, |(rank, _)| rank)
     }
 }
 
@@ -124,6 +133,10 @@ pub struct CreateTask {
     /// The account with the provider.
     #[serde(default)]
     pub provider_account_id: Option<Uuid>,
+    /// The tasks that must be completed before this one can be started: live ones, at most 100.
+    #[serde(default)]
+    #[schema(value_type = Vec<Uuid>, required = false, max_items = 100)]
+    pub depends_on: Vec<TaskId>,
 }
 
 impl Validate for CreateTask {
@@ -139,7 +152,46 @@ impl Validate for CreateTask {
         if let Some(provider) = &self.provider {
             checks.provider("/provider", provider);
         }
+        if self.depends_on.len() > MAX_DEPENDENCIES {
+            let count = self.depends_on.len();
+            checks.fail("/depends_on", format!("must have at most {MAX_DEPENDENCIES} items, has {count}"));
+            return;
+        }
+        for (i, task) in self.depends_on.iter().enumerate() {
+            if self.depends_on[..i].contains(task) {
+                checks.fail(format!("/depends_on/{i}"), "must not be named twice");
+            }
+        }
     }
+}
+
+/// The body that asks for work.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "agent_id": "0192f0a1-7e3c-7b52-9c1e-3f1d2a4b5c6d" }))]
+pub struct ClaimTasks {
+    /// Who wants to work: a live agent that is not offline. It gets only tasks of its own.
+    #[schema(value_type = Uuid)]
+    pub agent_id: AgentId,
+    /// How many tasks at most, 1 to 20; 1 unless given.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 20)]
+    pub limit: Option<u8>,
+}
+
+impl Validate for ClaimTasks {
+    fn check(&self, checks: &mut Checks) {
+        if let Some(limit) = self.limit {
+            checks.number("/limit", limit.into(), 1..=MAX_CLAIM);
+        }
+    }
+}
+
+/// The tasks that were handed out.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClaimedTasks {
+    /// In the order in which they should be done; none when there is nothing to do at present.
+    pub data: Vec<Task>,
 }
 
 /// The body that changes a task: a merge patch. Absent members stay as they are.
@@ -286,6 +338,14 @@ impl Task {
         Ok(())
     }
 
+    /// Starts the task.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] when its status does not allow it.
+    pub(crate) fn start(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
+        self.step(TaskStatus::InProgress, now)
+    }
+
     /// The statuses this task may take next; a failed task without retries left may take none.
     #[must_use]
     pub fn allowed_next(&self) -> &'static [TaskStatus] {
@@ -337,19 +397,97 @@ fn apply_or<T: Clone>(patch: &Patch<T>, target: &mut T, empty: impl FnOnce() -> 
     }
 }
 
+impl Record for Task {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "agent_id",
+        "created_by_id",
+        "title",
+        "description",
+        "status",
+        "previous_status",
+        "priority",
+        "progress_percent",
+        "progress_details",
+        "result",
+        "deadline",
+        "started_at",
+        "completed_at",
+        "error_details",
+        "version",
+        "retry_count",
+        "max_retries",
+        "created_at",
+        "deleted_at",
+        "provider",
+        "provider_account_id",
+    ];
+}
+
+text_enum! {
+    /// In what order tasks are listed. A minus turns the order round: the latest, the most urgent or the last in the alphabet
+    /// first. A task without a deadline counts as due after all others.
+    pub enum TaskOrder("order") {
+        /// The newest first.
+        Newest = "-created_at",
+        /// The oldest first.
+        Oldest = "created_at",
+        /// The most urgent first.
+        Urgent = "-priority",
+        /// The least urgent first.
+        Leisurely = "priority",
+        /// What is due soonest first.
+        DueSoon = "deadline",
+        /// What is due last first.
+        DueLate = "-deadline",
+        /// By title, upper and lower case alike.
+        Title = "title",
+        /// By title, from the end of the alphabet.
+        TitleBackwards = "-title",
+    }
+}
+
+impl Order for TaskOrder {
+    const LIST: List = List::Tasks;
+
+    fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl TaskOrder {
+    pub(crate) fn place(self, task: &Task) -> Place {
+        let key = match self {
+            Self::Newest | Self::Oldest => Key::Time(task.created_at),
+            Self::Urgent | Self::Leisurely => Key::Number(task.priority.rank()),
+            Self::DueSoon | Self::DueLate => task.deadline.map_or(Key::Nothing, Key::Time),
+            Self::Title | Self::TitleBackwards => Key::Text(task.title.clone()),
+        };
+        Place { key, id: *task.id.as_uuid() }
+    }
+}
+
 /// Which tasks a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
-    /// Only with this status.
-    pub status: Option<TaskStatus>,
-    /// Only with this priority.
-    pub priority: Option<Priority>,
+    /// Only with one of these statuses; none means any.
+    pub status: Vec<TaskStatus>,
+    /// Only with one of these priorities; none means any.
+    pub priority: Vec<Priority>,
     /// Only this agent's.
     pub agent_id: Option<AgentId>,
     /// Only those this agent gave.
     pub created_by_id: Option<AgentId>,
     /// Only with a deadline before this instant.
     pub deadline_before: Option<DateTime<Utc>>,
+    /// Only made at this instant or later.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Only made before this instant.
+    pub created_before: Option<DateTime<Utc>>,
+    /// Only with this somewhere in the title, upper and lower case alike.
+    pub search: Option<String>,
+    /// Only those that could be started now (pending, and all they depend on is completed), or only the others.
+    pub ready: Option<bool>,
     /// Deleted ones as well.
     pub include_deleted: bool,
 }

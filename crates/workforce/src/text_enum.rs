@@ -28,7 +28,7 @@ macro_rules! text_enum {
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    other => Err($crate::text_enum::UnknownWord::new($kind, other)),
+                    other => Err($crate::text_enum::UnknownWord::new($kind, other, &[$($text),+])),
                 }
             }
         }
@@ -44,14 +44,15 @@ pub(crate) use text_enum;
 
 /// A text that is not one of an enum's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not an accepted {kind}")]
+#[error("`{given}` is not an accepted {kind}, expected one of `{}`", words.join("`, `"))]
 pub struct UnknownWord {
     kind: &'static str,
     given: String,
+    words: &'static [&'static str],
 }
 
 impl UnknownWord {
-    pub(crate) fn new(kind: &'static str, given: &str) -> Self {
-        Self { kind, given: given.chars().take(32).collect() }
+    pub(crate) fn new(kind: &'static str, given: &str, words: &'static [&'static str]) -> Self {
+        Self { kind, given: given.chars().take(32).collect(), words }
     }
 }

@@ -61,10 +61,30 @@ fn every_operation_has_an_isolation_test() {
     }
 }
 
+impl Case {
+    /// The path with a company's ids, and with what it must be asked with.
+    fn path(&self, operation: &Operation, of: &Company) -> String {
+        self.mixed_path(operation, |_| of)
+    }
+
+    /// The path with ids of the companies that `of` names for its parts.
+    fn mixed_path<'c>(&self, operation: &Operation, of: impl Fn(&str) -> &'c Company) -> String {
+        let first = operation.parameters().first().copied();
+        let path = operation.path_with(|name| {
+            let pick = if Some(name) == first { self.id.map(|(pick, _)| pick) } else { self.second };
+            pick.map(|pick| pick(of(name)).to_string()).unwrap_or_default()
+        });
+        if self.query.is_empty() { path } else { format!("{path}?{}", self.query) }
+    }
+}
+
 /// A request of a case, with the id of one company and the body of another.
 async fn call(server: &TestServer, operation: &Operation, by: &Tenant, id: &Company, body: Option<Value>) -> Answer {
     let case = case_of(operation);
-    let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(id).to_string()).unwrap_or_default());
+    let mut path = case.path(operation, id);
+    if let Some(query) = case.queries.and_then(|queries| queries(id).into_iter().next()) {
+        path = format!("{path}?{query}");
+    }
     let mut request = server.by(by, operation.method.clone(), &path);
     if operation.method == Method::PATCH {
         // the version as it is where the record can be read, and any other where it cannot
@@ -92,6 +112,17 @@ async fn the_others_ids_lead_nowhere() {
                 assert_eq!(answer.verdict(), (404, not_found.to_owned()), "{} with the other's id", operation.id);
                 clean(&answer);
             }
+            // each part of a path alone with the other's id, beside own ones
+            for foreign in operation.parameters().into_iter().filter(|_| case.second.is_some()) {
+                let path = case.mixed_path(&operation, |name| if name == foreign { other } else { own });
+                let mut request = server.by(&own.tenant, operation.method.clone(), &path);
+                if let Some(body) = case.body {
+                    request = request.json(&body(own));
+                }
+                let answer = Answer::to(request).await;
+                assert_eq!(answer.status, 404, "{} with the other's {foreign}: {}", operation.id, answer.text);
+                clean(&answer);
+            }
             for (member, pick, code) in case.references {
                 let mut body = case.body.unwrap()(own);
                 body[member] = json!(pick(other));
@@ -108,6 +139,51 @@ async fn the_others_ids_lead_nowhere() {
         assert_eq!(other.digests(&server).await, before, "the other's tables are as they were");
     }
     names_are_taken_per_company(&server, &acme).await;
+}
+
+/// The items of a bulk request are as far from other companies as single requests are.
+#[tokio::test]
+async fn items_with_the_others_ids_lead_nowhere() {
+    let server = TestServer::start().await;
+    let acme = Company::found(&server, "acme").await;
+    let globex = Company::found(&server, "globex").await;
+    let before = globex.digests(&server).await;
+    let with = |mut item: Value, changes: Value| {
+        item.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        item
+    };
+    let task = with(acme.new_task(), json!({ "op": "create" }));
+    let tasks = [
+        (with(task.clone(), json!({ "agent_id": globex.agent })), 422, "unknown_agent"),
+        (with(task.clone(), json!({ "created_by_id": globex.agent })), 422, "unknown_agent"),
+        (with(task.clone(), json!({ "provider_account_id": globex.account })), 422, "unknown_provider_account"),
+        (with(task, json!({ "depends_on": [globex.task] })), 422, "unknown_task"),
+        (json!({ "op": "update", "id": globex.task, "version": 1, "title": "x" }), 404, "task_not_found"),
+        (
+            json!({ "op": "update", "id": acme.spare_task, "version": 1, "agent_id": globex.agent }),
+            422,
+            "unknown_agent",
+        ),
+    ];
+    let agents = [
+        (json!({ "op": "update", "id": globex.agent, "version": 1, "role": "x" }), 404, "agent_not_found"),
+        (
+            json!({ "op": "update", "id": acme.spare_agent, "version": 1, "current_task_id": globex.task }),
+            422,
+            "unknown_task",
+        ),
+    ];
+    for (path, items) in [("/v1/tasks/bulk", &tasks[..]), ("/v1/agents/bulk", &agents[..])] {
+        let body = json!({ "items": items.iter().map(|(item, _, _)| item).collect::<Vec<_>>() });
+        let answer = Answer::to(server.by(&acme.tenant, Method::POST, path).json(&body)).await;
+        assert_eq!(answer.status, 207, "{}", answer.text);
+        assert!(!answer.text.contains(&globex.mark), "{}", answer.text);
+        for (i, (item, status, code)) in items.iter().enumerate() {
+            let result = &answer.json()["items"][i];
+            assert_eq!((&result["status"], &result["problem"]["code"]), (&json!(status), &json!(code)), "{item}");
+        }
+    }
+    assert_eq!(globex.digests(&server).await, before, "the other's tables are as they were");
 }
 
 /// Whether a name is free tells nothing about other companies.
@@ -158,11 +234,18 @@ async fn lists_never_hold_the_others_rows() {
         assert!(lists.iter().map(|(_, queries)| queries.len()).sum::<usize>() > 50, "the filters are all there");
         let send = async |path: &str| Answer::to(server.by(&own.tenant, Method::GET, path)).await;
         assert_eq!(foreign_rows_in_lists(&lists, send, &other.mark).await, Vec::<String>::new());
-        for path in ["/v1/agents", "/v1/tasks"] {
+        for path in ["/v1/agents", "/v1/tasks", "/v1/messages", "/v1/activity", "/v1/sessions", "/v1/schedules"] {
             let page = Answer::to(server.by(&own.tenant, Method::GET, path)).await;
             assert!(page.text.contains(&own.mark), "its own rows are there: {}", page.text);
-            for filter in ["agent_id", "created_by_id"].into_iter().filter(|_| path == "/v1/tasks") {
-                let path = format!("{path}?{filter}={}&include_deleted=true", other.agent);
+            let filters: &[&str] = match path {
+                "/v1/agents" => &[],
+                "/v1/tasks" => &["agent_id", "created_by_id"],
+                "/v1/messages" => &["agent_id", "from_agent_id", "to_agent_id"],
+                _ => &["agent_id"],
+            };
+            for filter in filters {
+                let deleted = if path == "/v1/tasks" || path == "/v1/messages" { "&include_deleted=true" } else { "" };
+                let path = format!("{path}?{filter}={}{deleted}", other.agent);
                 let page = Answer::to(server.by(&own.tenant, Method::GET, &path)).await;
                 assert_eq!(page.json()["data"], json!([]), "{filter} of the other");
             }
@@ -173,7 +256,7 @@ async fn lists_never_hold_the_others_rows() {
 /// A request of a case with all its own parts right, without a credential yet.
 fn bare(server: &TestServer, operation: &Operation, of: &Company) -> RequestBuilder {
     let case = case_of(operation);
-    let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(of).to_string()).unwrap_or_default());
+    let path = case.path(operation, of);
     let request = server.request(operation.method.clone(), &path).header("if-match", "\"1\"");
     match case.body {
         Some(body) => request.json(&body(of)),

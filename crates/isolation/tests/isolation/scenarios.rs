@@ -9,9 +9,9 @@ use tenantry_postgres::{AccessError, Actor};
 use testkit::{World, WorldConfig};
 use workforce::AgentId;
 use workforce::Validate as _;
-use workforce::agent::{Agent, AgentFilter, CreateAgent};
+use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent};
 use workforce::store::{agents, tasks};
-use workforce::task::{CreateTask, TaskFilter};
+use workforce::task::{CreateTask, TaskFilter, TaskOrder};
 
 async fn alice_and_bob() -> World {
     let world = World::start(WorldConfig::new(workforce::tenant_schema())).await;
@@ -37,7 +37,9 @@ async fn should_isolate_agents_between_tenants() {
         let context = world.context(slug).await;
         let mut tx = world.db.read_only(&context).await.unwrap();
         let page =
-            agents::list(&mut tx, &AgentFilter::default(), None, Limit::from_query(None).unwrap()).await.unwrap();
+            agents::list(&mut tx, &AgentFilter::default(), AgentOrder::Newest, None, Limit::from_query(None).unwrap())
+                .await
+                .unwrap();
         assert_eq!(page.data.iter().map(|a| a.id).collect::<Vec<_>>(), [own.id], "{slug} sees its own agent only");
         assert!(agents::find(&mut tx, other.id, true).await.is_err(), "{slug} does not find the other's agent by id");
     }
@@ -56,7 +58,9 @@ async fn should_prevent_cross_tenant_task_access() {
     let task = tasks::create(&mut tx, &new.validated().unwrap()).await.unwrap();
     tx.commit().await.unwrap();
     let mut tx = world.db.read_only(&world.context("alice-test").await).await.unwrap();
-    let page = tasks::list(&mut tx, &TaskFilter::default(), None, Limit::from_query(None).unwrap()).await.unwrap();
+    let page = tasks::list(&mut tx, &TaskFilter::default(), TaskOrder::Newest, None, Limit::from_query(None).unwrap())
+        .await
+        .unwrap();
     assert!(page.data.is_empty());
     assert!(tasks::find(&mut tx, task.id, true).await.is_err());
 }

@@ -1,10 +1,12 @@
 //! Tenant-scoped access: cells of connections and the transactions on them.
 
+mod alarm;
 mod cancel;
 mod cells;
 mod connection;
 mod notes;
 mod pool;
+mod savepoint;
 mod tx;
 
 use std::sync::Arc;

@@ -47,7 +47,24 @@ pub(super) struct AuditRows {
     pub(super) details: Vec<Value>,
 }
 
+/// How much was noted at some moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Length {
+    audit: usize,
+    published: usize,
+}
+
 impl Notes {
+    pub(super) fn length(&self) -> Length {
+        Length { audit: self.audit.len(), published: self.published.len() }
+    }
+
+    /// Forgets what was noted since.
+    pub(super) fn cut(&mut self, to: Length) {
+        self.audit.truncate(to.audit);
+        self.published.truncate(to.published);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.audit.is_empty() && self.published.is_empty()
     }

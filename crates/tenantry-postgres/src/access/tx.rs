@@ -12,6 +12,7 @@ use crate::statement::{Statement, qualify};
 use super::connection::{Connection, Way, begin_scoped, bind_session};
 use super::notes::{AUDIT, Noted, Notes, PUBLISH};
 use super::pool::{CLEANING, Permits, Pool};
+use super::savepoint::Mark;
 
 /// How far a transaction reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +23,12 @@ pub(super) enum Extent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing sent.
     Fresh,
     /// A transaction block is open on the server.
     Open,
-    /// A statement failed; only a rollback is left.
+    /// A statement failed; only a rollback is left, of all or to the savepoint.
     Failed,
     /// Nothing more can be sent.
     Done,
@@ -47,11 +48,12 @@ pub struct TenantTx {
     connection: Option<Box<Connection>>,
     permits: Option<Permits>,
     extent: Extent,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// The connection served before, so the server may have closed it since.
     recycled: bool,
-    in_flight: bool,
-    notes: Notes,
+    pub(super) in_flight: bool,
+    pub(super) notes: Notes,
+    pub(super) mark: Option<Mark>,
 }
 
 enum Answer {
@@ -60,7 +62,8 @@ enum Answer {
 }
 
 /// The future of a statement was dropped before its end. What it did is not known, so nothing may build on it.
-const ABANDONED: DbError = DbError::Misuse("a statement was abandoned while it ran; only a rollback is left");
+pub(super) const ABANDONED: DbError =
+    DbError::Misuse("a statement was abandoned while it ran; only a rollback is left");
 
 #[derive(Clone, Copy)]
 enum Want {
@@ -89,6 +92,7 @@ impl TenantTx {
                 phase: Phase::Fresh,
                 in_flight: false,
                 notes: Notes::default(),
+                mark: None,
             };
             if !check {
                 return Ok(tx);
@@ -316,7 +320,8 @@ impl TenantTx {
         let fresh = self.phase == Phase::Fresh;
         if config.mode == AccessMode::Pooler {
             let read_only = self.extent == Extent::ReadOnly;
-            return Prelude { scope: fresh.then(|| begin_scoped(tenant, config, read_only)), begin: None };
+            let scope = fresh.then(|| begin_scoped(tenant, config, read_only));
+            return Prelude { scope, begin: self.mark.and_then(|mark| mark.message(false)) };
         }
         let connection = self.connection.as_ref();
         let (bound, tainted) = connection.map_or((None, false), |c| (c.bound, c.tainted));
@@ -333,10 +338,14 @@ impl TenantTx {
             Extent::ReadOnly if fresh => Some("BEGIN READ ONLY"),
             _ => None,
         };
-        Prelude { scope, begin }
+        Prelude { scope, begin: self.mark.and_then(|mark| mark.message(fresh)).or(begin) }
     }
 
-    fn ready(&self) -> Result<(), DbError> {
+    pub(super) fn writes(&self) -> bool {
+        self.extent == Extent::ReadWrite
+    }
+
+    pub(super) fn ready(&self) -> Result<(), DbError> {
         if self.in_flight {
             return Err(ABANDONED);
         }
@@ -348,20 +357,28 @@ impl TenantTx {
         }
     }
 
+    /// The session is the tenant's now.
+    pub(super) fn scoped(&mut self) {
+        let (id, limits) = (self.tenant.id, self.tenant.time_limits());
+        let connection = self.connection_mut();
+        if connection.bound != Some(id) {
+            connection.bound = Some(id);
+            connection.touched.insert(id);
+        }
+        connection.limits = limits;
+    }
+
     fn settle<T>(&mut self, result: Result<T, Failure>) -> Result<T, DbError> {
-        let (id, single) = (self.tenant.id, self.extent == Extent::Single);
-        let limits = self.tenant.time_limits();
+        let prepared = result.as_ref().err().is_none_or(|failure| failure.stage == Stage::Statement);
+        if prepared && let Some(mark) = &mut self.mark {
+            mark.reached();
+        }
         match &result {
             Ok(_) => {
-                let connection = self.connection_mut();
-                if connection.bound != Some(id) {
-                    connection.bound = Some(id);
-                    connection.touched.insert(id);
-                }
-                connection.limits = limits;
-                self.phase = if single { Phase::Done } else { Phase::Open };
+                self.scoped();
+                self.phase = if self.extent == Extent::Single { Phase::Done } else { Phase::Open };
             }
-            Err(Failure { error, scope }) => {
+            Err(Failure { error, stage }) => {
                 // A role that the statement has left behind cannot be told from one that it has not: bind again next time.
                 let connection = self.connection_mut();
                 connection.bound = None;
@@ -369,7 +386,7 @@ impl TenantTx {
                     connection.forget_statements();
                 }
                 // A scope that was taken in half is no state to go on from.
-                if *scope || error.breaks_connection() {
+                if *stage == Stage::Scope || error.breaks_connection() {
                     if let Some(connection) = self.connection.take() {
                         self.pool.discard(connection);
                     }
@@ -444,7 +461,7 @@ impl TenantTx {
         }
     }
 
-    async fn finish(&mut self, with: &'static str) -> Result<(), DbError> {
+    pub(super) async fn finish(&mut self, with: &'static str) -> Result<(), DbError> {
         self.in_flight = true;
         let result = self.connection_ref().client.batch_execute(with).await.map_err(DbError::from);
         self.in_flight = false;
@@ -543,15 +560,29 @@ struct Prelude {
     begin: Option<&'static str>,
 }
 
-/// What went wrong, and whether it was the scope.
+/// What went wrong, and where.
 struct Failure {
     error: DbError,
-    scope: bool,
+    stage: Stage,
+}
+
+/// The parts of a round trip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Scope,
+    Begin,
+    Statement,
+}
+
+impl Stage {
+    fn failed(self, error: impl Into<DbError>) -> Failure {
+        Failure { error: error.into(), stage: self }
+    }
 }
 
 impl<E: Into<DbError>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), scope: false }
+        Stage::Statement.failed(error)
     }
 }
 
@@ -573,8 +604,8 @@ async fn pipeline<T>(
         statement,
         batch(client, postlude),
     );
-    scope.map_err(|error| Failure { error: error.into(), scope: true })?;
-    begin?;
+    scope.map_err(|error| Stage::Scope.failed(error))?;
+    begin.map_err(|error| Stage::Begin.failed(error))?;
     let answer = answer?;
     last?;
     Ok(answer)

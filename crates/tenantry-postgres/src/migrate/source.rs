@@ -204,6 +204,8 @@ impl MigrationSet {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             files.push((name, std::fs::read_to_string(&path).map_err(unreadable(&path))?));
         }
+        // a directory has no order of its own, and of several faults the same one is to be named each time
+        files.sort();
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         Self::new(scope, &files)
     }

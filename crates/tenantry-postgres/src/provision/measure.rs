@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tenantry_core::calendar::month_name;
 use tenantry_core::{SchemaName, TenantId, quote_literal};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -17,7 +18,7 @@ use super::usage::USES;
 use super::{Provisioner, audit};
 use crate::clients::{Lent, typed};
 use crate::error::{DbError, ProvisionError};
-use crate::registry::Actor;
+use crate::registry::{Actor, zone};
 
 /// Held by the server that measures.
 const MEASURE_LOCK: i64 = 7_468_657_468;
@@ -31,7 +32,7 @@ const SLACK: f64 = 5.0;
 /// A measurement waits for no migration, and nobody for it.
 const SESSION: &str = "SET statement_timeout = '60s'; SET lock_timeout = '2s'; SET search_path = pg_catalog, pg_temp";
 
-const DUE: &str = "SELECT t.id, t.slug::text, t.schema_name::text, pl.schema_version \
+const DUE: &str = "SELECT t.id, t.slug::text, t.schema_name::text, pl.schema_version, t.time_zone, now() \
     FROM public.tenants t JOIN public.tenant_placements pl ON pl.tenant_id = t.id \
     LEFT JOIN public.tenant_usage u ON u.tenant_id = t.id \
     WHERE CASE WHEN cardinality($1::text[]) > 0 THEN t.slug = ANY ($1) \
@@ -106,6 +107,8 @@ struct Due {
     slug: String,
     schema: String,
     version: i32,
+    /// The tenant's present month.
+    month: String,
 }
 
 /// What was found of one tenant.
@@ -217,7 +220,7 @@ impl Provisioner {
             .filter(|(_, due)| due.version >= self.schema.needs)
             .filter_map(|(place, due)| {
                 let schema = SchemaName::from_registry(&due.schema).ok()?;
-                let own = statement.for_schema(&schema);
+                let own = statement.for_schema(&schema).replace("$1", &quote_literal(&due.month));
                 Some(format!("SELECT {place}::int8, name::text, used::int8 FROM ({own}) AS u (name, used)"))
             })
             .collect();
@@ -269,6 +272,7 @@ async fn due(client: &Lent, older_than: Duration, slugs: &[String]) -> Result<Ve
             slug: row.get(1),
             schema: row.get(2),
             version: row.get(3),
+            month: month_name(row.get(5), zone(row.get(4))),
         })
         .collect())
 }

@@ -56,8 +56,8 @@ impl TenantSchema {
         self
     }
 
-    /// A statement without parameters that gives rows of a name and a number: how much a tenant uses of each thing that the
-    /// domain limits. The names `agents`, `tasks` and `concurrent_tasks` are compared with the plan's limits.
+    /// A statement that gives rows of a name and a number: how much a tenant uses of each thing that the domain limits. Its one
+    /// parameter is the tenant's present month, such as `2026-11`; it may do without. The names `agents`, `tasks` and `concurrent_tasks` are compared with the plan's limits.
     #[must_use]
     pub const fn with_usage(mut self, statement: &'static Statement) -> Self {
         self.usage = Some(statement);

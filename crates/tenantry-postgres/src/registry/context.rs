@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tenantry_core::calendar::Tz;
 use tenantry_core::{ApiKeyId, Generation, Role, RoleName, SchemaName, Slug, TenantId, TenantStatus};
 use uuid::Uuid;
 
@@ -58,6 +59,10 @@ pub struct Tenant {
     pub own_limits: OwnLimits,
     /// Whether its storage is used up, so that nothing may be added.
     pub storage_frozen: bool,
+    /// Where its days and months begin; see [`tenantry_core::calendar`].
+    pub time_zone: Tz,
+    /// The currency it is shown amounts in (ISO 4217).
+    pub display_currency: String,
     /// Its cell.
     pub cell: CellId,
     /// The version of its placement.

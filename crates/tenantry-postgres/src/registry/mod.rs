@@ -1,10 +1,12 @@
 //! Who the tenants are and who may act for them: one truth in the database, cached in each process.
 
+mod alarms;
 mod cache;
 mod context;
 mod listener;
 mod load;
 mod refusals;
+mod settings;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ pub use context::{
     Actor, Identified, Limits, Operator, OwnLimits, Principal, Tenant, TenantContext, VerifiedToken, Via,
 };
 pub use listener::NotReady;
+pub(crate) use settings::zone;
+pub use settings::{SettingsChange, SettingsError, TenantSettings};
 pub use usage::MeasuredStorage;
 
 use crate::clients::Clients;

@@ -2,8 +2,8 @@ use std::sync::LazyLock;
 
 use axum::http::{Method, header};
 use axum::routing::{MethodRouter, get};
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -68,9 +68,23 @@ fn of_tenants(api: &mut OpenApi) {
             workforce::PERMISSIONS.of(&method, &path).iter().map(|permission| permission.name).collect();
         let schemes = ["api_key", "bearer"];
         operation.security = Some(schemes.map(|scheme| SecurityRequirement::new(scheme, needed.clone())).to_vec());
+        for parameter in operation.parameters.iter_mut().flatten() {
+            separate_by_commas(parameter);
+        }
         if method == Method::POST {
             operation.parameters.get_or_insert_default().push(idempotency_key().into());
         }
+    }
+}
+
+/// Several values of one parameter of the query are one text, separated by commas.
+fn separate_by_commas(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(parameter) = parameter
+        && parameter.parameter_in == ParameterIn::Query
+        && matches!(parameter.schema, Some(RefOr::T(Schema::Array(_))))
+    {
+        parameter.style = Some(ParameterStyle::Form);
+        parameter.explode = Some(false);
     }
 }
 

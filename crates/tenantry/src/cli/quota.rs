@@ -100,7 +100,7 @@ async fn one(registry: &Registry, db: &TenantDb, slug: &Slug, repair: bool) -> R
         .await
         .map_err(|error| workforce::Error::Database(tenantry_postgres::DbError::Unavailable(error.to_string())))?;
     if !repair {
-        return quotas::verify(&mut db.single(&context).await?).await;
+        return quotas::verify(&mut db.read_only(&context).await?).await;
     }
     let mut tx = db.begin(&context).await?;
     let found = quotas::repair(&mut tx).await?;

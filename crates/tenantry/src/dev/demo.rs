@@ -56,7 +56,7 @@ async fn tenant(state: &AppState, slug: &Slug, local: &mut LocalRun) -> Result<(
     let seeded = sample::seed(&mut tx, slug.as_str()).await.map_err(|error| failed(&error))?;
     tx.commit().await?;
     if seeded.agents > 0 {
-        say(format!("`{slug}` has {} agents and {} tasks", seeded.agents, seeded.tasks));
+        say(format!("`{slug}` has {} agents, {} tasks and {} messages", seeded.agents, seeded.tasks, seeded.messages));
     }
     Ok(())
 }

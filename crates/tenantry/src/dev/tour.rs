@@ -53,6 +53,11 @@ A tour, to paste into another terminal:
   curl -s "$BASE/v1/agents?limit=3" -H "X-Api-Key: $ACME"; echo
   curl -s "$BASE/v1/tasks?limit=3" -H "X-Api-Key: $ACME"; echo
 
+  # a task that waits for the first is not handed out before that is completed: the agent gets the first one
+  curl -s $BASE/v1/tasks -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' \
+    -d '{{"agent_id":"'$AGENT'","title":"Say goodbye","priority":"urgent","depends_on":["'$TASK'"]}}'; echo
+  curl -s $BASE/v1/tasks/claim -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' -d '{{"agent_id":"'$AGENT'"}}'; echo
+
   # globex does not find them, and acme's key does not open globex: 404, then 403
   curl -s $BASE/v1/agents/$AGENT -H "X-Api-Key: $GLOBEX"; echo
   curl -s $BASE/v1/agents -H "X-Api-Key: $ACME" -H 'X-Tenant-Slug: globex'; echo

@@ -40,7 +40,11 @@ impl Served {
 
     /// Makes a task under a key; `None` when no answer comes.
     async fn task(&self, token: &str, key: &str, body: &Value) -> Option<(u16, Value)> {
-        let request = Client::new().post(format!("{}/v1/tasks", self.base)).header("x-api-key", token);
+        self.post("/v1/tasks", token, key, body).await
+    }
+
+    async fn post(&self, path: &str, token: &str, key: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = Client::new().post(format!("{}{path}", self.base)).header("x-api-key", token);
         let answer = request.header("idempotency-key", key).json(body).send().await.ok()?;
         Some((answer.status().as_u16(), answer.json().await.ok()?))
     }
@@ -93,6 +97,51 @@ async fn a_killed_request_that_is_repeated_has_one_effect() {
             break;
         }
         points += 1;
+    }
+    assert!(points > 4, "killed at {points} points: the proxy saw too little");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_bulk_request_that_is_repeated_has_one_effect() {
+    let installation = Installation::prepared().await;
+    let created = installation.run(&["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example"]);
+    let token = created.ok().json()["key"]["token"].as_str().unwrap().to_owned();
+    let (host, port, ..) = parts(&installation.url);
+    let proxy = Proxy::start(&host, port).await;
+    let agents = |points: usize| {
+        let new = |name: &str| json!({ "op": "create", "name": format!("{name} {points}"), "role": "support" });
+        json!({ "items": [new("one"), new("one"), new("two"), new("three")] })
+    };
+    let mut points = 1;
+    loop {
+        let (key, body) = (format!("k-{points}"), agents(points));
+        let mut served = Served::start(&installation, &proxy);
+        proxy.hold_after(points);
+        let answer = tokio::select! {
+            answer = served.post("/v1/agents/bulk", &token, &key, &body) => answer,
+            () = proxy.held() => None,
+        };
+        served.child.kill().unwrap();
+        served.child.wait().unwrap();
+        proxy.release();
+        let served = Served::start(&installation, &proxy);
+        let again = loop {
+            match served.post("/v1/agents/bulk", &token, &key, &body).await {
+                Some((503, _)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                other => break other.unwrap(),
+            }
+        };
+        assert_eq!((again.0, &again.1["succeeded"]), (207, &json!(3)), "killed after {points} requests: {}", again.1);
+        let list = format!("{}/v1/agents?limit=200&q=%20{points}&sort=created_at", served.base);
+        let found = Client::new().get(list).header("x-api-key", &token).send().await.unwrap();
+        let found = found.json::<Value>().await.unwrap();
+        let expected = json!([0, 2, 3].map(|i| again.1["items"][i]["record"].clone()));
+        assert_eq!(found["data"], expected, "killed after {points} requests to the database");
+        if let Some(answer) = answer {
+            assert_eq!(answer, again, "what was answered is answered again");
+            break;
+        }
+        points += 4;
     }
     assert!(points > 4, "killed at {points} points: the proxy saw too little");
 }

@@ -1,6 +1,6 @@
 //! Acme sells outdoor gear online: support, stock and marketing.
 
-use super::{DAY, HOUR, SampleAgent, SampleTask, State};
+use super::{DAY, HOUR, SampleAgent, SampleDependencies, SampleTask, State};
 use crate::agent::AgentStatus;
 use crate::task::Priority;
 
@@ -182,3 +182,6 @@ pub(super) const TASKS: &[SampleTask] = &[
         state: State::Done("38 of 4,120 articles differ; list sent to the warehouse"),
     },
 ];
+
+/// The plan needs the forecast and the count; the letters go out when the tickets are answered.
+pub(super) const DEPENDENCIES: SampleDependencies = &[(7, &[1, 11]), (10, &[0])];

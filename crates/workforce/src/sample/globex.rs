@@ -1,6 +1,6 @@
 //! Globex runs freight between ports: customs papers, invoices and compliance.
 
-use super::{DAY, HOUR, SampleAgent, SampleTask, State};
+use super::{DAY, HOUR, SampleAgent, SampleDependencies, SampleTask, State};
 use crate::agent::AgentStatus;
 use crate::task::Priority;
 
@@ -181,3 +181,6 @@ pub(super) const TASKS: &[SampleTask] = &[
         state: State::Done("no new matches among 1,312 parties"),
     },
 ];
+
+/// Payables follow from matched invoices; the report needs the declaration and the screening.
+pub(super) const DEPENDENCIES: SampleDependencies = &[(10, &[2]), (7, &[1, 3])];

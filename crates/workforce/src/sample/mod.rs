@@ -1,16 +1,24 @@
-//! Believable data for demonstrations: a company's agents and tasks as they look on an ordinary day.
+//! Believable data for demonstrations: a company's agents, tasks, messages and runs as they look on an ordinary day.
 
 mod acme;
 mod globex;
+mod mail;
+mod runs;
 
 use serde_json::{Value, json};
 use tenantry_postgres::TenantTx;
 
 use crate::agent::AgentStatus;
 use crate::store::quotas::recount;
-use crate::store::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
+use crate::store::{
+    insert_sample_activity, insert_sample_agent, insert_sample_dependencies, insert_sample_message,
+    insert_sample_session, insert_sample_task, sample_room, set_sample_current_task,
+};
 use crate::task::Priority;
-use crate::{Error, TaskStatus};
+use crate::{Error, TaskId, TaskStatus};
+
+pub(crate) use mail::SampleMessage;
+pub(crate) use runs::{SampleActivity, SampleSession};
 
 /// What was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +27,10 @@ pub struct Seeded {
     pub agents: usize,
     /// How many tasks.
     pub tasks: usize,
+    /// How many messages.
+    pub messages: usize,
+    /// How many sessions.
+    pub sessions: usize,
 }
 
 /// Fills an empty company; one that has agents is left alone, so a second start changes nothing.
@@ -29,31 +41,59 @@ pub struct Seeded {
 /// The database's. The caller commits, so it is all or nothing.
 pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
     if !sample_room(tx).await? {
-        return Ok(Seeded { agents: 0, tasks: 0 });
+        return Ok(Seeded { agents: 0, tasks: 0, messages: 0, sessions: 0 });
     }
-    let (agents, tasks) = content(company);
+    let (agents, tasks, dependencies) = content(company);
     let mut ids = Vec::with_capacity(agents.len());
     // The first is the oldest; a month lies between two.
     for (agent, months) in agents.iter().rev().zip(1..) {
         ids.push(insert_sample_agent(tx, agent, months * 30 * DAY).await?);
     }
     ids.reverse();
+    let mut task_ids = Vec::with_capacity(tasks.len());
     for task in tasks {
         let id = insert_sample_task(tx, task, ids[task.agent], ids[task.by]).await?;
         if task.is_current() {
             set_sample_current_task(tx, ids[task.agent], id).await?;
         }
+        task_ids.push(id);
     }
     recount(tx).await?;
-    let seeded = Seeded { agents: agents.len(), tasks: tasks.len() };
-    tx.audit("sample.seed", "company", json!({ "agents": seeded.agents, "tasks": seeded.tasks }));
+    for (waiting, others) in dependencies {
+        let others: Vec<TaskId> = others.iter().map(|other| task_ids[*other]).collect();
+        insert_sample_dependencies(tx, task_ids[*waiting], &others).await?;
+    }
+    let (messages, sessions, activity) = talk(company);
+    for message in messages {
+        insert_sample_message(tx, message, ids[message.from], ids[message.to]).await?;
+    }
+    for session in sessions {
+        insert_sample_session(tx, session, ids[session.agent], session.task.map(|task| task_ids[task])).await?;
+    }
+    for entry in activity {
+        insert_sample_activity(tx, entry, ids[entry.agent], entry.task.map(|task| task_ids[task])).await?;
+    }
+    let seeded =
+        Seeded { agents: agents.len(), tasks: tasks.len(), messages: messages.len(), sessions: sessions.len() };
+    let told = json!({ "agents": seeded.agents, "tasks": seeded.tasks, "messages": seeded.messages, "sessions": seeded.sessions });
+    tx.audit("sample.seed", "company", told);
     Ok(seeded)
 }
 
-fn content(company: &str) -> (&'static [SampleAgent], &'static [SampleTask]) {
+/// Which task waits for which others: places in the list of tasks. What a task waits for stands before it in this list.
+type SampleDependencies = &'static [(usize, &'static [usize])];
+
+fn content(company: &str) -> (&'static [SampleAgent], &'static [SampleTask], SampleDependencies) {
     match company {
-        "globex" => (globex::AGENTS, globex::TASKS),
-        _ => (acme::AGENTS, acme::TASKS),
+        "globex" => (globex::AGENTS, globex::TASKS, globex::DEPENDENCIES),
+        _ => (acme::AGENTS, acme::TASKS, acme::DEPENDENCIES),
+    }
+}
+
+fn talk(company: &str) -> (&'static [SampleMessage], &'static [SampleSession], &'static [SampleActivity]) {
+    match company {
+        "globex" => (mail::GLOBEX, runs::GLOBEX_SESSIONS, runs::GLOBEX_ACTIVITY),
+        _ => (mail::ACME, runs::ACME_SESSIONS, runs::ACME_ACTIVITY),
     }
 }
 
@@ -190,7 +230,7 @@ mod tests {
     #[test]
     fn content_obeys_the_rules_of_the_api() {
         for company in ["acme", "globex"] {
-            let (agents, tasks) = content(company);
+            let (agents, tasks, _) = content(company);
             assert_eq!(agents.iter().map(|a| a.name).collect::<HashSet<_>>().len(), agents.len());
             for agent in agents {
                 let body = json!({ "name": agent.name, "role": agent.role, "personality_prompt": agent.prompt,
@@ -210,13 +250,65 @@ mod tests {
     }
 
     #[test]
+    fn messages_and_runs_obey_the_rules_of_the_api() {
+        use crate::activity::CreateActivity;
+        use crate::message::CreateMessage;
+        use crate::session::SessionStatus;
+        for company in ["acme", "globex"] {
+            let (agents, tasks, _) = content(company);
+            let (messages, sessions, activity) = talk(company);
+            for message in messages {
+                let id = |agent: usize| uuid::Uuid::from_u128(agent.try_into().unwrap());
+                let recipient = message.state.recipient();
+                let body = json!({ "from_agent_id": id(message.from), "to_agent_id": id(message.to),
+                                   "subject": message.subject, "body": message.body, "external_recipient": recipient,
+                                   "type": if recipient.is_some() { "external_draft" } else { "direct" } });
+                let valid = serde_json::from_value::<CreateMessage>(body).unwrap().validated();
+                assert!(valid.is_ok(), "{}: {valid:?}", message.subject);
+                assert!(message.from < agents.len() && message.to < agents.len());
+            }
+            for session in sessions {
+                let task = &tasks[session.task.unwrap()];
+                assert_eq!(task.agent, session.agent, "{}", task.title);
+                assert!(session.age_minutes <= task.age_minutes, "{} is run after it was made", task.title);
+                assert_eq!(session.status == SessionStatus::Active, task.is_current(), "{}", task.title);
+            }
+            for entry in activity {
+                let body =
+                    json!({ "agent_id": uuid::Uuid::nil(), "action": entry.action, "details": { "note": entry.note } });
+                assert!(serde_json::from_value::<CreateActivity>(body).unwrap().validated().is_ok());
+                let task = entry.task.map(|task| &tasks[task]);
+                assert!(task.is_none_or(|task| entry.age_minutes <= task.age_minutes), "{}", entry.note);
+            }
+        }
+    }
+
+    #[test]
     fn agents_at_work_have_exactly_one_current_task() {
         for company in ["acme", "globex"] {
-            let (agents, tasks) = content(company);
+            let (agents, tasks, _) = content(company);
             for (i, agent) in agents.iter().enumerate() {
                 let current: Vec<_> = tasks.iter().filter(|t| t.agent == i && t.is_current()).collect();
                 let expected = matches!(agent.status, AgentStatus::Working | AgentStatus::Blocked);
                 assert_eq!(current.len(), usize::from(expected), "{} of {company}", agent.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_waits_has_not_been_started() {
+        for company in ["acme", "globex"] {
+            let (_, tasks, dependencies) = content(company);
+            assert!(!dependencies.is_empty());
+            for (i, (waiting, others)) in dependencies.iter().enumerate() {
+                let open = others.iter().any(|other| tasks[*other].stage().status != TaskStatus::Completed);
+                assert!(open && matches!(tasks[*waiting].state, State::Pending), "{}", tasks[*waiting].title);
+                let later = dependencies[i + 1..].iter().any(|(later, _)| others.contains(later));
+                assert!(
+                    !later && !others.contains(waiting),
+                    "{}: depths are right in this order",
+                    tasks[*waiting].title
+                );
             }
         }
     }

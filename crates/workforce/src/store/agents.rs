@@ -1,16 +1,16 @@
 //! The table `agents`.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tenantry_http::Limit;
-use tenantry_postgres::{DbError, Row, TenantTx, statements};
+use tenantry_postgres::{DbError, Row, Statement, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
 use super::quotas::take;
-use super::{column, quotas};
-use crate::agent::{Agent, AgentFilter, AgentStatus, CreateAgent, UpdateAgent};
-use crate::page::{List, Page, Position};
+use super::{column, earliest_first, latest_first, quotas, sorted, words};
+use crate::agent::{Agent, AgentFilter, AgentOrder, AgentStatus, CreateAgent, UpdateAgent};
 use crate::quota::Quota;
-use crate::{AgentId, Error, Kind, Patch, Valid};
+use crate::{AgentId, Error, Kind, Page, Patch, Place, TaskId, Valid};
 
 macro_rules! columns {
     () => {
@@ -19,22 +19,47 @@ macro_rules! columns {
     };
 }
 
+/// The conditions that all lists share.
+macro_rules! list {
+    () => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM tenant.agents \
+             WHERE ($1::text[] IS NULL OR status = ANY ($1)) \
+               AND ($2::text IS NULL OR role = $2) \
+               AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \
+               AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(role), lower($4)) > 0) \
+               AND ($5::timestamptz IS NULL OR created_at >= $5) \
+               AND ($6::timestamptz IS NULL OR created_at < $6) \
+               AND ($7 OR deleted_at IS NULL)"
+        )
+    };
+}
+
 statements! {
     /// One agent by id; deleted ones only when asked for.
     FIND_AGENT(UUID, BOOL) = concat!(
         "SELECT ", columns!(), " FROM tenant.agents WHERE id = $1 AND ($2 OR deleted_at IS NULL)"
     );
-    /// A page of agents. The `COALESCE` stands for "from the start" and keeps the comparison one that an index could serve.
-    LIST_AGENTS(TEXT, TEXT, TEXT, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.agents \
-         WHERE ($1::text IS NULL OR status = $1) \
-           AND ($2::text IS NULL OR role = $2) \
-           AND ($3::text IS NULL OR starts_with(lower(name), lower($3))) \
-           AND ($4 OR deleted_at IS NULL) \
-           AND (created_at, id) < (COALESCE($5, 'infinity'::timestamptz), \
-                                   COALESCE($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-         ORDER BY created_at DESC, id DESC LIMIT $7"
-    );
+    /// A page of agents, the newest first.
+    LIST_AGENTS_NEWEST(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), latest_first!("created_at", "$8", "$9", "$10"));
+    /// A page of agents, the oldest first.
+    LIST_AGENTS_OLDEST(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), earliest_first!("created_at", "$8", "$9", "$10"));
+    /// A page of agents, what was changed last first.
+    LIST_AGENTS_JUST_CHANGED(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), latest_first!("updated_at", "$8", "$9", "$10"));
+    /// A page of agents, what was changed longest ago first.
+    LIST_AGENTS_LONG_UNCHANGED(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!(), earliest_first!("updated_at", "$8", "$9", "$10"));
+    /// A page of agents by name.
+    LIST_AGENTS_BY_NAME(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TEXT, UUID, INT8) =
+        concat!(list!(), sorted!("lower(name)", > "lower($8)", "$9", "$10"));
+    /// A page of agents by name, from the end.
+    LIST_AGENTS_BY_NAME_BACKWARDS(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TEXT, UUID, INT8) =
+        concat!(list!(), sorted!("lower(name)", < "lower($8)", "$9", "$10"));
     /// A new agent, or no row: there is no place for one more.
     INSERT_AGENT(UUID, TEXT, TEXT, TEXT, TEXT, JSONB, JSONB, INT8) = concat!(
         "WITH place AS (", take!("agents", "''", "$8"), ") \
@@ -54,9 +79,12 @@ statements! {
            version = version + 1, updated_at = now() \
          WHERE id = $1 AND version = $2 AND deleted_at IS NULL RETURNING ", columns!()
     );
-    /// Soft deletion, which gives the place back; the version is checked where one is given.
+    /// Soft deletion, which gives the place back; the version is checked where one is given. The agent, then the counter, and only
+    /// then the name is free: whoever creates waits for a name with the counter in hand.
     DELETE_AGENT(UUID, INT8) =
-        "WITH held AS (SELECT 1 FROM tenant.quota_counters WHERE name = 'agents' AND period = '' FOR NO KEY UPDATE), \
+        "WITH found AS (SELECT id FROM tenant.agents WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE), \
+         held AS (SELECT 1 FROM tenant.quota_counters WHERE name = 'agents' AND period = '' AND EXISTS (SELECT FROM found) \
+           FOR NO KEY UPDATE), \
          gone AS (UPDATE tenant.agents SET deleted_at = now(), updated_at = now(), version = version + 1 \
            WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL AND (SELECT count(*) FROM held) >= 0 \
            RETURNING version), \
@@ -69,7 +97,30 @@ statements! {
     /// Which of these agents are live. The lock keeps them so until the task that names them is committed: the foreign
     /// key alone would let a soft deletion pass by.
     LOCK_LIVE_AGENTS(UUID, UUID) =
-        "SELECT id FROM tenant.agents WHERE id IN ($1, $2) AND deleted_at IS NULL ORDER BY id FOR SHARE";
+        "SELECT id, now() AS clock FROM tenant.agents WHERE id IN ($1, $2) AND deleted_at IS NULL ORDER BY id FOR SHARE";
+    /// Holds several agents at once against other changes, in the order of their ids.
+    LOCK_AGENTS(UUID_ARRAY) =
+        "SELECT id, status, deleted_at IS NULL AS live FROM tenant.agents WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
+    /// Puts an agent on a task that was started.
+    BEGIN_WORK(UUID, UUID) = concat!(
+        "UPDATE tenant.agents SET current_task_id = $2, status = 'working', version = version + 1, updated_at = now() \
+         WHERE id = $1 AND deleted_at IS NULL AND (status <> 'working' OR (current_task_id = $2) IS NOT TRUE) RETURNING ",
+        columns!()
+    );
+    /// Has an agent wait with the task it is on.
+    WAIT_AT_WORK(UUID, UUID) = concat!(
+        "UPDATE tenant.agents SET status = 'blocked', version = version + 1, updated_at = now() \
+         WHERE id = $1 AND current_task_id = $2 AND status = 'working' AND deleted_at IS NULL RETURNING ", columns!()
+    );
+    /// Takes an agent off the task it is on, to the one that it started last of those it has still in work.
+    LEAVE_WORK(UUID, UUID) = concat!(
+        "UPDATE tenant.agents SET current_task_id = n.next, \
+           status = CASE WHEN status = 'offline' THEN 'offline' WHEN n.next IS NULL THEN 'idle' ELSE 'working' END, \
+           version = version + 1, updated_at = now() \
+         FROM (SELECT (SELECT t.id FROM tenant.tasks t WHERE t.agent_id = $1 AND t.id <> $2 AND t.status = 'in_progress' \
+                       AND t.deleted_at IS NULL ORDER BY t.started_at DESC, t.id DESC LIMIT 1) AS next) n \
+         WHERE id = $1 AND current_task_id = $2 AND deleted_at IS NULL RETURNING ", columns!()
+    );
 }
 
 /// Inserts an agent.
@@ -113,32 +164,45 @@ pub async fn find(tx: &mut TenantTx, id: AgentId, include_deleted: bool) -> Resu
     read(&row.ok_or_else(|| not_found(id))?)
 }
 
-/// A page of agents, newest first; one statement.
+/// A page of agents; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &AgentFilter,
-    after: Option<Position>,
+    order: AgentOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Agent>, Error> {
+    let (time, text) = (after.and_then(Place::time), after.and_then(Place::text));
+    let (statement, key): (_, &(dyn ToSql + Sync)) = match order {
+        AgentOrder::Newest => (&LIST_AGENTS_NEWEST, &time),
+        AgentOrder::Oldest => (&LIST_AGENTS_OLDEST, &time),
+        AgentOrder::JustChanged => (&LIST_AGENTS_JUST_CHANGED, &time),
+        AgentOrder::LongUnchanged => (&LIST_AGENTS_LONG_UNCHANGED, &time),
+        AgentOrder::Name => (&LIST_AGENTS_BY_NAME, &text),
+        AgentOrder::NameBackwards => (&LIST_AGENTS_BY_NAME_BACKWARDS, &text),
+    };
     let rows = tx
         .query(
-            &LIST_AGENTS,
+            statement,
             &[
-                &filter.status.map(AgentStatus::as_str),
+                &words(&filter.status, AgentStatus::as_str),
                 &filter.role,
                 &filter.name_prefix,
+                &filter.search,
+                &filter.created_after,
+                &filter.created_before,
                 &filter.include_deleted,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
+                key,
+                &after.map(|place| place.id),
                 &limit.probe(),
             ],
         )
         .await?;
     let agents = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(agents, limit, List::Agents, |a| Position { created_at: a.created_at, id: *a.id.as_uuid() }))
+    Ok(Page::sorted(agents, limit, order, |agent| order.place(agent)))
 }
 
 /// Changes an agent that still has the version `expected`.
@@ -170,15 +234,15 @@ pub async fn update(
         )
         .await
         .map_err(|e| match (e.constraint(), task) {
-            (Some("agents_current_task_fk"), Some(task)) => Error::UnknownTask(task),
+            (Some("agents_current_task_fk"), Some(id)) => Error::UnknownTask { pointer: "/current_task_id", id },
             _ => refine(e, change.name.value()),
         })?;
     let Some(row) = row else { return Err(why_unchanged(tx, id, expected).await) };
     // After the update, so that an unknown agent or an old version is reported first; the caller rolls back.
     if let Some(task) = task
-        && tx.query_opt(&AGENT_HAS_TASK, &[&task, id.as_uuid()]).await?.is_none()
+        && !has_task(tx, id, task).await?
     {
-        return Err(Error::UnknownTask(task));
+        return Err(Error::UnknownTask { pointer: "/current_task_id", id: task });
     }
     let agent = read(&row)?;
     tx.audit("agent.update", &target(id), json!({ "version": agent.version, "changed": change.named() }));
@@ -203,7 +267,8 @@ pub async fn delete(tx: &mut TenantTx, id: AgentId, expected: Option<i64>) -> Re
     Ok(())
 }
 
-/// Holds the agents that a task names, each with the member that names it, against deletion until the commit.
+/// Holds the agents that a task names, each with the member that names it, against deletion until the commit. Gives the
+/// database's clock.
 ///
 /// # Errors
 /// [`Error::UnknownAgent`] for the first that is not live.
@@ -211,7 +276,8 @@ pub(super) async fn hold_live(
     tx: &mut TenantTx,
     (pointer, agent): (&'static str, AgentId),
     other: (&'static str, AgentId),
-) -> Result<(), Error> {
+) -> Result<DateTime<Utc>, Error> {
+    let unknown = |pointer, id: AgentId| Error::UnknownAgent { pointer, id: *id.as_uuid() };
     let rows = tx.query(&LOCK_LIVE_AGENTS, &[agent.as_uuid(), other.1.as_uuid()]).await?;
     let mut live: Vec<Uuid> = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -219,8 +285,85 @@ pub(super) async fn hold_live(
     }
     for (pointer, id) in [(pointer, agent), other] {
         if !live.contains(id.as_uuid()) {
-            return Err(Error::UnknownAgent { pointer, id: *id.as_uuid() });
+            return Err(unknown(pointer, id));
         }
+    }
+    let first = rows.first().ok_or_else(|| unknown(pointer, agent))?;
+    Ok(column!(first, "clock"))
+}
+
+/// Whether a live task is this agent's.
+pub(super) async fn has_task(tx: &mut TenantTx, agent: AgentId, task: Uuid) -> Result<bool, Error> {
+    Ok(tx.query_opt(&AGENT_HAS_TASK, &[&task, agent.as_uuid()]).await?.is_some())
+}
+
+/// Holds the agent that gives a task away and the one that gets it, so that both can follow.
+///
+/// # Errors
+/// [`Error::UnknownAgent`] when the one that gets it is not live.
+pub(super) async fn hold_both(
+    tx: &mut TenantTx,
+    from: AgentId,
+    (pointer, to): (&'static str, AgentId),
+) -> Result<(), Error> {
+    for row in hold(tx, &[*from.as_uuid(), *to.as_uuid()]).await? {
+        let (id, live): (Uuid, bool) = (column!(row, "id"), column!(row, "live"));
+        if live && id == *to.as_uuid() {
+            return Ok(());
+        }
+    }
+    Err(Error::UnknownAgent { pointer, id: *to.as_uuid() })
+}
+
+/// Holds an agent that asks for work.
+///
+/// # Errors
+/// [`Error::UnknownAgent`], [`Error::AgentOffline`].
+pub(super) async fn hold_worker(tx: &mut TenantTx, id: AgentId) -> Result<(), Error> {
+    let unknown = Error::UnknownAgent { pointer: "/agent_id", id: *id.as_uuid() };
+    let rows = hold(tx, &[*id.as_uuid()]).await?;
+    let Some(row) = rows.first() else { return Err(unknown) };
+    let (status, live): (&str, bool) = (column!(row, "status"), column!(row, "live"));
+    match live {
+        false => Err(unknown),
+        true if status == AgentStatus::Offline.as_str() => Err(Error::AgentOffline(*id.as_uuid())),
+        true => Ok(()),
+    }
+}
+
+/// Takes the locks that changes of these agents would take one by one.
+pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[AgentId]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+    if !ids.is_empty() {
+        hold(tx, &ids).await?;
+    }
+    Ok(())
+}
+
+/// Locks agents, deleted ones as well, in the order of their ids, so that no two transactions wait for each other.
+async fn hold(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Row>, Error> {
+    Ok(tx.query(&LOCK_AGENTS, &[&ids]).await?)
+}
+
+/// The agent has started this task.
+pub(super) async fn begin(tx: &mut TenantTx, id: AgentId, task: TaskId) -> Result<(), Error> {
+    follow(tx, &BEGIN_WORK, id, task).await
+}
+
+/// The agent's task waits for something, and the agent with it, if it is on that task.
+pub(super) async fn wait(tx: &mut TenantTx, id: AgentId, task: TaskId) -> Result<(), Error> {
+    follow(tx, &WAIT_AT_WORK, id, task).await
+}
+
+/// The agent is done with this task, if it is on it.
+pub(super) async fn leave(tx: &mut TenantTx, id: AgentId, task: TaskId) -> Result<(), Error> {
+    follow(tx, &LEAVE_WORK, id, task).await
+}
+
+/// The event of the task is the one that is audited; listeners are told of the agent as well.
+async fn follow(tx: &mut TenantTx, statement: &'static Statement, id: AgentId, task: TaskId) -> Result<(), Error> {
+    if let Some(row) = tx.query_opt(statement, &[id.as_uuid(), task.as_uuid()]).await? {
+        tx.publish("agent.updated", json!(read(&row)?));
     }
     Ok(())
 }
@@ -275,7 +418,7 @@ fn read(row: &Row) -> Result<Agent, Error> {
         role: column!(row, "role"),
         personality_prompt: column!(row, "personality_prompt"),
         status: status.parse().map_err(|e: crate::UnknownWord| corrupt("status", e.to_string()))?,
-        current_task_id: task.map(crate::TaskId::from_uuid),
+        current_task_id: task.map(TaskId::from_uuid),
         capabilities: serde_json::from_value(capabilities).map_err(|e| corrupt("capabilities", e.to_string()))?,
         tool_permissions: serde_json::from_value(tool_permissions)
             .map_err(|e| corrupt("tool_permissions", e.to_string()))?,

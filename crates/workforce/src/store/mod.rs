@@ -10,19 +10,42 @@
 //!
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
+pub mod activity;
 pub mod agents;
+pub mod dependencies;
+pub mod messages;
 pub mod quotas;
 mod sample;
+pub mod schedules;
+pub mod sessions;
 pub mod tasks;
+pub mod threads;
 
 use tenantry_postgres::Statement;
 
-pub(crate) use sample::{insert_sample_agent, insert_sample_task, sample_room, set_sample_current_task};
+pub(crate) use dependencies::add_first as insert_sample_dependencies;
+pub(crate) use sample::{
+    insert_sample_activity, insert_sample_agent, insert_sample_message, insert_sample_session, insert_sample_task,
+    sample_room, set_sample_current_task,
+};
 
 /// Every statement of the domain, for the test that prepares each against the migrated schema.
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
-    [agents::STATEMENTS, tasks::STATEMENTS, quotas::STATEMENTS, sample::STATEMENTS, tenantry_http::STATEMENTS].concat()
+    [
+        agents::STATEMENTS,
+        dependencies::STATEMENTS,
+        tasks::STATEMENTS,
+        messages::STATEMENTS,
+        threads::STATEMENTS,
+        activity::STATEMENTS,
+        sessions::STATEMENTS,
+        schedules::STATEMENTS,
+        quotas::STATEMENTS,
+        sample::STATEMENTS,
+        tenantry_http::STATEMENTS,
+    ]
+    .concat()
 }
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.
@@ -32,6 +55,90 @@ macro_rules! column {
     };
 }
 pub(crate) use column;
+
+/// Words to compare with, as a parameter; none at all compare with nothing.
+fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
+    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
+}
+
+/// The end of a list's statement: the rows behind a place, by an instant, the latest first. The `COALESCE` stands for "from
+/// the start" and keeps the comparison one that an index can serve.
+macro_rules! latest_first {
+    ($column:literal, $key:literal, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (",
+            $column,
+            ", id) < (COALESCE(",
+            $key,
+            ", 'infinity'::timestamptz), COALESCE(",
+            $id,
+            ", 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) ORDER BY ",
+            $column,
+            " DESC, id DESC LIMIT ",
+            $limit
+        )
+    };
+}
+pub(crate) use latest_first;
+
+/// As `latest_first`, the other way round.
+macro_rules! earliest_first {
+    ($column:literal, $key:literal, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (",
+            $column,
+            ", id) > (COALESCE(",
+            $key,
+            ", '-infinity'::timestamptz), COALESCE(",
+            $id,
+            ", '00000000-0000-0000-0000-000000000000'::uuid)) ORDER BY ",
+            $column,
+            ", id LIMIT ",
+            $limit
+        )
+    };
+}
+pub(crate) use earliest_first;
+
+/// The end of a list's statement for an order that has no index: the rows behind a place, by an expression and a key that is
+/// comparable with it, `>` for the smallest first.
+macro_rules! sorted {
+    ($expression:expr, > $key:expr, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) > (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            ", id LIMIT ",
+            $limit
+        )
+    };
+    ($expression:expr, < $key:expr, $id:literal, $limit:literal) => {
+        concat!(
+            " AND (",
+            $id,
+            "::uuid IS NULL OR (",
+            $expression,
+            ", id) < (",
+            $key,
+            ", ",
+            $id,
+            ")) \
+              ORDER BY ",
+            $expression,
+            " DESC, id DESC LIMIT ",
+            $limit
+        )
+    };
+}
+pub(crate) use sorted;
 
 #[cfg(test)]
 mod tests {
@@ -46,7 +153,7 @@ mod tests {
             assert!(names.insert(statement.name()), "{} twice", statement.name());
             let used = (1..100).take_while(|n| statement.sql().contains(&format!("${n}"))).count();
             assert_eq!(used, statement.params().len(), "{}", statement.name());
-            let parts = ["held", "gone", "freed", "place"];
+            let parts = ["found", "held", "gone", "freed", "place"];
             for keyword in ["FROM ", "INTO ", "UPDATE "] {
                 for (at, _) in statement.sql().match_indices(keyword) {
                     let target = &statement.sql()[at + keyword.len()..];

@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 use tenantry_postgres::{TenantTx, statements};
 
 use super::column;
-use crate::sample::{SampleAgent, SampleTask};
-use crate::{AgentId, Error, TaskId, TaskStatus};
+use crate::message::MessageType;
+use crate::sample::{SampleActivity, SampleAgent, SampleMessage, SampleSession, SampleTask};
+use crate::session::SessionStatus;
+use crate::{ActivityId, AgentId, Error, MessageId, MessageStatus, SessionId, TaskId, TaskStatus};
 
 statements! {
     /// Whether there is nobody yet.
@@ -25,6 +27,23 @@ statements! {
            $17, $18)";
     /// Puts an agent on its task.
     SAMPLE_CURRENT_TASK(UUID, UUID) = "UPDATE tenant.agents SET current_task_id = $2 WHERE id = $1";
+    /// A message some minutes ago; what happened to it happened a little later.
+    SAMPLE_MESSAGE(UUID, UUID, UUID, TEXT, TEXT, TEXT, TEXT, TEXT, INT4) =
+        "INSERT INTO tenant.messages (id, from_agent_id, to_agent_id, subject, body, type, is_external_draft, \
+           external_recipient, status, created_at, read_at, approved_by, approved_at) \
+         SELECT $1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::text, $6 = 'external_draft', $7::text, $8::text, made, \
+           CASE WHEN $8 = 'read' THEN later END, CASE WHEN $8 = 'approved' THEN 'sample' END, \
+           CASE WHEN $8 = 'approved' THEN later END \
+         FROM (SELECT now() - make_interval(mins => $9) AS made, now() - make_interval(mins => $9 / 2) AS later) AS at";
+    /// A session that began some minutes ago, and ended half way from then if it has ended.
+    SAMPLE_SESSION(UUID, UUID, UUID, TEXT, JSONB, JSONB, INT4, BOOL) =
+        "INSERT INTO tenant.agent_sessions (id, agent_id, task_id, status, tokens_used, tool_calls, started_at, ended_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, now() - make_interval(mins => $7), \
+           CASE WHEN $8 THEN now() - make_interval(mins => $7 / 2) END)";
+    /// An entry of the log, some minutes old.
+    SAMPLE_ACTIVITY(UUID, UUID, UUID, TEXT, JSONB, INT4) =
+        "INSERT INTO tenant.activity_logs (id, agent_id, task_id, action, details, \"timestamp\") \
+         VALUES ($1, $2, $3, $4, $5, now() - make_interval(mins => $6))";
 }
 
 /// Whether the company has no agents yet, not even deleted ones.
@@ -94,5 +113,78 @@ pub(crate) async fn insert_sample_task(
 
 pub(crate) async fn set_sample_current_task(tx: &mut TenantTx, agent: AgentId, task: TaskId) -> Result<(), Error> {
     tx.execute(&SAMPLE_CURRENT_TASK, &[agent.as_uuid(), task.as_uuid()]).await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_sample_message(
+    tx: &mut TenantTx,
+    message: &SampleMessage,
+    from: AgentId,
+    to: AgentId,
+) -> Result<(), Error> {
+    let recipient = message.state.recipient();
+    let kind = if recipient.is_some() { MessageType::ExternalDraft } else { MessageType::Direct };
+    let status: MessageStatus = message.state.status();
+    tx.execute(
+        &SAMPLE_MESSAGE,
+        &[
+            MessageId::generate().as_uuid(),
+            from.as_uuid(),
+            to.as_uuid(),
+            &message.subject,
+            &message.body,
+            &kind.as_str(),
+            &recipient,
+            &status.as_str(),
+            &message.age_minutes,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_sample_session(
+    tx: &mut TenantTx,
+    session: &SampleSession,
+    agent: AgentId,
+    task: Option<TaskId>,
+) -> Result<(), Error> {
+    let (input, output) = session.tokens;
+    let calls: Vec<Value> = session.calls.iter().map(|(tool, ms)| json!({ "tool": tool, "ms": ms })).collect();
+    tx.execute(
+        &SAMPLE_SESSION,
+        &[
+            SessionId::generate().as_uuid(),
+            agent.as_uuid(),
+            &task.map(|task| *task.as_uuid()),
+            &session.status.as_str(),
+            &json!({ "input": input, "output": output }),
+            &json!(calls),
+            &session.age_minutes,
+            &(session.status != SessionStatus::Active),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_sample_activity(
+    tx: &mut TenantTx,
+    entry: &SampleActivity,
+    agent: AgentId,
+    task: Option<TaskId>,
+) -> Result<(), Error> {
+    tx.execute(
+        &SAMPLE_ACTIVITY,
+        &[
+            ActivityId::generate().as_uuid(),
+            agent.as_uuid(),
+            &task.map(|task| *task.as_uuid()),
+            &entry.action,
+            &json!({ "note": entry.note }),
+            &entry.age_minutes,
+        ],
+    )
+    .await?;
     Ok(())
 }

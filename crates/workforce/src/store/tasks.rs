@@ -3,15 +3,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tenantry_http::Limit;
-use tenantry_postgres::{DbError, Row, TenantTx, statements};
+use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::quotas::{month, take};
-use super::{agents, column, quotas};
-use crate::page::{List, Page, Position};
+use super::quotas::take;
+use super::{agents, column, dependencies, earliest_first, latest_first, quotas, sorted, words};
 use crate::quota::Quota;
-use crate::task::{CreateTask, Priority, Task, TaskFilter, UpdateTask};
-use crate::{AgentId, Error, Kind, TaskId, TaskStatus, UnknownWord, Valid};
+use crate::task::{ClaimTasks, CreateTask, Priority, Task, TaskFilter, TaskOrder, UpdateTask};
+use crate::{AgentId, Error, Kind, Page, Place, TaskId, TaskStatus, UnknownWord, Valid};
 
 const DEFAULT_MAX_RETRIES: i32 = 3;
 
@@ -23,17 +22,56 @@ macro_rules! columns {
     };
 }
 
-/// The conditions and the order that both lists share.
-macro_rules! page {
+/// Whether a task of the outer statement (`t`) could be started as far as others are concerned. Nothing but `completed` will
+/// do: a dependency that was cancelled or deleted has not done what is waited for.
+macro_rules! nothing_open {
     () => {
-        " AND ($2::text IS NULL OR status = $2) \
-          AND ($3::text IS NULL OR priority = $3) \
-          AND ($4::uuid IS NULL OR created_by_id = $4) \
-          AND ($5::timestamptz IS NULL OR deadline < $5) \
-          AND ($6 OR deleted_at IS NULL) \
-          AND (created_at, id) < (COALESCE($7, 'infinity'::timestamptz), \
-                                  COALESCE($8, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
-          ORDER BY created_at DESC, id DESC LIMIT $9"
+        "NOT EXISTS (SELECT FROM tenant.task_dependencies d JOIN tenant.tasks o ON o.id = d.depends_on_task_id \
+                     WHERE d.task_id = t.id AND o.status <> 'completed')"
+    };
+}
+
+/// The conditions that all lists share.
+macro_rules! list {
+    ($agent:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM tenant.tasks t WHERE ",
+            $agent,
+            " AND ($2::text[] IS NULL OR status = ANY ($2)) \
+              AND ($3::text[] IS NULL OR priority = ANY ($3)) \
+              AND ($4::uuid IS NULL OR created_by_id = $4) \
+              AND ($5::timestamptz IS NULL OR deadline < $5) \
+              AND ($6::timestamptz IS NULL OR created_at >= $6) \
+              AND ($7::timestamptz IS NULL OR created_at < $7) \
+              AND ($8::text IS NULL OR strpos(lower(title), lower($8)) > 0) \
+              AND ($9::bool IS NULL OR $9 = (status = 'pending' AND ",
+            nothing_open!(),
+            ")) \
+              AND ($10 OR deleted_at IS NULL)"
+        )
+    };
+}
+
+/// Of whichever agent.
+macro_rules! anybodys {
+    () => {
+        list!("($1::uuid IS NULL OR agent_id = $1)")
+    };
+}
+
+/// How urgent a task is, as a number.
+macro_rules! rank {
+    () => {
+        "array_position(ARRAY['low', 'normal', 'high', 'urgent'], priority)"
+    };
+}
+
+/// When a task is due: one without a deadline after all others.
+macro_rules! due {
+    ($at:literal) => {
+        concat!("COALESCE(", $at, ", 'infinity'::timestamptz)")
     };
 }
 
@@ -46,17 +84,39 @@ statements! {
     LOCK_TASK(UUID) = concat!(
         "SELECT ", columns!(), ", now() AS clock FROM tenant.tasks WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"
     );
-    /// A page of all tasks. `$1` is always NULL; it keeps the parameters of both lists the same.
-    LIST_TASKS(UUID, TEXT, TEXT, UUID, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.tasks WHERE $1::uuid IS NULL", page!()
-    );
+    /// A page of all tasks, the newest first. `$1` is always NULL; it keeps the parameters of all lists the same.
+    LIST_TASKS_NEWEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("$1::uuid IS NULL"), latest_first!("created_at", "$11", "$12", "$13"));
+    /// A page of all tasks, the oldest first.
+    LIST_TASKS_OLDEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("$1::uuid IS NULL"), earliest_first!("created_at", "$11", "$12", "$13"));
     /// A page of one agent's tasks: a statement of its own, so that its plan can always use the index by agent.
-    LIST_AGENT_TASKS(UUID, TEXT, TEXT, UUID, TIMESTAMPTZ, BOOL, TIMESTAMPTZ, UUID, INT8) = concat!(
-        "SELECT ", columns!(), " FROM tenant.tasks WHERE agent_id = $1", page!()
-    );
+    LIST_AGENT_TASKS_NEWEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("agent_id = $1"), latest_first!("created_at", "$11", "$12", "$13"));
+    /// A page of one agent's tasks, the oldest first.
+    LIST_AGENT_TASKS_OLDEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(list!("agent_id = $1"), earliest_first!("created_at", "$11", "$12", "$13"));
+    /// A page of tasks, the most urgent first.
+    LIST_TASKS_URGENT(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, INT4, UUID, INT8) =
+        concat!(anybodys!(), sorted!(rank!(), < "$11", "$12", "$13"));
+    /// A page of tasks, the least urgent first.
+    LIST_TASKS_LEISURELY(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, INT4, UUID, INT8) =
+        concat!(anybodys!(), sorted!(rank!(), > "$11", "$12", "$13"));
+    /// A page of tasks, what is due soonest first.
+    LIST_TASKS_DUE_SOON(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(anybodys!(), sorted!(due!("deadline"), > due!("$11"), "$12", "$13"));
+    /// A page of tasks, what is due last first.
+    LIST_TASKS_DUE_LATE(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
+        concat!(anybodys!(), sorted!(due!("deadline"), < due!("$11"), "$12", "$13"));
+    /// A page of tasks by title.
+    LIST_TASKS_BY_TITLE(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TEXT, UUID, INT8) =
+        concat!(anybodys!(), sorted!("lower(title)", > "lower($11)", "$12", "$13"));
+    /// A page of tasks by title, from the end.
+    LIST_TASKS_BY_TITLE_BACKWARDS(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TEXT, UUID, INT8) =
+        concat!(anybodys!(), sorted!("lower(title)", < "lower($11)", "$12", "$13"));
     /// A new task, pending, or no row: the month's are used up.
     INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID, TEXT, INT8) = concat!(
-        "WITH place AS (", take!("tasks", month!("$11"), "$12"), ") \
+        "WITH place AS (", take!("tasks", "$11", "$12"), ") \
          INSERT INTO tenant.tasks (id, agent_id, created_by_id, title, description, priority, deadline, max_retries, \
                                    provider, provider_account_id) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM place RETURNING ", columns!()
@@ -70,25 +130,43 @@ statements! {
            provider = $18, provider_account_id = $19, version = version + 1 \
          WHERE id = $1 AND version = $2 RETURNING ", columns!()
     );
-    /// Soft deletion; the version is checked where one is given. A task in progress gives its place back; the month's count stays.
-    DELETE_TASK(UUID, INT8) =
+    /// Soft deletion; the version is checked where one is given. A task in progress gives its place back, with the agent in hand that
+    /// follows it; the month's count stays.
+    DELETE_TASK(UUID, INT8) = concat!(
         "WITH gone AS (UPDATE tenant.tasks SET deleted_at = now(), version = version + 1 \
-           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING version, status), \
+           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING ", columns!(), "), \
+         held AS (SELECT 1 FROM tenant.agents WHERE id = (SELECT agent_id FROM gone WHERE status = 'in_progress') \
+           FOR NO KEY UPDATE), \
          freed AS (UPDATE tenant.quota_counters SET used = greatest(used - 1, 0) \
-           WHERE name = 'concurrent_tasks' AND period = '' AND EXISTS (SELECT FROM gone WHERE status = 'in_progress')) \
-         SELECT version FROM gone";
+           WHERE name = 'concurrent_tasks' AND period = '' AND EXISTS (SELECT FROM held)) \
+         SELECT ", columns!(), " FROM gone"
+    );
+    /// What an agent should do next, most urgent first, then what is due first, then the oldest. Tasks that somebody else is
+    /// changing at this moment are passed by.
+    NEXT_TASKS(UUID, INT8) = concat!(
+        "SELECT ", columns!(), ", now() AS clock FROM tenant.tasks t \
+         WHERE agent_id = $1 AND status = 'pending' AND deleted_at IS NULL AND ", nothing_open!(),
+        " ORDER BY ", rank!(), " DESC, deadline, created_at, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
+    );
+    /// Holds several tasks at once, in the order of their ids.
+    LOCK_TASKS(UUID_ARRAY) =
+        "SELECT agent_id FROM tenant.tasks WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
 }
 
 /// Inserts a pending task for a live agent.
 ///
 /// # Errors
-/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`], [`Error::StorageFrozen`].
+/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`], [`Error::UnknownDependency`], [`Error::TooManyDependencies`],
+/// [`Error::QuotaExceeded`], [`Error::StorageFrozen`].
 pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, Error> {
     quotas::may_grow(tx)?;
     let id = TaskId::generate();
-    let (zone, limit) = (quotas::zone(tx.tenant()), quotas::limit(tx, Quota::Tasks));
+    if !new.depends_on.is_empty() {
+        dependencies::hold_graph(tx).await?;
+    }
     let created_by = new.created_by_id.unwrap_or(new.agent_id);
-    agents::hold_live(tx, ("/agent_id", new.agent_id), ("/created_by_id", created_by)).await?;
+    let now = agents::hold_live(tx, ("/agent_id", new.agent_id), ("/created_by_id", created_by)).await?;
+    let (month, limit) = (quotas::month(tx, now), quotas::limit(tx, Quota::Tasks));
     let row = tx
         .query_opt(
             &INSERT_TASK,
@@ -103,7 +181,7 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, 
                 &new.max_retries.unwrap_or(DEFAULT_MAX_RETRIES),
                 &new.provider,
                 &new.provider_account_id,
-                &zone,
+                &month,
                 &limit,
             ],
         )
@@ -111,6 +189,9 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, 
         .map_err(|e| refine(e, new.provider_account_id))?;
     let Some(row) = row else { return Err(quotas::exceeded(tx, Quota::Tasks).await) };
     let task = read(&row)?;
+    if !new.depends_on.is_empty() {
+        dependencies::add_first(tx, id, &new.depends_on).await?;
+    }
     tx.audit("task.create", &target(id), json!({ "title": task.title, "agent_id": task.agent_id }));
     tx.publish("task.created", json!(task));
     Ok(task)
@@ -125,35 +206,75 @@ pub async fn find(tx: &mut TenantTx, id: TaskId, include_deleted: bool) -> Resul
     read(&row.ok_or_else(|| not_found(id))?)
 }
 
-/// A page of tasks, newest first; one statement.
+/// A page of tasks; one statement.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn list(
     tx: &mut TenantTx,
     filter: &TaskFilter,
-    after: Option<Position>,
+    order: TaskOrder,
+    after: Option<&Place>,
     limit: Limit,
 ) -> Result<Page<Task>, Error> {
-    let statement = if filter.agent_id.is_some() { &LIST_AGENT_TASKS } else { &LIST_TASKS };
+    let (time, text) = (after.and_then(Place::time), after.and_then(Place::text));
+    let number = after.and_then(Place::number);
+    let (statement, key): (_, &(dyn ToSql + Sync)) = match (order, filter.agent_id) {
+        (TaskOrder::Newest, None) => (&LIST_TASKS_NEWEST, &time),
+        (TaskOrder::Newest, Some(_)) => (&LIST_AGENT_TASKS_NEWEST, &time),
+        (TaskOrder::Oldest, None) => (&LIST_TASKS_OLDEST, &time),
+        (TaskOrder::Oldest, Some(_)) => (&LIST_AGENT_TASKS_OLDEST, &time),
+        (TaskOrder::Urgent, _) => (&LIST_TASKS_URGENT, &number),
+        (TaskOrder::Leisurely, _) => (&LIST_TASKS_LEISURELY, &number),
+        (TaskOrder::DueSoon, _) => (&LIST_TASKS_DUE_SOON, &time),
+        (TaskOrder::DueLate, _) => (&LIST_TASKS_DUE_LATE, &time),
+        (TaskOrder::Title, _) => (&LIST_TASKS_BY_TITLE, &text),
+        (TaskOrder::TitleBackwards, _) => (&LIST_TASKS_BY_TITLE_BACKWARDS, &text),
+    };
     let rows = tx
         .query(
             statement,
             &[
                 &filter.agent_id.map(|id| *id.as_uuid()),
-                &filter.status.map(TaskStatus::as_str),
-                &filter.priority.map(Priority::as_str),
+                &words(&filter.status, TaskStatus::as_str),
+                &words(&filter.priority, Priority::as_str),
                 &filter.created_by_id.map(|id| *id.as_uuid()),
                 &filter.deadline_before,
+                &filter.created_after,
+                &filter.created_before,
+                &filter.search,
+                &filter.ready,
                 &filter.include_deleted,
-                &after.map(|p| p.created_at),
-                &after.map(|p| p.id),
+                key,
+                &after.map(|place| place.id),
                 &limit.probe(),
             ],
         )
         .await?;
     let tasks = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::cut(tasks, limit, List::Tasks, |t| Position { created_at: t.created_at, id: *t.id.as_uuid() }))
+    Ok(Page::sorted(tasks, limit, order, |task| order.place(task)))
+}
+
+/// A live task, held against other changes until the commit.
+pub(super) struct Locked {
+    pub(super) task: Task,
+    /// The database's clock.
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Locks a live task.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(super) async fn lock(tx: &mut TenantTx, id: TaskId) -> Result<Locked, Error> {
+    let row = tx.query_opt(&LOCK_TASK, &[id.as_uuid()]).await?.ok_or_else(|| not_found(id))?;
+    Locked::read(&row)
+}
+
+impl Locked {
+    pub(super) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self { task: read(row)?, now: column!(row, "clock") })
+    }
 }
 
 /// Changes a task that still has the version `expected`.
@@ -162,31 +283,76 @@ pub async fn list(
 /// stands in one place and not in SQL as well.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::VersionConflict`], [`Error::IllegalTransition`], [`Error::UnknownAgent`],
-/// [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`].
+/// [`Error::NotFound`], [`Error::VersionConflict`], [`Error::IllegalTransition`], [`Error::DependenciesNotDone`],
+/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`].
 pub async fn update(tx: &mut TenantTx, id: TaskId, expected: i64, change: &Valid<UpdateTask>) -> Result<Task, Error> {
-    let row = tx.query_opt(&LOCK_TASK, &[id.as_uuid()]).await?.ok_or_else(|| not_found(id))?;
-    let now: DateTime<Utc> = column!(row, "clock");
-    let before = read(&row)?;
+    let Locked { task: before, now } = lock(tx, id).await?;
     if before.version != expected {
         return Err(conflict(expected, &before));
     }
     let mut task = before.clone();
     task.apply(change, now)?;
     if task.agent_id != before.agent_id {
-        let named = ("/agent_id", task.agent_id);
-        agents::hold_live(tx, named, named).await?;
+        agents::hold_both(tx, before.agent_id, ("/agent_id", task.agent_id)).await?;
     }
-    quotas::follow(tx, before.status, task.status).await?;
-    let row = write(tx, &task).await?;
+    save(tx, &before, &task, &change.named()).await
+}
+
+/// Writes a changed task, the one way to start one; what follows for its agent follows, and last the count of tasks in progress.
+///
+/// # Errors
+/// [`Error::DependenciesNotDone`], [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`].
+pub(super) async fn save(tx: &mut TenantTx, before: &Task, task: &Task, named: &[&str]) -> Result<Task, Error> {
+    if task.status == TaskStatus::InProgress && before.status != TaskStatus::InProgress {
+        dependencies::none_open(tx, task.id).await?;
+    }
+    let row = write(tx, task).await?;
     let after = read(&row)?;
-    let mut details = json!({ "version": after.version, "changed": change.named() });
+    let mut details = json!({ "version": after.version, "changed": named });
     if after.status != before.status {
         details["status"] = json!({ "from": before.status, "to": after.status });
     }
-    tx.audit("task.update", &target(id), details);
+    tx.audit("task.update", &target(task.id), details);
     tx.publish("task.updated", json!(after));
+    follow(tx, before, Some(&after)).await?;
+    quotas::follow(tx, before.status, after.status).await?;
     Ok(after)
+}
+
+/// Hands an agent its next tasks and starts them, each task once, whoever asks at the same time. Where the plan has places for some
+/// of them only, those are handed out.
+///
+/// # Errors
+/// [`Error::UnknownAgent`], [`Error::AgentOffline`], [`Error::QuotaExceeded`] where there is work but no place.
+pub async fn claim(tx: &mut TenantTx, ask: &Valid<ClaimTasks>) -> Result<Vec<Task>, Error> {
+    agents::hold_worker(tx, ask.agent_id).await?;
+    let places = quotas::places(tx).await?;
+    if places == Some(0) {
+        let work = tx.query_opt(&NEXT_TASKS, &[ask.agent_id.as_uuid(), &1_i64]).await?;
+        return if work.is_none() { Ok(Vec::new()) } else { Err(quotas::exceeded(tx, Quota::ConcurrentTasks).await) };
+    }
+    let asked = usize::from(ask.limit.unwrap_or(1));
+    let limit = places.map_or(asked, |places| asked.min(usize::try_from(places).unwrap_or(asked)));
+    let mut claimed = Vec::with_capacity(limit);
+    while claimed.len() < limit {
+        let wanted = i64::try_from(limit - claimed.len()).unwrap_or(1);
+        let rows = tx.query(&NEXT_TASKS, &[ask.agent_id.as_uuid(), &wanted]).await?;
+        if rows.is_empty() {
+            break;
+        }
+        let next = rows.iter().map(Locked::read).collect::<Result<Vec<_>, _>>()?;
+        // The statement above saw the dependencies before it had the tasks' locks. One that was added in between shows now.
+        let ids: Vec<Uuid> = next.iter().map(|locked| *locked.task.id.as_uuid()).collect();
+        let held = dependencies::held_up(tx, &ids).await?;
+        for Locked { task: before, now } in next {
+            if !held.contains(before.id.as_uuid()) {
+                let mut task = before.clone();
+                task.start(now)?;
+                claimed.push(save(tx, &before, &task, &["status"]).await?);
+            }
+        }
+    }
+    Ok(claimed)
 }
 
 /// Marks a task deleted.
@@ -198,10 +364,50 @@ pub async fn delete(tx: &mut TenantTx, id: TaskId, expected: Option<i64>) -> Res
         let task = find(tx, id, false).await?;
         return Err(expected.map_or_else(|| not_found(id), |expected| conflict(expected, &task)));
     };
-    let version: i64 = column!(row, "version");
-    tx.audit("task.delete", &target(id), json!({ "version": version }));
-    tx.publish("task.deleted", json!({ "id": id, "version": version }));
-    Ok(())
+    let task = read(&row)?;
+    tx.audit("task.delete", &target(id), json!({ "version": task.version }));
+    tx.publish("task.deleted", json!({ "id": id, "version": task.version }));
+    follow(tx, &task, None).await
+}
+
+/// Takes the agents along: to the task that was started, into waiting with it, and on to another when it has ended, is gone or is
+/// somebody else's. `after` is none for a task that was deleted.
+async fn follow(tx: &mut TenantTx, before: &Task, after: Option<&Task>) -> Result<(), Error> {
+    let at_work = |task: &Task| matches!(task.status, TaskStatus::InProgress | TaskStatus::Blocked);
+    let stays = after.is_some_and(|after| after.agent_id == before.agent_id && at_work(after));
+    if at_work(before) && !stays {
+        agents::leave(tx, before.agent_id, before.id).await?;
+    }
+    let Some(after) = after else { return Ok(()) };
+    let same = after.agent_id == before.agent_id && after.status == before.status;
+    match after.status {
+        TaskStatus::InProgress if !same => agents::begin(tx, after.agent_id, after.id).await,
+        TaskStatus::Blocked if !same => agents::wait(tx, after.agent_id, after.id).await,
+        _ => Ok(()),
+    }
+}
+
+/// Takes all locks that changes of these tasks and tasks of these agents would take one by one: first the graph if somebody
+/// `waits`, then tasks, then agents, each in the order of ids, and last the `counted`.
+pub(crate) async fn hold_many(
+    tx: &mut TenantTx,
+    ids: &[TaskId],
+    of: &[AgentId],
+    waits: bool,
+    counted: &[Quota],
+) -> Result<(), Error> {
+    if waits {
+        dependencies::hold_graph(tx).await?;
+    }
+    let mut agents: Vec<AgentId> = of.to_vec();
+    if !ids.is_empty() {
+        let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+        for row in tx.query(&LOCK_TASKS, &[&ids]).await? {
+            agents.push(AgentId::from_uuid(column!(row, "agent_id")));
+        }
+    }
+    agents::hold_many(tx, &agents).await?;
+    quotas::hold(tx, counted).await
 }
 
 async fn write(tx: &mut TenantTx, task: &Task) -> Result<Row, Error> {
@@ -244,11 +450,11 @@ fn refine(error: DbError, account: Option<Uuid>) -> Error {
     }
 }
 
-fn not_found(id: TaskId) -> Error {
+pub(super) fn not_found(id: TaskId) -> Error {
     Error::NotFound { kind: Kind::Task, id: *id.as_uuid() }
 }
 
-fn target(id: TaskId) -> String {
+pub(super) fn target(id: TaskId) -> String {
     format!("task/{id}")
 }
 

@@ -1,12 +1,12 @@
 use serde_json::json;
-use workforce::agent::{Agent, AgentFilter, AgentStatus};
+use workforce::agent::{Agent, AgentFilter, AgentOrder, AgentStatus};
 use workforce::store::agents as store;
-use workforce::{AgentId, Error, Kind, List};
+use workforce::{AgentId, Error, Kind};
 
 use crate::{Company, after, body, limit};
 
 async fn names(company: &Company, filter: &AgentFilter) -> Vec<String> {
-    let page = store::list(&mut company.single().await, filter, None, limit(200)).await.unwrap();
+    let page = store::list(&mut company.single().await, filter, AgentOrder::Newest, None, limit(200)).await.unwrap();
     page.data.into_iter().map(|agent| agent.name).collect()
 }
 
@@ -103,9 +103,9 @@ async fn an_agent_works_on_a_task_of_its_own_only() {
     let mira = company.change_agent(&mira, json!({ "current_task_id": task.id })).await.unwrap();
     assert_eq!(mira.current_task_id, Some(task.id));
     let foreign = company.change_agent(&ole, json!({ "current_task_id": task.id })).await.unwrap_err();
-    assert!(matches!(foreign, Error::UnknownTask(id) if id == *task.id.as_uuid()));
+    assert!(matches!(foreign, Error::UnknownTask { pointer: "/current_task_id", id } if id == *task.id.as_uuid()));
     let nowhere = company.change_agent(&ole, json!({ "current_task_id": uuid::Uuid::nil() })).await.unwrap_err();
-    assert!(matches!(nowhere, Error::UnknownTask(_)));
+    assert!(matches!(nowhere, Error::UnknownTask { .. }));
     assert_eq!(find(&company, &ole, false).await.unwrap().version, 1, "nothing of it stayed");
     let none = company.change_agent(&mira, json!({ "current_task_id": null })).await.unwrap();
     assert_eq!(none.current_task_id, None);
@@ -123,12 +123,12 @@ async fn lists_are_filtered() {
     let any = AgentFilter::default;
     let cases = [
         (any(), "Ole mirko Mira"),
-        (AgentFilter { status: Some(AgentStatus::Idle), ..any() }, "mirko Mira"),
+        (AgentFilter { status: vec![AgentStatus::Idle], ..any() }, "mirko Mira"),
         (AgentFilter { role: Some("support".into()), ..any() }, "Ole Mira"),
         (AgentFilter { name_prefix: Some("MIR".into()), ..any() }, "mirko Mira"),
         (AgentFilter { name_prefix: Some("mir%".into()), ..any() }, ""),
         (AgentFilter { name_prefix: Some("mir".into()), include_deleted: true, ..any() }, "Mirage mirko Mira"),
-        (AgentFilter { role: Some("support".into()), status: Some(AgentStatus::Idle), ..any() }, "Mira"),
+        (AgentFilter { role: Some("support".into()), status: vec![AgentStatus::Idle], ..any() }, "Mira"),
     ];
     for (filter, expected) in cases {
         assert_eq!(names(&company, &filter).await.join(" "), expected, "{filter:?}");
@@ -147,8 +147,10 @@ async fn pages_neither_skip_nor_repeat_while_rows_are_added() {
     tx.commit().await.unwrap();
     let (mut seen, mut position) = (Vec::new(), None);
     loop {
-        let page = store::list(&mut company.single().await, &AgentFilter::default(), position, limit(2)).await.unwrap();
-        position = after(&page, List::Agents);
+        let (filter, order) = (AgentFilter::default(), AgentOrder::Newest);
+        let mut tx = company.single().await;
+        let page = store::list(&mut tx, &filter, order, position.as_ref(), limit(2)).await.unwrap();
+        position = after(&page, order);
         seen.extend(page.data.into_iter().map(|agent| agent.name));
         if position.is_none() {
             break;

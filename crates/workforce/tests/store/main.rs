@@ -2,11 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod activity;
 mod agents;
 mod baseline;
+mod claims;
+mod dependencies;
+mod lists;
+mod messages;
 mod quotas;
+mod scheduler;
+mod schedules;
+mod sessions;
 mod statements;
 mod tasks;
+mod threads;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -16,7 +25,7 @@ use testkit::{World, WorldConfig};
 use workforce::agent::Agent;
 use workforce::store::{agents as agent_store, tasks as task_store};
 use workforce::task::Task;
-use workforce::{Error, List, Page, Position, Valid, Validate};
+use workforce::{Error, Order, Page, Place, Valid, Validate};
 
 /// One company in a world of its own.
 struct Company {
@@ -105,6 +114,6 @@ fn limit(rows: i64) -> Limit {
 }
 
 /// Where the page after this one begins.
-fn after<T>(page: &Page<T>, list: List) -> Option<Position> {
-    page.next_cursor.as_deref().map(|cursor| Position::decode(cursor, list).unwrap())
+fn after<T>(page: &Page<T>, order: impl Order) -> Option<Place> {
+    page.next_cursor.as_deref().map(|cursor| Place::decode(cursor, order).unwrap())
 }

@@ -11,7 +11,7 @@ impl Company {
     }
 
     async fn is_exact(&self) {
-        assert_eq!(quotas::verify(&mut self.single().await).await.unwrap(), []);
+        assert_eq!(quotas::verify(&mut self.begin().await).await.unwrap(), []);
     }
 }
 
@@ -57,7 +57,7 @@ async fn a_wrong_counter_is_found_and_counted_anew() {
     company.agent("Mira").await;
     let admin = company.world.admin().await;
     admin.batch_execute("UPDATE tenant_acme.quota_counters SET used = 7 WHERE name = 'agents'").await.unwrap();
-    let found = quotas::verify(&mut company.single().await).await.unwrap();
+    let found = quotas::verify(&mut company.begin().await).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].name.as_str(), found[0].used, found[0].truth), (Quota::Agents.as_str(), 7, 1));
     let mut tx = company.begin().await;

@@ -1,13 +1,13 @@
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use workforce::store::tasks as store;
-use workforce::task::{Priority, Task, TaskFilter};
-use workforce::{Error, Kind, List, TaskId, TaskStatus};
+use workforce::task::{Priority, Task, TaskFilter, TaskOrder};
+use workforce::{Error, Kind, TaskId, TaskStatus};
 
 use crate::{Company, after, limit};
 
 async fn titles(company: &Company, filter: &TaskFilter) -> String {
-    let page = store::list(&mut company.single().await, filter, None, limit(200)).await.unwrap();
+    let page = store::list(&mut company.single().await, filter, TaskOrder::Newest, None, limit(200)).await.unwrap();
     page.data.into_iter().map(|task| task.title).collect::<Vec<_>>().join(" ")
 }
 
@@ -181,12 +181,12 @@ async fn lists_are_filtered() {
     let any = TaskFilter::default;
     let cases = [
         (any(), "d c b a"),
-        (TaskFilter { status: Some(TaskStatus::Completed), ..any() }, "d"),
-        (TaskFilter { priority: Some(Priority::High), ..any() }, "c a"),
+        (TaskFilter { status: vec![TaskStatus::Completed], ..any() }, "d"),
+        (TaskFilter { priority: vec![Priority::High], ..any() }, "c a"),
         (TaskFilter { agent_id: Some(mira.id), ..any() }, "b a"),
         (TaskFilter { created_by_id: Some(ole.id), ..any() }, "d c b"),
         (TaskFilter { deadline_before: Some(soon + TimeDelta::days(1)), ..any() }, "b"),
-        (TaskFilter { agent_id: Some(ole.id), priority: Some(Priority::High), ..any() }, "c"),
+        (TaskFilter { agent_id: Some(ole.id), priority: vec![Priority::High], ..any() }, "c"),
         (TaskFilter { agent_id: Some(mira.id), created_by_id: Some(ole.id), ..any() }, "b"),
     ];
     for (filter, expected) in cases {
@@ -200,15 +200,20 @@ async fn pages_neither_skip_nor_repeat_while_rows_are_added() {
     let agent = company.agent("Mira").await;
     for filter in [TaskFilter::default(), TaskFilter { agent_id: Some(agent.id), ..TaskFilter::default() }] {
         let first = TaskFilter { include_deleted: true, ..filter.clone() };
-        let before = store::list(&mut company.single().await, &first, None, limit(200)).await.unwrap().data.len();
+        let before = store::list(&mut company.single().await, &first, TaskOrder::Newest, None, limit(200))
+            .await
+            .unwrap()
+            .data
+            .len();
         for n in 0..5 {
             company.task(&agent, &format!("t{n}")).await;
         }
         let (mut seen, mut position) = (Vec::new(), None);
         loop {
-            let page = store::list(&mut company.single().await, &filter, position, limit(2)).await.unwrap();
+            let (mut tx, order) = (company.single().await, TaskOrder::Newest);
+            let page = store::list(&mut tx, &filter, order, position.as_ref(), limit(2)).await.unwrap();
             assert!(page.data.len() <= 2);
-            position = after(&page, List::Tasks);
+            position = after(&page, order);
             seen.extend(page.data.into_iter().map(|task| task.title));
             if position.is_none() {
                 break;

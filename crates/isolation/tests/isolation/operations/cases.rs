@@ -16,17 +16,22 @@ pub(super) struct Case {
     pub(super) operation: &'static str,
     /// The record that `{id}` names, and the code for one that is not there.
     pub(super) id: Option<(Pick, &'static str)>,
+    /// The record that a second name in braces names.
+    pub(super) second: Option<Pick>,
     /// The answer to a company that uses its own ids.
     pub(super) success: u16,
     /// A body that works, made of one company's ids.
     pub(super) body: Option<fn(&Company) -> Value>,
     /// Members of the body that name records, with the code for one that is not there.
     pub(super) references: &'static [(&'static str, Pick, &'static str)],
+    /// What it must be asked with, beside a body.
+    pub(super) query: &'static str,
     /// What a list can be asked for, with ids and cursors of a company.
     pub(super) queries: Option<fn(&Company) -> Vec<String>>,
 }
 
-const PLAIN: Case = Case { operation: "", id: None, success: 200, body: None, references: &[], queries: None };
+const PLAIN: Case =
+    Case { operation: "", id: None, second: None, success: 200, body: None, references: &[], query: "", queries: None };
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[
@@ -66,7 +71,146 @@ pub(super) const CASES: &[Case] = &[
         ],
         ..PLAIN
     },
+    Case { operation: "list_schedules", queries: Some(schedule_queries), ..PLAIN },
+    Case {
+        operation: "create_schedule",
+        success: 201,
+        body: Some(Company::new_schedule),
+        references: &[("agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "preview_schedule", query: "cron_expression=@daily", ..PLAIN },
+    Case { operation: "get_schedule", id: Some((|c| c.schedule, "schedule_not_found")), ..PLAIN },
+    Case {
+        operation: "update_schedule",
+        id: Some((|c| c.schedule, "schedule_not_found")),
+        body: Some(|own| json!({ "name": format!("renamed {}", own.mark), "agent_id": own.agent })),
+        references: &[("agent_id", |c| c.spare_agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "run_schedule", id: Some((|c| c.schedule, "schedule_not_found")), success: 201, ..PLAIN },
+    Case {
+        operation: "delete_schedule",
+        id: Some((|c| c.spare_schedule, "schedule_not_found")),
+        success: 204,
+        ..PLAIN
+    },
+    Case { operation: "get_settings", ..PLAIN },
+    Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
+    Case { operation: "list_dependencies", id: Some((|c| c.waiting_task, "task_not_found")), ..PLAIN },
+    Case {
+        operation: "add_dependency",
+        id: Some((|c| c.waiting_task, "task_not_found")),
+        success: 201,
+        body: Some(|own| json!({ "depends_on_task_id": own.other_task })),
+        references: &[("depends_on_task_id", |c| c.task, "unknown_task")],
+        ..PLAIN
+    },
+    Case {
+        operation: "remove_dependency",
+        id: Some((|c| c.waiting_task, "task_not_found")),
+        second: Some(|c| c.task),
+        success: 204,
+        ..PLAIN
+    },
+    Case {
+        operation: "claim_tasks",
+        body: Some(|own| json!({ "agent_id": own.agent, "limit": 20 })),
+        references: &[("agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case {
+        operation: "bulk_tasks",
+        body: Some(|own| {
+            let mut new = own.new_task();
+            new["op"] = json!("create");
+            json!({ "atomic": true, "items": [new] })
+        }),
+        ..PLAIN
+    },
+    Case {
+        operation: "bulk_agents",
+        body: Some(|own| {
+            let mut new = own.new_agent("bulk");
+            new["op"] = json!("create");
+            json!({ "atomic": true, "items": [new] })
+        }),
+        ..PLAIN
+    },
     Case { operation: "delete_task", id: Some((|c| c.spare_task, "task_not_found")), success: 204, ..PLAIN },
+    Case { operation: "list_messages", queries: Some(message_queries), ..PLAIN },
+    Case {
+        operation: "create_message",
+        success: 201,
+        body: Some(Company::new_message),
+        references: &[("from_agent_id", |c| c.agent, "unknown_agent"), ("to_agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case {
+        operation: "create_broadcast",
+        success: 201,
+        body: Some(|own| json!({ "from_agent_id": own.agent, "body": own.mark })),
+        references: &[("from_agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "get_message", id: Some((|c| c.messages[0], "message_not_found")), ..PLAIN },
+    Case {
+        operation: "update_message",
+        id: Some((|c| c.drafts[0], "message_not_found")),
+        body: Some(|own| json!({ "body": format!("changed {}", own.mark) })),
+        ..PLAIN
+    },
+    Case { operation: "delete_message", id: Some((|c| c.messages[2], "message_not_found")), success: 204, ..PLAIN },
+    Case { operation: "read_message", id: Some((|c| c.messages[0], "message_not_found")), ..PLAIN },
+    Case { operation: "deliver_message", id: Some((|c| c.messages[1], "message_not_found")), ..PLAIN },
+    Case {
+        operation: "approve_message",
+        id: Some((|c| c.drafts[1], "message_not_found")),
+        body: Some(|_| json!({ "version": 1 })),
+        ..PLAIN
+    },
+    Case {
+        operation: "reject_message",
+        id: Some((|c| c.drafts[2], "message_not_found")),
+        body: Some(|_| json!({ "version": 1 })),
+        ..PLAIN
+    },
+    Case { operation: "list_threads", queries: Some(thread_queries), ..PLAIN },
+    Case { operation: "get_thread", id: Some((|c| c.agent, "agent_not_found")), second: Some(|c| c.peer), ..PLAIN },
+    Case {
+        operation: "read_thread",
+        id: Some((|c| c.agent, "agent_not_found")),
+        second: Some(|c| c.peer),
+        body: Some(|own| json!({ "up_to": own.messages[0] })),
+        references: &[("up_to", |c| c.messages[0], "unknown_message")],
+        ..PLAIN
+    },
+    Case { operation: "list_activity", queries: Some(activity_queries), ..PLAIN },
+    Case {
+        operation: "create_activity",
+        success: 201,
+        body: Some(Company::new_entry),
+        references: &[("agent_id", |c| c.agent, "unknown_agent"), ("task_id", |c| c.task, "unknown_task")],
+        ..PLAIN
+    },
+    Case { operation: "get_activity", id: Some((|c| c.entry, "activity_not_found")), ..PLAIN },
+    Case { operation: "list_sessions", queries: Some(session_queries), ..PLAIN },
+    Case {
+        operation: "create_session",
+        success: 201,
+        body: Some(Company::new_session),
+        references: &[("agent_id", |c| c.agent, "unknown_agent"), ("task_id", |c| c.task, "unknown_task")],
+        ..PLAIN
+    },
+    Case { operation: "get_session", id: Some((|c| c.sessions[0], "session_not_found")), ..PLAIN },
+    Case {
+        operation: "report_session_usage",
+        id: Some((|c| c.sessions[0], "session_not_found")),
+        body: Some(Company::usage),
+        ..PLAIN
+    },
+    Case { operation: "end_session", id: Some((|c| c.sessions[1], "session_not_found")), ..PLAIN },
+    Case { operation: "fail_session", id: Some((|c| c.sessions[2], "session_not_found")), ..PLAIN },
 ];
 
 /// Every filter of the list of agents, alone and with deleted ones.
@@ -81,6 +225,10 @@ fn agent_queries(of: &Company) -> Vec<String> {
         "name=first".to_owned(),
         "name=m".to_owned(),
         "name=%25".to_owned(),
+        "q=r".to_owned(),
+        "status=idle,working,offline,blocked&created_after=2020-01-01T00:00:00Z".to_owned(),
+        "created_before=2099-01-01T00:00:00Z&sort=name".to_owned(),
+        "sort=-updated_at&fields=name,role".to_owned(),
         format!("cursor={}", of.agents_cursor),
         format!("cursor={}&limit=1", of.agents_cursor),
     ];
@@ -99,10 +247,100 @@ fn task_queries(of: &Company) -> Vec<String> {
         format!("created_by_id={}", of.agent),
         format!("agent_id={}&created_by_id={}&status=pending&priority=high", of.agent, of.agent),
         "deadline_before=2031-01-01T00:00:00Z".to_owned(),
+        "q=t".to_owned(),
+        "ready=true".to_owned(),
+        "ready=false".to_owned(),
+        "status=pending,in_progress&priority=low,high&created_after=2020-01-01T00:00:00Z".to_owned(),
+        "created_before=2099-01-01T00:00:00Z&sort=title".to_owned(),
+        "sort=deadline&fields=title,description".to_owned(),
+        "sort=-priority".to_owned(),
         format!("cursor={}", of.tasks_cursor),
         format!("cursor={}&agent_id={}", of.tasks_cursor, of.agent),
     ];
     with_deleted(&filters)
+}
+
+/// Every filter of the list of schedules, alone and with deleted ones.
+fn schedule_queries(of: &Company) -> Vec<String> {
+    let filters = [
+        String::new(),
+        "limit=1".to_owned(),
+        "enabled=true".to_owned(),
+        "enabled=false".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("agent_id={}&enabled=true", of.agent),
+        "sort=name".to_owned(),
+        "sort=-name".to_owned(),
+        "sort=next_run_at".to_owned(),
+        "sort=created_at&fields=id,name,task_template".to_owned(),
+        format!("cursor={}", of.schedules_cursor),
+        format!("cursor={}&limit=1", of.schedules_cursor),
+    ];
+    with_deleted(&filters)
+}
+
+/// Every filter of the list of messages, alone and with deleted ones.
+fn message_queries(of: &Company) -> Vec<String> {
+    let filters = [
+        String::new(),
+        "limit=1".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("agent_id={}&with_agent_id={}", of.agent, of.peer),
+        format!("from_agent_id={}", of.agent),
+        format!("to_agent_id={}", of.peer),
+        "type=external_draft".to_owned(),
+        "type=direct,system".to_owned(),
+        "sort=created_at".to_owned(),
+        format!("sort=created_at&agent_id={}", of.agent),
+        "fields=id,body".to_owned(),
+        "status=pending".to_owned(),
+        "unread=true".to_owned(),
+        "unread=false".to_owned(),
+        "since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z".to_owned(),
+        format!("broadcast_id={}", of.agent),
+        format!("cursor={}", of.talk_cursors[0]),
+        format!("cursor={}&agent_id={}", of.talk_cursors[0], of.agent),
+    ];
+    with_deleted(&filters)
+}
+
+/// The threads of each of its agents.
+fn thread_queries(of: &Company) -> Vec<String> {
+    vec![
+        format!("agent_id={}", of.agent),
+        format!("agent_id={}&limit=1", of.peer),
+        format!("agent_id={}", of.spare_agent),
+        format!("agent_id={}&cursor={}", of.agent, of.talk_cursors[1]),
+    ]
+}
+
+/// Every filter of the activity log.
+fn activity_queries(of: &Company) -> Vec<String> {
+    vec![
+        String::new(),
+        "limit=1".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("task_id={}", of.task),
+        format!("agent_id={}&task_id={}", of.agent, of.task),
+        format!("action=action%20{}", of.mark),
+        "since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z".to_owned(),
+        format!("cursor={}", of.talk_cursors[2]),
+        format!("cursor={}&agent_id={}", of.talk_cursors[2], of.agent),
+    ]
+}
+
+/// Every filter of the list of sessions.
+fn session_queries(of: &Company) -> Vec<String> {
+    vec![
+        String::new(),
+        "limit=1".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("task_id={}", of.task),
+        format!("agent_id={}&status=active", of.agent),
+        "since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z".to_owned(),
+        format!("cursor={}", of.talk_cursors[3]),
+        format!("cursor={}&agent_id={}", of.talk_cursors[3], of.agent),
+    ]
 }
 
 fn with_deleted(filters: &[String]) -> Vec<String> {

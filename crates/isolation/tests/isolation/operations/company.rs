@@ -22,12 +22,36 @@ pub(super) struct Company {
     pub(super) spare_agent: Uuid,
     /// A task that may be deleted.
     pub(super) spare_task: Uuid,
+    /// A schedule.
+    pub(super) schedule: Uuid,
+    /// A schedule that may be deleted.
+    pub(super) spare_schedule: Uuid,
+    /// A task that depends on `task`.
+    pub(super) waiting_task: Uuid,
+    /// A task that nothing depends on.
+    pub(super) other_task: Uuid,
     /// A provider account.
     pub(super) account: Uuid,
+    /// An agent that stays, to write to.
+    pub(super) peer: Uuid,
+    /// What the agent noted for itself.
+    pub(super) note: Uuid,
+    /// Messages to the peer: to be read, to be delivered, and one that may be deleted.
+    pub(super) messages: [Uuid; 3],
+    /// Drafts: to be changed, approved and rejected.
+    pub(super) drafts: [Uuid; 3],
+    /// An entry of its activity log.
+    pub(super) entry: Uuid,
+    /// Sessions: to be reported on, ended and failed.
+    pub(super) sessions: [Uuid; 3],
     /// A place in its list of agents.
     pub(super) agents_cursor: String,
     /// A place in its list of tasks.
     pub(super) tasks_cursor: String,
+    /// Places in its lists of messages, threads, activity and sessions.
+    pub(super) talk_cursors: [String; 4],
+    /// A place in its list of schedules.
+    pub(super) schedules_cursor: String,
 }
 
 impl Company {
@@ -42,9 +66,21 @@ impl Company {
             task: Uuid::nil(),
             spare_agent: Uuid::nil(),
             spare_task: Uuid::nil(),
+            schedule: Uuid::nil(),
+            spare_schedule: Uuid::nil(),
+            waiting_task: Uuid::nil(),
+            other_task: Uuid::nil(),
             account: Uuid::nil(),
+            peer: Uuid::nil(),
+            note: Uuid::nil(),
+            messages: [Uuid::nil(); 3],
+            drafts: [Uuid::nil(); 3],
+            entry: Uuid::nil(),
+            sessions: [Uuid::nil(); 3],
             agents_cursor: String::new(),
             tasks_cursor: String::new(),
+            talk_cursors: Default::default(),
+            schedules_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -58,13 +94,19 @@ impl Company {
         let gone = self.make(server, "/v1/agents", common).await;
         self.task = self.make(server, "/v1/tasks", self.new_task()).await;
         self.spare_task = self.make(server, "/v1/tasks", self.new_task()).await;
+        let mut waiting = self.new_task();
+        waiting["depends_on"] = json!([self.task]);
+        self.waiting_task = self.make(server, "/v1/tasks", waiting).await;
+        self.other_task = self.make(server, "/v1/tasks", self.new_task()).await;
         let ended = self.make(server, "/v1/tasks", self.new_task()).await;
+        self.schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
+        self.spare_schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
         let change = json!({
             "status": "in_progress", "progress_details": { "note": self.mark }, "result": [self.mark],
             "error_details": { "why": self.mark },
         });
+        // which puts the agent on it as well
         self.change(server, &format!("/v1/tasks/{}", self.task), change).await;
-        self.change(server, &format!("/v1/agents/{}", self.agent), json!({ "current_task_id": self.task })).await;
         for path in [format!("/v1/tasks/{ended}"), format!("/v1/agents/{gone}")] {
             let deleted = Answer::to(server.by(&self.tenant, Method::DELETE, &path)).await;
             assert_eq!(deleted.status, 204, "{}", deleted.text);
@@ -72,10 +114,68 @@ impl Company {
         // the common name is taken again by a live agent
         let mut common = self.new_agent("fourth");
         common["name"] = json!(COMMON_NAME);
-        self.make(server, "/v1/agents", common).await;
+        self.peer = self.make(server, "/v1/agents", common).await;
+        self.talk(server).await;
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
+        self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self
+    }
+
+    /// Messages, drafts, log and sessions, all with its mark.
+    async fn talk(&mut self, server: &TestServer) {
+        let mut note = self.new_message();
+        note["to_agent_id"] = json!(self.agent);
+        note["type"] = json!("system");
+        self.note = self.make(server, "/v1/messages", note).await;
+        for n in 0..3 {
+            self.messages[n] = self.make(server, "/v1/messages", self.new_message()).await;
+            self.drafts[n] = self.make(server, "/v1/messages", self.new_draft()).await;
+            self.sessions[n] = self.make(server, "/v1/sessions", self.new_session()).await;
+            let path = format!("/v1/sessions/{}/usage", self.sessions[n]);
+            let used = Answer::to(server.by(&self.tenant, Method::POST, &path).json(&self.usage())).await;
+            assert_eq!(used.status, 200, "{}", used.text);
+        }
+        let gone = self.make(server, "/v1/messages", self.new_message()).await;
+        let gone = server.by(&self.tenant, Method::DELETE, &format!("/v1/messages/{gone}"));
+        assert_eq!(Answer::to(gone).await.status, 204);
+        self.entry = self.make(server, "/v1/activity", self.new_entry()).await;
+        self.make(server, "/v1/activity", self.new_entry()).await;
+        let paths = ["/v1/messages", "/v1/messages/threads", "/v1/activity", "/v1/sessions"];
+        for (cursor, path) in paths.into_iter().enumerate() {
+            self.talk_cursors[cursor] = self.cursor_of(server, &format!("{path}?agent_id={}", self.agent)).await;
+        }
+    }
+
+    /// A body that writes to the peer.
+    pub(super) fn new_message(&self) -> Value {
+        json!({ "from_agent_id": self.agent, "to_agent_id": self.peer, "subject": self.mark, "body": self.mark })
+    }
+
+    /// A body that drafts a message to somebody outside.
+    pub(super) fn new_draft(&self) -> Value {
+        json!({
+            "from_agent_id": self.agent, "to_agent_id": self.peer, "body": self.mark, "type": "external_draft",
+            "external_recipient": format!("{}@example.com", self.mark),
+        })
+    }
+
+    /// A body that appends to the activity log.
+    pub(super) fn new_entry(&self) -> Value {
+        json!({
+            "agent_id": self.agent, "task_id": self.task, "action": format!("action {}", self.mark),
+            "details": { "note": self.mark },
+        })
+    }
+
+    /// A body that starts a session.
+    pub(super) fn new_session(&self) -> Value {
+        json!({ "agent_id": self.agent, "task_id": self.task })
+    }
+
+    /// A body that reports on a session.
+    pub(super) fn usage(&self) -> Value {
+        json!({ "tokens_used": { "input": 1 }, "tool_calls": [{ "tool": self.mark }] })
     }
 
     /// A body that makes an agent.
@@ -95,6 +195,14 @@ impl Company {
         })
     }
 
+    /// A body that makes a schedule which is not due while a test runs.
+    pub(super) fn new_schedule(&self) -> Value {
+        json!({
+            "agent_id": self.agent, "name": format!("schedule {}", self.mark), "cron_expression": "0 0 29 2 *",
+            "task_template": { "title": format!("scheduled {}", self.mark), "provider_account_id": self.account },
+        })
+    }
+
     async fn make(&self, server: &TestServer, path: &str, body: Value) -> Uuid {
         let made = Answer::to(server.by(&self.tenant, Method::POST, path).json(&body)).await;
         assert_eq!(made.status, 201, "{}", made.text);
@@ -108,7 +216,11 @@ impl Company {
     }
 
     async fn cursor(&self, server: &TestServer, path: &str) -> String {
-        let page = Answer::to(server.by(&self.tenant, Method::GET, &format!("{path}?limit=1"))).await;
+        self.cursor_of(server, &format!("{path}?")).await
+    }
+
+    async fn cursor_of(&self, server: &TestServer, list: &str) -> String {
+        let page = Answer::to(server.by(&self.tenant, Method::GET, &format!("{list}&limit=1"))).await;
         page.json()["next_cursor"].as_str().unwrap().to_owned()
     }
 
@@ -142,6 +254,8 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
+        let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
+        digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
         digests
     }
 }

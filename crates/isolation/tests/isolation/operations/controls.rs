@@ -21,7 +21,7 @@ async fn without_the_tenant_layer_no_operation_answers() {
     let bare = serve_aside(harden(tenants_routes().with_state(server.state.clone()), &HttpConfig::default())).await;
     for operation in of_plane(Plane::Tenant) {
         let case = case_of(&operation);
-        let path = operation.path_with(|_| case.id.map(|(pick, _)| pick(&acme).to_string()).unwrap_or_default());
+        let path = case.path(&operation, &acme);
         let mut request = client().request(operation.method.clone(), format!("{bare}{path}"));
         request =
             request.header("x-api-key", &acme.tenant.key).header("x-tenant-slug", "acme").header("if-match", "\"1\"");

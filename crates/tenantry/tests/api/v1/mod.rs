@@ -1,7 +1,15 @@
+mod activity;
 mod agents;
+mod bulk;
 mod codes;
+mod dependencies;
 mod idempotency;
+mod lists;
+mod messages;
 mod permissions;
 mod quotas;
+mod schedules;
+mod sessions;
+mod settings;
 mod storage;
 mod tasks;

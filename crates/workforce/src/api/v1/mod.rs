@@ -1,16 +1,34 @@
+mod activity;
 mod agents;
+mod messages;
 mod plan;
+mod schedules;
+mod sessions;
+mod settings;
 mod tasks;
 mod usage;
 
 use axum::extract::FromRef;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+
+use crate::Scheduling;
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Registry: FromRef<S>,
+    Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().merge(agents::router()).merge(plan::router()).merge(tasks::router()).merge(usage::router())
+    OpenApiRouter::new()
+        .merge(agents::router())
+        .merge(tasks::router())
+        .merge(messages::router())
+        .merge(activity::router())
+        .merge(sessions::router())
+        .merge(schedules::router())
+        .merge(settings::router())
+        .merge(plan::router())
+        .merge(usage::router())
 }

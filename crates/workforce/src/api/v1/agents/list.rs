@@ -1,60 +1,57 @@
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use tenantry_http::respond::Common;
 use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 
-use crate::agent::{Agent, AgentFilter, AgentStatus, MAX_NAME_CHARS, MAX_ROLE_CHARS};
+use crate::agent::{Agent, AgentFilter, AgentOrder, AgentStatus, MAX_NAME_CHARS, MAX_ROLE_CHARS};
+use crate::api::query::{instant, text};
+use crate::several::{Several, all_of};
 use crate::store::agents;
-use crate::{Error, List, Page, Position};
+use crate::{Error, Fields, Page, Place};
 
-/// Which agents, and which page of them.
+/// Which agents, in what order, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAgents {
-    /// Only with this status.
-    #[param(inline)]
-    status: Option<AgentStatus>,
+    /// Only with one of these statuses, separated by commas.
+    #[param(min_items = 1, value_type = Option<Vec<AgentStatus>>, inline)]
+    status: Option<Several<AgentStatus>>,
     /// Only with exactly this role.
+    #[param(max_length = 100)]
     role: Option<String>,
     /// Only names that start with this, upper and lower case alike.
+    #[param(max_length = 200)]
     name: Option<String>,
+    /// Only with this somewhere in the name or the role, upper and lower case alike.
+    #[param(max_length = 200)]
+    q: Option<String>,
+    /// Only made at this instant or later (RFC 3339; write UTC as `Z`, a `+` in a URL is a space).
+    created_after: Option<DateTime<Utc>>,
+    /// Only made before this instant.
+    created_before: Option<DateTime<Utc>>,
     /// Deleted ones as well.
     #[serde(default)]
     #[param(required = false)]
     include_deleted: bool,
+    /// The order; the newest first unless given. A minus turns it round.
+    #[param(inline)]
+    sort: Option<AgentOrder>,
+    /// Only these members of each agent, separated by commas.
+    #[param(schema_with = crate::fields::parameter::<Agent>, required = false)]
+    fields: Option<Fields<Agent>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before, with the same filters.
+    /// `next_cursor` of the page before, with the same filters and the same order.
     cursor: Option<String>,
 }
 
-impl ListAgents {
-    fn filter(&self) -> Result<AgentFilter, Error> {
-        Ok(AgentFilter {
-            status: self.status,
-            role: text("role", self.role.as_deref(), MAX_ROLE_CHARS)?,
-            name_prefix: text("name", self.name.as_deref(), MAX_NAME_CHARS)?,
-            include_deleted: self.include_deleted,
-        })
-    }
-}
-
-/// A text to compare with: nothing that the column could not hold, or PostgreSQL would refuse the whole statement.
-fn text(parameter: &'static str, given: Option<&str>, max: usize) -> Result<Option<String>, Error> {
-    match given {
-        Some(text) if text.chars().count() > max || text.contains('\0') => {
-            Err(Error::InvalidQuery { parameter, detail: format!("must have at most {max} characters and no NUL") })
-        }
-        other => Ok(other.map(str::to_owned)),
-    }
-}
-
-/// Lists agents, newest first.
+/// Lists agents, newest first unless asked otherwise.
 #[utoipa::path(
     get,
     path = "/v1/agents",
@@ -68,9 +65,19 @@ pub(super) async fn list_agents(
     State(db): State<TenantDb>,
     ApiQuery(query): ApiQuery<ListAgents>,
 ) -> Result<Json<Page<Agent>>, Problem> {
-    let filter = query.filter()?;
+    let filter = AgentFilter {
+        status: all_of(query.status),
+        role: text("role", query.role, MAX_ROLE_CHARS)?,
+        name_prefix: text("name", query.name, MAX_NAME_CHARS)?,
+        search: text("q", query.q, MAX_NAME_CHARS)?,
+        created_after: instant("created_after", query.created_after)?,
+        created_before: instant("created_before", query.created_before)?,
+        include_deleted: query.include_deleted,
+    };
     let limit = Limit::from_query(query.limit)?;
-    let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Agents)).transpose()?;
+    let order = query.sort.unwrap_or(AgentOrder::Newest);
+    let after = query.cursor.as_deref().map(|text| Place::decode(text, order)).transpose()?;
     let mut tx = db.single(&context).await.map_err(Error::from)?;
-    Ok(Json(agents::list(&mut tx, &filter, after, limit).await?))
+    let page = agents::list(&mut tx, &filter, order, after.as_ref(), limit).await?;
+    Ok(Json(page.only(query.fields)))
 }

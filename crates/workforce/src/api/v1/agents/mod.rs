@@ -1,3 +1,4 @@
+mod bulk;
 mod create;
 mod delete;
 mod get;
@@ -14,9 +15,8 @@ where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().routes(routes!(list::list_agents, create::create_agent)).routes(routes!(
-        get::get_agent,
-        update::update_agent,
-        delete::delete_agent
-    ))
+    OpenApiRouter::new()
+        .routes(routes!(list::list_agents, create::create_agent))
+        .routes(routes!(get::get_agent, update::update_agent, delete::delete_agent))
+        .routes(routes!(bulk::bulk_agents))
 }

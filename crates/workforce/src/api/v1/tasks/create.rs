@@ -22,7 +22,7 @@ use crate::task::{CreateTask, Task};
             ("ETag" = String, description = "the version"),
             ("Location" = String, description = "the task's address"),
         )),
-        (status = 422, description = "a member is invalid, or names an agent or account that does not exist", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "a member is invalid, or names an agent, an account or a task that does not exist", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn create_task(

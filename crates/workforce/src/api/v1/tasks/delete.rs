@@ -19,7 +19,8 @@ pub(super) struct DeleteTask {
     version: Option<i64>,
 }
 
-/// Deletes a task. The row stays and is shown to whoever asks for deleted ones.
+/// Deletes a task. The row stays and is shown to whoever asks for deleted ones. Tasks that wait for it go on waiting, until the
+/// dependency is taken away; an agent that was on it is on it no more.
 #[utoipa::path(
     delete,
     path = "/v1/tasks/{id}",

@@ -1,8 +1,8 @@
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
-use tenantry_http::respond::{Common, versioned};
+use tenantry_http::respond::{Common, unless_known};
 use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
@@ -28,10 +28,15 @@ pub(super) struct GetTask {
     path = "/v1/tasks/{id}",
     operation_id = "get_task",
     tag = "tasks",
-    params(("id" = uuid::Uuid, Path, description = "the task's id"), GetTask),
+    params(
+        ("id" = uuid::Uuid, Path, description = "the task's id"),
+        ("If-None-Match" = Option<String>, Header, description = "the `ETag` of a version that is known: no need to send it again"),
+        GetTask,
+    ),
     responses(
         Common,
         (status = 200, description = "the task", body = Task, headers(("ETag" = String, description = "the version"))),
+        (status = 304, description = "the version is the one that `If-None-Match` names"),
         (status = 404, description = "no live task has this id", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -39,9 +44,10 @@ pub(super) async fn get_task(
     TenantScope(context): TenantScope,
     State(db): State<TenantDb>,
     ApiPath(id): ApiPath<TaskId>,
+    headers: HeaderMap,
     ApiQuery(query): ApiQuery<GetTask>,
 ) -> Result<Response, Problem> {
     let mut tx = db.single(&context).await.map_err(Error::from)?;
     let task = tasks::find(&mut tx, id, query.include_deleted).await?;
-    Ok(versioned(StatusCode::OK, task.version, &task))
+    Ok(unless_known(&headers, task.version, &task))
 }

@@ -1,5 +1,8 @@
+mod bulk;
+mod claim;
 mod create;
 mod delete;
+mod dependencies;
 mod get;
 mod list;
 mod update;
@@ -14,9 +17,10 @@ where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
 {
-    OpenApiRouter::new().routes(routes!(list::list_tasks, create::create_task)).routes(routes!(
-        get::get_task,
-        update::update_task,
-        delete::delete_task
-    ))
+    OpenApiRouter::new()
+        .routes(routes!(list::list_tasks, create::create_task))
+        .routes(routes!(get::get_task, update::update_task, delete::delete_task))
+        .routes(routes!(claim::claim_tasks))
+        .routes(routes!(bulk::bulk_tasks))
+        .merge(dependencies::router())
 }

@@ -28,7 +28,8 @@ use crate::{Error, TaskId, Validate as _};
             ("ETag" = String, description = "the new version"),
         )),
         (status = 404, description = "no live task has this id", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "the version is not the present one (`current` holds the task), or the status cannot follow (`allowed` holds those that can)",
+        (status = 409, description = "the version is not the present one (`current` holds the task), the status cannot follow (`allowed` \
+            holds those that can), or the task waits for others (`dependencies` holds them)",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "a member is invalid, or names an agent or account that does not exist",
             body = ProblemBody, content_type = "application/problem+json"),

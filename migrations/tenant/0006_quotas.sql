@@ -9,6 +9,7 @@ CREATE TABLE tenant.quota_counters (
     PRIMARY KEY (name, period)
 );
 
+-- By months of UTC: a migration does not know the company's time zone. Where that matters, `tenantry quota verify --repair` counts anew.
 INSERT INTO tenant.quota_counters (name, period, used)
     SELECT 'agents', '', count(*) FROM tenant.agents WHERE deleted_at IS NULL
     UNION ALL

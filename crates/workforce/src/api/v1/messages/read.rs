@@ -1,0 +1,36 @@
+use axum::extract::State;
+use axum::response::Response;
+use tenantry_http::respond::{Common, WithBody};
+use tenantry_http::{Answer, ApiPath, Early, Idempotency, Once, ProblemBody, TenantScope};
+use tenantry_postgres::TenantDb;
+
+use crate::message::Message;
+use crate::store::messages;
+use crate::{MessageId, MessageStatus};
+
+/// Marks a message read. Repeated, it changes nothing: the first reading counts.
+#[utoipa::path(
+    post,
+    path = "/v1/messages/{id}/read",
+    operation_id = "read_message",
+    tag = "messages",
+    params(("id" = uuid::Uuid, Path, description = "the message's id")),
+    responses(
+        Common,
+        WithBody,
+        (status = 200, description = "the message", body = Message, headers(("ETag" = String, description = "the version"))),
+        (status = 404, description = "no live message has this id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "it is a draft, which nobody reads; `allowed` holds what may follow", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "the idempotency key came with another request before", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn read_message(
+    TenantScope(context): TenantScope,
+    State(db): State<TenantDb>,
+    idempotency: Idempotency,
+    ApiPath(id): ApiPath<MessageId>,
+) -> Result<Response, Early> {
+    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let outcome = messages::step(write.tx(), id, None, MessageStatus::Read).await;
+    write.finish(outcome.map(|message| Answer::versioned(message.version, &message))).await
+}

@@ -1,0 +1,18 @@
+mod add;
+mod list;
+mod remove;
+
+use axum::extract::FromRef;
+use tenantry_postgres::TenantDb;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    TenantDb: FromRef<S>,
+{
+    OpenApiRouter::new()
+        .routes(routes!(list::list_dependencies, add::add_dependency))
+        .routes(routes!(remove::remove_dependency))
+}

@@ -1,0 +1,2 @@
+-- tenantry: no-transaction
+DROP INDEX CONCURRENTLY IF EXISTS tenant.tasks_open;
