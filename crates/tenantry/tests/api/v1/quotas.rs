@@ -266,3 +266,140 @@ async fn usage_and_plan_say_what_there_is_and_where_it_comes_from() {
     let refused = company.post("/v1/agents", json!({ "name": "more", "role": "support" })).await;
     assert_eq!((refused.verdict(), &refused.json()["limit"]), (refusal(402, "quota_exceeded"), &json!(0)));
 }
+
+/// Everything that locks tasks, agents and counters at once, in both directions. A circle would be broken by the database, and
+/// answered with 503.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_meets_at_a_limit_waits_in_one_order() {
+    let company = Company::open().await;
+    let workers = [company.agent("Mira").await, company.agent("Noor").await];
+    let (mut tasks, mut spare) = (Vec::new(), Vec::new());
+    for n in 0..16 {
+        tasks.push(company.task(&workers[n % 2], &format!("t{n}")).await);
+        spare.push(company.agent(&format!("spare {n}")).await);
+    }
+    company.limit(TenantPatch { max_tasks_per_month: Some(Some(40)), ..agents(20) }).await;
+    company.limit_running(Some(5)).await;
+    let start = |task: &Value| json!({ "op": "update", "id": task["id"], "version": 1, "status": "in_progress" });
+    let make = |n: usize| json!({ "op": "create", "agent_id": workers[n % 2]["id"], "title": "new" });
+    let forth: Vec<Value> = (0..8).flat_map(|n| [start(&tasks[n]), make(n)]).collect();
+    let back: Vec<Value> = forth.iter().rev().cloned().collect();
+    let rename = |from: usize, to: usize| json!({ "op": "update", "id": spare[from]["id"], "version": 1, "name": format!("renamed {to}") });
+    let named = |n: usize| json!({ "op": "create", "name": format!("renamed {n}"), "role": "support" });
+    let bulk = |plane: &str, items: &[Value]| (format!("/v1/{plane}/bulk"), json!({ "items": items }));
+    let mut posts = vec![
+        bulk("tasks", &forth),
+        bulk("tasks", &back),
+        bulk("agents", &[rename(14, 1), named(2), rename(15, 3)]),
+        bulk("agents", &[named(3), rename(15, 2), named(1)]),
+    ];
+    for n in 0..12 {
+        let agent = &workers[n % 2]["id"];
+        posts.push(("/v1/tasks/claim".to_owned(), json!({ "agent_id": agent, "limit": 3 })));
+        posts.push(("/v1/tasks".to_owned(), json!({ "agent_id": agent, "title": "single" })));
+        posts.push(("/v1/agents".to_owned(), json!({ "name": format!("spare {n}"), "role": "support" })));
+    }
+    let patches = tasks.iter().map(|task| (at("tasks", task), json!({ "status": "in_progress" }))).collect();
+    let gone = tasks[4..12].iter().map(|task| (at("tasks", task), Value::Null));
+    let gone = gone.chain(spare[..12].iter().map(|agent| (at("agents", agent), Value::Null))).collect();
+    let (posted, patched, gone) = tokio::join!(
+        company.all_at_once(Method::POST, posts),
+        company.all_at_once(Method::PATCH, patches),
+        company.all_at_once(Method::DELETE, gone),
+    );
+    for answer in posted.iter().chain(&patched).chain(&gone) {
+        assert!([200, 201, 204, 207, 402, 404, 409, 429].contains(&answer.status), "{}", answer.text);
+    }
+    for quota in [("agents", 20), ("tasks", 40), ("concurrent_tasks", 5)] {
+        assert!(company.used(quota.0).await <= quota.1, "{quota:?}");
+    }
+    company.is_exact().await;
+}
+
+#[tokio::test]
+async fn items_in_bulk_are_refused_one_by_one() {
+    let company = Company::open().await;
+    let agent = company.agent("Mira").await;
+    let tasks = [company.task(&agent, "one").await, company.task(&agent, "two").await];
+    company.limit(TenantPatch { max_tasks_per_month: Some(Some(3)), ..agents(2) }).await;
+    company.limit_running(Some(1)).await;
+    let start = |task: &Value| json!({ "op": "update", "id": task["id"], "version": 1, "status": "in_progress" });
+    let new = json!({ "op": "create", "agent_id": agent["id"], "title": "new" });
+    let items = json!({ "items": [new, start(&tasks[0]), new, start(&tasks[1])] });
+    let atomic = json!({ "atomic": true, "items": items["items"] });
+    assert_eq!(company.post("/v1/tasks/bulk", atomic).await.verdict(), refusal(422, "bulk_rejected"));
+    company.is_exact().await;
+    let answer = company.post("/v1/tasks/bulk", items).await;
+    assert_eq!(answer.status, 207, "{}", answer.text);
+    let answer = answer.json();
+    let of = |n: usize, member: &str| answer["items"][n]["problem"][member].clone();
+    let met: Vec<u64> = (0..4).map(|n| answer["items"][n]["status"].as_u64().unwrap()).collect();
+    assert_eq!(met, [201, 200, 402, 429]);
+    assert_eq!((of(2, "code"), of(3, "code")), (json!("quota_exceeded"), json!("too_many_running_tasks")));
+    assert_eq!((company.used("tasks").await, company.used("concurrent_tasks").await), (3, 1));
+    company.is_exact().await;
+    let named = |name: &str| json!({ "op": "create", "name": name, "role": "support" });
+    let made = company.post("/v1/agents/bulk", json!({ "items": [named("Noor"), named("Otto")] })).await.json();
+    assert_eq!((&made["items"][0]["status"], &made["items"][1]["status"]), (&json!(201), &json!(402)));
+    company.is_exact().await;
+}
+
+#[tokio::test]
+async fn work_is_handed_out_as_far_as_there_are_places() {
+    let company = Company::open().await;
+    let agent = company.agent("Mira").await;
+    for n in 0..4 {
+        company.task(&agent, &format!("t{n}")).await;
+    }
+    company.limit_running(Some(3)).await;
+    let ask = |limit: u8| json!({ "agent_id": agent["id"], "limit": limit });
+    let claimed = async |limit| company.post("/v1/tasks/claim", ask(limit)).await;
+    assert_eq!(claimed(1).await.json()["data"].as_array().unwrap().len(), 1);
+    let rest = claimed(10).await.json();
+    assert_eq!(rest["data"].as_array().unwrap().len(), 2, "as many as there is room for");
+    assert_eq!(claimed(1).await.verdict(), refusal(429, "too_many_running_tasks"));
+    company.is_exact().await;
+    let task = company.get("/v1/tasks?status=pending").await.json()["data"][0].clone();
+    assert_eq!(company.delete(&at("tasks", &task)).await.status, 204);
+    let nothing = claimed(1).await;
+    assert_eq!((nothing.status, &nothing.json()["data"]), (200, &json!([])), "no work is no refusal");
+}
+
+/// Fourteen hours before and twelve behind: somewhere else than in UTC the month begins another time.
+#[tokio::test]
+async fn months_are_those_of_the_companys_time_zone() {
+    let company = Company::open().await;
+    let agent = company.agent("Mira").await;
+    for (version, name) in [(1, "Pacific/Kiritimati"), (2, "Etc/GMT+12"), (3, "Europe/Berlin")] {
+        let changed = company.patch("/v1/settings", json!({ "version": version, "time_zone": name })).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        let zone: tenantry_core::calendar::Tz = name.parse().unwrap();
+        let ends = || tenantry_core::calendar::month_of(Utc::now(), zone).end;
+        let mut told = None;
+        for _ in 0..500 {
+            told = company.get("/v1/usage").await.json()["tasks"]["resets_at"].as_str().map(|at| at.parse().unwrap());
+            if told == Some(ends()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(told, Some::<DateTime<Utc>>(ends()), "{name}");
+        let before = company.used("tasks").await;
+        company.task(&agent, name).await;
+        assert_eq!(company.used("tasks").await, before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_is_refused_as_its_task_would_be() {
+    let company = Company::open().await;
+    let agent = company.agent("Mira").await;
+    let new = json!({ "agent_id": agent["id"], "name": "daily", "cron_expression": "0 9 * * *",
+        "task_template": { "title": "report" } });
+    let schedule = at("schedules", &company.make("/v1/schedules", new).await);
+    company.task(&agent, "first").await;
+    company.limit(TenantPatch { max_tasks_per_month: Some(Some(1)), ..TenantPatch::default() }).await;
+    let refused = company.post(&format!("{schedule}/run"), json!({})).await;
+    assert_eq!(refused.verdict(), refusal(402, "quota_exceeded"));
+    company.is_exact().await;
+}
