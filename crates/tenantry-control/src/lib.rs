@@ -12,8 +12,8 @@ mod stripe;
 
 pub use api::{RULES, Rule, least_role, router, webhooks};
 pub use model::{
-    AuditEvent, Billing, BillingEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, Reading,
-    Status, Tenant,
+    AuditEvent, Billing, BillingEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, QuotaUse,
+    Reading, Status, Tenant, Usage,
 };
 pub use page::Page;
 pub use stripe::{CancelledAction, PastDueAction, Stripe, StripeError, StripeSettings};

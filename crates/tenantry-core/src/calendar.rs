@@ -58,6 +58,18 @@ pub fn month_of(at: DateTime<Utc>, zone: Tz) -> Range<DateTime<Utc>> {
     midnight(first, zone)..midnight(first.checked_add_months(Months::new(1)).unwrap_or(first), zone)
 }
 
+/// The name of the month that an instant lies in.
+///
+/// ```
+/// use tenantry_core::calendar::{Tz, month_name};
+/// let at = "2026-11-30T23:30:00Z".parse().unwrap();
+/// assert_eq!((month_name(at, Tz::UTC), month_name(at, Tz::Europe__Berlin)), ("2026-11".to_owned(), "2026-12".to_owned()));
+/// ```
+#[must_use]
+pub fn month_name(at: DateTime<Utc>, zone: Tz) -> String {
+    wall_clock(at, zone).format("%Y-%m").to_string()
+}
+
 /// The first instant of a day.
 #[must_use]
 pub fn midnight(date: NaiveDate, zone: Tz) -> DateTime<Utc> {

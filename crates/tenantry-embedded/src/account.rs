@@ -3,8 +3,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
 
 use crate::error::{EmbeddedError, IoContext as _};
 
@@ -74,6 +76,17 @@ impl Account {
             command.uid(self.uid).gid(self.gid);
         }
         command
+    }
+
+    /// A directory for the time of a server, which this account can use.
+    pub(crate) fn temp_dir(&self, prefix: &str) -> Result<TempDir, EmbeddedError> {
+        let mut parent = std::env::temp_dir();
+        if !self.can_live_in(&parent)? {
+            parent = PathBuf::from("/tmp");
+        }
+        let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(&parent).on("create a directory in", &parent)?;
+        self.own(dir.path())?;
+        Ok(dir)
     }
 
     /// Gives a file or directory to this account.

@@ -2,7 +2,8 @@
 //!
 //! [`Cluster`] owns one PostgreSQL server that runs as a child process: it finds the binaries (or
 //! installs them), creates the data directory on the first start, recovers on every later one, and
-//! stops the server when asked or dropped. [`PgBouncer`] does the same for a pooler in front of it.
+//! stops the server when asked or dropped. [`PgBouncer`] does the same for a pooler in front of it, [`Redis`] for
+//! the store in which servers share their rate limits.
 //! [`Throwaway`] is a cluster in a temporary directory, tuned for tests.
 //!
 //! # Architecture invariants
@@ -26,6 +27,7 @@ mod place;
 mod port;
 mod process;
 mod recovery;
+mod redis;
 mod throwaway;
 mod wheel;
 
@@ -35,4 +37,5 @@ pub use cluster::Cluster;
 pub use config::{ClusterConfig, Progress, StopMode};
 pub use error::EmbeddedError;
 pub use pgbouncer::{PgBouncer, PgBouncerConfig, PoolMode};
+pub use redis::Redis;
 pub use throwaway::{Throwaway, ThrowawayConfig};

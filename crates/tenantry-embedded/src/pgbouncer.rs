@@ -1,5 +1,4 @@
 use std::collections::HashSet;
-use std::env;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -17,7 +16,7 @@ use crate::error::{EmbeddedError, IoContext as _};
 use crate::logfile::LogFile;
 use crate::place::secret_file;
 use crate::port;
-use crate::process::{Readiness, ServerProcess};
+use crate::process::{Readiness, ServerProcess, find_program};
 
 const START: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(5);
@@ -167,7 +166,7 @@ impl PgBouncer {
             hint: "on Debian: `sudo apt-get install pgbouncer`",
         })?;
         let account = Account::for_servers()?;
-        let mut dir = temp_dir(&account)?;
+        let mut dir = account.temp_dir("tenantry-pgbouncer-")?;
         let mut tried = HashSet::new();
         loop {
             let port = port::pick(&tried)?;
@@ -264,25 +263,7 @@ impl PgBouncer {
 }
 
 fn program() -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    // Debian puts it where only root's PATH leads.
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join("pgbouncer"))
-        .find(|program| program.is_file())
-}
-
-fn temp_dir(account: &Account) -> Result<TempDir, EmbeddedError> {
-    let mut parent = env::temp_dir();
-    if !account.can_live_in(&parent)? {
-        parent = PathBuf::from("/tmp");
-    }
-    let dir = tempfile::Builder::new()
-        .prefix("tenantry-pgbouncer-")
-        .tempdir_in(&parent)
-        .on("create a directory in", &parent)?;
-    account.own(dir.path())?;
-    Ok(dir)
+    find_program("pgbouncer")
 }
 
 fn spawn(

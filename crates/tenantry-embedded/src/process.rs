@@ -120,6 +120,15 @@ pub(crate) enum Readiness {
     TimedOut,
 }
 
+/// A program in PATH, or where only root's PATH leads: Debian puts servers there.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
+}
+
 /// Whether the PostgreSQL server `pid` accepts connections: it writes so into line 8 of its pid file
 /// (`pg_ctl --wait` reads it, too).
 pub(crate) fn accepts_connections(pgdata: &Path, pid: i32) -> bool {

@@ -195,6 +195,15 @@ error_codes! {
     VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
         "members of the body have the right type but break their rules",
         "correct the members that `errors` points to";
+    STORAGE_FROZEN = 402 "storage_frozen" "Storage is used up":
+        "the tenant's data is as large as its plan allows; it can be read and deleted, and nothing can be added or changed",
+        "ask the platform's operator for more storage; writes are taken again within a second when the limit is raised, or with the next measurement below 95 % of it";
+    RATE_LIMITED = 429 "rate_limited" "Too many requests":
+        "the tenant or the API key (`scope`) sent more requests a minute than it may",
+        "wait for `Retry-After` seconds, and send at the pace that the `RateLimit-*` headers allow; ask for a larger plan where that is too slow";
+    TOO_MANY_FAILED_CREDENTIALS = 429 "too_many_failed_credentials" "Too many failed credentials":
+        "so many invalid credentials came from this address that more are refused unchecked for a while",
+        "wait for `Retry-After` seconds and use a valid credential; for operators: behind a proxy, `http.trusted_proxies` must name it, or all callers have its address";
     INTERNAL_ERROR = 500 "internal_error" "Internal server error":
         "a defect of the server; details are in its log under the request id",
         "tell the operator the request id";

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::BaseDomains;
 use crate::jwt::JwtConfig;
 use crate::proxy::TrustedProxies;
+use crate::rate::RateLimitConfig;
 
 /// Settings of the HTTP layer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
     /// Acceptance of tokens from an identity provider. Default: none, only API keys are accepted.
     pub jwt: Option<JwtConfig>,
+    /// How requests are counted against the limits of plans and keys.
+    pub rate_limit: RateLimitConfig,
 }
 
 impl Default for HttpConfig {
@@ -49,6 +52,7 @@ impl Default for HttpConfig {
             quiet_paths: vec!["/health".to_owned(), "/ready".to_owned()],
             cors_origins: Vec::new(),
             jwt: None,
+            rate_limit: RateLimitConfig::default(),
         }
     }
 }

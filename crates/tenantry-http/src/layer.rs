@@ -11,6 +11,9 @@
 //! | identification only | 401 | `credential_required` |
 //! | an invalid credential | 401 | `invalid_credential` |
 //! | a credential of another, unknown or inactive tenant | 403 | `tenant_mismatch`, `invalid_tenant`, `tenant_inactive` |
+//! | one more credential after many invalid ones from its address | 429 | `too_many_failed_credentials` |
+//! | a good credential, too often | 429 | `rate_limited` |
+//! | a good credential, a write, and no storage left | 402 | `storage_frozen` |
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -26,6 +29,7 @@ use crate::cors;
 use crate::identify::Naming;
 use crate::once::Idempotency;
 use crate::problem::Problem;
+use crate::rate::{TooMany, too_many_failures};
 use crate::request::{RequestInfo, Who};
 use crate::scope::{OperatorScope, TenantScope};
 use crate::state::TenancyState;
@@ -38,19 +42,31 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     let info = RequestInfo::of(&mut parts, &tenancy.config().trusted_proxies);
     let context = match admit(&tenancy, &parts, &info).await {
         Ok(context) => context,
-        Err(problem) => return refuse(&tenancy, problem),
+        Err(problem) => return refuse(&tenancy, &info, problem),
     };
     tracing::Span::current().record("tenant", context.slug().as_str());
     info.runs_for(Who::Tenant(context.clone()));
     tenancy.registry().record_entry(&context, parts.method.as_str(), parts.uri.path());
-    parts.extensions.insert(TenantScope(context.clone()));
-    parts.extensions.insert(tenancy.clone());
-    let body = match idempotency(&tenancy, &mut parts, body).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
     let origin = parts.headers.get(header::ORIGIN).cloned();
-    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let (mut response, rate) = match tenancy.rates().take(&context).await {
+        Ok(rate) => {
+            if let Some(rate) = rate {
+                info.has_rate(rate);
+            }
+            let response = match pass(&tenancy, &context, parts, body).await {
+                Ok(request) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            };
+            (response, rate)
+        }
+        Err(TooMany { state, problem }) => {
+            tenancy.counters().count_rate_limited();
+            (problem.into_response(), Some(state))
+        }
+    };
+    if let Some(rate) = rate {
+        rate.write(response.headers_mut());
+    }
     if let Some(origin) = origin {
         cors::expose(&origin, context.tenant(), tenancy.config(), response.headers_mut());
     }
@@ -60,13 +76,38 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     response
 }
 
+/// The request as the handlers get it: with its context, and with the key under which it is done once.
+async fn pass(
+    tenancy: &TenancyState,
+    context: &TenantContext,
+    mut parts: Parts,
+    body: Body,
+) -> Result<Request, Problem> {
+    if context.tenant().storage_frozen && adds(&parts.method) {
+        tenancy.counters().count_frozen_write();
+        return Err(Problem::of(&codes::STORAGE_FROZEN)
+            .detail("the storage of the plan is used up: reading and deleting go on, nothing is added or changed")
+            .with("limit_name", "storage_limit_gb")
+            .with("limit", context.tenant().limits.storage_limit_gb));
+    }
+    parts.extensions.insert(TenantScope(context.clone()));
+    parts.extensions.insert(tenancy.clone());
+    let body = idempotency(tenancy, &mut parts, body).await?;
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Whether a request of this method may make the tenant's data larger.
+fn adds(method: &Method) -> bool {
+    *method == Method::POST || *method == Method::PATCH || *method == Method::PUT
+}
+
 /// Middleware that lets operators through, by their own tokens (`top_…`). Handlers take [`OperatorScope`].
 pub async fn operator_auth(State(tenancy): State<TenancyState>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let info = RequestInfo::of(&mut parts, &tenancy.config().trusted_proxies);
-    let operator = match admit_operator(&tenancy, &parts).await {
+    let operator = match admit_operator(&tenancy, &parts, &info).await {
         Ok(operator) => operator,
-        Err(problem) => return refuse(&tenancy, problem),
+        Err(problem) => return refuse(&tenancy, &info, problem),
     };
     info.runs_for(Who::Operator(operator.clone()));
     parts.extensions.insert(OperatorScope(operator));
@@ -99,6 +140,7 @@ pub(crate) async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestI
                 .detail("send a credential of the tenant in `Authorization: Bearer` or `X-Api-Key`")
         }
     })?;
+    not_guessing(tenancy, &credential, info)?;
     let principal = match prove(credential, tenancy.registry(), tenancy.tokens()).await {
         Ok(principal) => principal,
         Err(Refused::Access(error)) => return Err(error.into()),
@@ -120,8 +162,12 @@ pub(crate) async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestI
     }
 }
 
-async fn admit_operator(tenancy: &TenancyState, parts: &Parts) -> Result<Operator, Problem> {
-    match Credential::from_headers(&parts.headers)? {
+async fn admit_operator(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<Operator, Problem> {
+    let credential = Credential::from_headers(&parts.headers)?;
+    if let Some(credential) = &credential {
+        not_guessing(tenancy, credential, info)?;
+    }
+    match credential {
         None => Err(Problem::of(&codes::OPERATOR_CREDENTIAL_REQUIRED)
             .detail("send an operator token in `Authorization: Bearer`")),
         Some(Credential::Operator(token)) => Ok(tenancy.registry().authenticate_operator(&token).await?),
@@ -131,11 +177,32 @@ async fn admit_operator(tenancy: &TenancyState, parts: &Parts) -> Result<Operato
     }
 }
 
-fn refuse(tenancy: &TenancyState, problem: Problem) -> Response {
+/// Refuses, and counts what failed against the address it came from: one that goes on gets no more answers about credentials.
+fn refuse(tenancy: &TenancyState, info: &RequestInfo, problem: Problem) -> Response {
     if problem.status() == StatusCode::UNAUTHORIZED {
         tenancy.counters().count_unauthorized();
     }
+    if problem.code() == codes::INVALID_CREDENTIAL.code
+        && let Some(wait) = tenancy.rates().failed(info.client().ip)
+    {
+        tenancy.counters().count_guess_refused();
+        return too_many_failures(wait).into_response();
+    }
     problem.into_response()
+}
+
+/// An address whose credentials failed too often is not told whether further ones are good. Keys that this server knows already are
+/// excepted: their owners may share the address with whoever guesses, and a key is not guessed by its known part. So are signed
+/// tokens, which cannot be guessed.
+fn not_guessing(tenancy: &TenancyState, credential: &Credential<'_>, info: &RequestInfo) -> Result<(), Problem> {
+    let Some(wait) = tenancy.rates().guessing(info.client().ip) else { return Ok(()) };
+    match credential {
+        Credential::Token(_) => return Ok(()),
+        Credential::Key(key) | Credential::Operator(key) if tenancy.registry().remembers(key) => return Ok(()),
+        Credential::Key(_) | Credential::Operator(_) => {}
+    }
+    tenancy.counters().count_guess_refused();
+    Err(too_many_failures(wait))
 }
 
 /// A statement that role or row level security refused reached for something outside the tenant.

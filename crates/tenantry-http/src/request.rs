@@ -10,6 +10,7 @@ use tenantry_core::RequestId;
 use tenantry_postgres::{Operator, TenantContext};
 
 use crate::proxy::{Client, TrustedProxies};
+use crate::rate::RateState;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -22,6 +23,7 @@ struct Inner {
     id: RequestId,
     client: Client,
     who: OnceLock<Who>,
+    rate: OnceLock<RateState>,
 }
 
 /// On whose behalf a request runs.
@@ -43,7 +45,7 @@ impl RequestInfo {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
         let client = proxies.client(peer, &parts.headers);
         let id = given.unwrap_or_else(RequestId::generate);
-        let info = Self(Arc::new(Inner { id, client, who: OnceLock::new() }));
+        let info = Self(Arc::new(Inner { id, client, who: OnceLock::new(), rate: OnceLock::new() }));
         parts.extensions.insert(info.clone());
         info
     }
@@ -58,6 +60,17 @@ impl RequestInfo {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    /// What is left of the request's tightest rate limit; `None` when there is none.
+    #[must_use]
+    pub fn rate(&self) -> Option<&RateState> {
+        self.0.rate.get()
+    }
+
+    /// Notes what the rate limits said; the first note stays.
+    pub(crate) fn has_rate(&self, rate: RateState) {
+        let _ = self.0.rate.set(rate);
     }
 
     pub(crate) fn who(&self) -> Option<&Who> {

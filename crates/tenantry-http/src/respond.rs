@@ -22,6 +22,10 @@ pub enum Common {
     /// The tenant is unknown, inactive, or not the credential's.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(#[to_schema] ProblemBody),
+    /// Too many requests of the tenant or key, too many failed credentials of the address, or more running tasks than the plan
+    /// allows; see `code` and `Retry-After`.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyRequests(#[to_schema] ProblemBody),
     /// A defect of the server; the log knows more under the request id.
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(#[to_schema] ProblemBody),
@@ -36,6 +40,10 @@ pub enum Common {
 /// The answers of endpoints that read a body.
 #[derive(IntoResponses)]
 pub enum WithBody {
+    /// The plan's limit of agents, of tasks this month or of storage is reached; see `code`, `limit_name`, `limit`, `used` and
+    /// `resets_at`.
+    #[response(status = 402, content_type = "application/problem+json")]
+    LimitReached(#[to_schema] ProblemBody),
     /// The body is larger than the server accepts.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(#[to_schema] ProblemBody),

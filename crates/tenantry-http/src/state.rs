@@ -9,6 +9,8 @@ use tenantry_postgres::{Registry, TenantDb};
 use crate::config::HttpConfig;
 use crate::counters::SecurityCounters;
 use crate::jwt::{JwtConfigError, JwtVerifier};
+use crate::rate::RateLimits;
+use crate::rate_shared::RedisUrlError;
 
 /// The state of a tenant-aware router. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,6 +25,18 @@ struct Inner {
     config: HttpConfig,
     tokens: Option<JwtVerifier>,
     counters: SecurityCounters,
+    rates: RateLimits,
+}
+
+/// Why the parts do not make a server.
+#[derive(Debug, thiserror::Error)]
+pub enum TenancyError {
+    /// The settings of tokens.
+    #[error("the settings of tokens cannot be used: {0}")]
+    Jwt(#[from] JwtConfigError),
+    /// The address of the shared rate limits.
+    #[error(transparent)]
+    Redis(#[from] RedisUrlError),
 }
 
 impl TenancyState {
@@ -32,10 +46,11 @@ impl TenancyState {
         db: TenantDb,
         config: HttpConfig,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, JwtConfigError> {
+    ) -> Result<Self, TenancyError> {
+        let rates = RateLimits::new(&config.rate_limit, Arc::clone(&clock))?;
         let tokens = config.jwt.clone().map(|jwt| JwtVerifier::new(jwt, clock)).transpose()?;
         let counters = SecurityCounters::default();
-        Ok(Self { inner: Arc::new(Inner { registry, db, config, tokens, counters }) })
+        Ok(Self { inner: Arc::new(Inner { registry, db, config, tokens, counters, rates }) })
     }
 
     /// The registry.
@@ -60,6 +75,12 @@ impl TenancyState {
     #[must_use]
     pub fn counters(&self) -> &SecurityCounters {
         &self.inner.counters
+    }
+
+    /// The rate limits.
+    #[must_use]
+    pub fn rates(&self) -> &RateLimits {
+        &self.inner.rates
     }
 
     pub(crate) fn tokens(&self) -> Option<&JwtVerifier> {

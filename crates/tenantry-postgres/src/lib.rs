@@ -144,13 +144,15 @@ pub use init::{InitReport, create_database, initialise, is_installed, secret_fit
 pub use once::OnceRequest;
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, AuditedTable, BillingEvent, BillingEventRow, BillingFilter, BillingOutcome,
-    BillingPolicy, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, EventKind, NewPlan, NewTenant,
-    OnCancelled, OnPastDue, OperatorInfo, OwnLimits, Plan, PlanPatch, Provisioner, ReadRequest, ReadRows, Refilled,
-    Standing, TenantBilling, TenantFilter, TenantPatch, TenantRow, TenantSchema, WarmStatus,
+    BillingPolicy, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, EventKind, Measured, NewPlan, NewTenant,
+    OnCancelled, OnPastDue, OperatorInfo, Plan, PlanPatch, Provisioner, QuotaNotice, QuotaPercent, QuotaUse,
+    ReadRequest, ReadRows, Refilled, Standing, TenantBilling, TenantFilter, TenantPatch, TenantRow, TenantSchema,
+    TenantUsage, WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, Member, MemberFilter, MemberPatch, NewKey, NewMember, NotReady, Operator, Principal,
-    Refusal, Registry, SettingsChange, SettingsError, Tenant, TenantContext, TenantSettings, VerifiedToken, Via,
+    Actor, Identified, Limits, MeasuredStorage, Member, MemberFilter, MemberPatch, NewKey, NewMember, NotReady,
+    Operator, OwnLimits, Principal, Refusal, Registry, SettingsChange, SettingsError, Tenant, TenantContext,
+    TenantSettings, VerifiedToken, Via,
 };
 pub use statement::Statement;
 pub use tokio_postgres::Row;

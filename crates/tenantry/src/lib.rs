@@ -2,12 +2,14 @@
 
 mod api;
 pub mod lint;
+mod quotas;
 mod server;
 mod settings;
 mod state;
 
 pub use api::{error_reference, openapi, router};
+pub use quotas::QuotaWatch;
 pub use server::{Server, StartError};
-pub use settings::{DEFAULT_FILE, LogFormat, LogSettings, Settings, SettingsError};
+pub use settings::{DEFAULT_FILE, LogFormat, LogSettings, QuotaSettings, Settings, SettingsError};
 pub use state::AppState;
 pub use tenantry_control::Stripe;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tenantry_control::{Stripe, StripeError};
 use tenantry_core::SystemClock;
-use tenantry_http::{Drained, JwtConfigError, TenancyState};
+use tenantry_http::{Drained, TenancyError, TenancyState};
 use tenantry_postgres::{Actor, DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tenantry_secrets::{MasterKeyError, Secrets};
 use tokio::net::TcpListener;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use workforce::keychain::{Broken, oauth};
 use workforce::{Keychain, Scheduler, Scheduling};
 
+use crate::quotas::QuotaWatch;
 use crate::{AppState, Settings, router};
 
 /// How long a start waits for the database before it goes on without: it becomes ready when the database does.
@@ -26,6 +27,8 @@ const WARM_PAUSE: Duration = Duration::from_millis(200);
 const DUNNING: Duration = Duration::from_secs(60);
 /// Between two looks for tokens that are due.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// How long a start waits for the shared rate limits: this server counts by itself until they are there.
+const SHARED_LIMITS: Duration = Duration::from_secs(1);
 
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
@@ -35,9 +38,9 @@ const LAST_RUNS: Duration = Duration::from_secs(10);
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings of tokens.
-    #[error("the settings of tokens cannot be used: {0}")]
-    Jwt(#[from] JwtConfigError),
+    /// The settings of tokens or of rate limits.
+    #[error(transparent)]
+    Tenancy(#[from] TenancyError),
     /// The settings of Stripe.
     #[error("the settings of Stripe cannot be used: {0}")]
     Stripe(#[from] StripeError),
@@ -86,6 +89,7 @@ impl Server {
         let scheduling = Scheduling::new(clock.clone(), &settings.scheduler);
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
+        tenancy.rates().ready(SHARED_LIMITS).await;
         for reason in registry.readiness().await {
             match reason {
                 NotReady::Migrations(missing) => return Err(StartError::NotPrepared(missing)),
@@ -116,6 +120,9 @@ impl Server {
             self.state.keychain.clone(),
             RENEWAL_PAUSE,
         ));
+        let interval = self.settings.quotas.measure_interval;
+        let watch = QuotaWatch::new(&self.state, interval);
+        let measuring = (!interval.is_zero()).then(|| tokio::spawn(async move { watch.run().await }));
         let stop = CancellationToken::new();
         let running = self.run_schedules(&stop);
         let db = self.state.tenancy.db().clone();
@@ -144,6 +151,10 @@ impl Server {
         dunning.abort();
         // A renewal that is under way is taken up by another server when its lease is over.
         renewing.abort();
+        if let Some(measuring) = measuring {
+            // Whatever was not measured is due for another server.
+            measuring.abort();
+        }
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();

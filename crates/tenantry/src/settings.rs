@@ -1,6 +1,7 @@
 //! The settings of the server: one documented structure, read from one file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tenantry_control::StripeSettings;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub warm: u16,
     /// Logging.
     pub log: LogSettings,
+    /// Measurement of what tenants use.
+    pub quotas: QuotaSettings,
     /// The HTTP layer.
     pub http: HttpConfig,
     /// Connections to tenants' data.
@@ -69,6 +72,7 @@ impl Default for Settings {
             cell_capacity: 200,
             warm: 0,
             log: LogSettings::default(),
+            quotas: QuotaSettings::default(),
             http: HttpConfig::default(),
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
@@ -79,6 +83,22 @@ impl Default for Settings {
             scheduler: SchedulerSettings::default(),
             events: EventsConfig::default(),
         }
+    }
+}
+
+/// How what tenants use of their limits is measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotaSettings {
+    /// How old a measurement of a tenant may become before a server measures it again: its storage, for the write freeze and warnings,
+    /// and its counters, for the operators' overview. 0: this server measures nothing. Default: 300 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
+    pub measure_interval: Duration,
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self { measure_interval: Duration::from_secs(300) }
     }
 }
 

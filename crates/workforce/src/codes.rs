@@ -75,6 +75,12 @@ tenantry_http::error_codes! {
     BULK_REJECTED = 422 "bulk_rejected" "Bulk request rejected":
         "an item of an atomic bulk request failed, so none of its items was done",
         "correct the items that `items` names and send all again, or send them without `atomic`";
+    QUOTA_EXCEEDED = 402 "quota_exceeded" "Quota exceeded":
+        "the plan allows no more agents, or no more tasks this month; `limit_name`, `limit` and `used` say which",
+        "remove what is not needed, wait for `resets_at` where there is one, or ask for a larger plan";
+    TOO_MANY_RUNNING_TASKS = 429 "too_many_running_tasks" "Too many running tasks":
+        "as many tasks are in progress as the plan allows at a time",
+        "complete, block or cancel one and repeat the change, or ask for a larger plan";
 }
 
 #[cfg(test)]

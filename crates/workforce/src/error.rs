@@ -1,7 +1,10 @@
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tenantry_http::codes::{ErrorCode, INTERNAL_ERROR, INVALID_CURSOR, INVALID_QUERY, VERSION_CONFLICT};
+use tenantry_http::codes::{
+    ErrorCode, INTERNAL_ERROR, INVALID_CURSOR, INVALID_QUERY, STORAGE_FROZEN, VERSION_CONFLICT,
+};
 use tenantry_http::{Early, Problem};
 use tenantry_postgres::DbError;
 use tenantry_secrets::SecretsError;
@@ -10,6 +13,7 @@ use uuid::Uuid;
 use crate::dependency::{MAX_DEPENDENCIES, MAX_DEPTH, NamedTask};
 use crate::keychain::KeychainError;
 use crate::message::MessageType;
+use crate::quota::Quota;
 use crate::session::SessionStatus;
 use crate::{FieldError, MessageStatus, TaskStatus, codes, keychain};
 
@@ -137,6 +141,21 @@ pub enum Error {
         /// Retries done and retries permitted.
         retries: (i32, i32),
     },
+    /// All that the plan allows is used.
+    #[error("{}", quota_detail(*quota, *limit, *used, *resets_at))]
+    QuotaExceeded {
+        /// Of what.
+        quota: Quota,
+        /// How much there may be.
+        limit: i64,
+        /// How much there is.
+        used: i64,
+        /// When the count begins anew, where it does.
+        resets_at: Option<DateTime<Utc>>,
+    },
+    /// The company's storage is full.
+    #[error("the storage of the plan is used up: reading and deleting go on, nothing is added")]
+    StorageFrozen,
     /// A body names a task to wait for that does not exist or is deleted.
     #[error("task `{id}` does not exist or is deleted")]
     UnknownDependency {
@@ -289,6 +308,18 @@ impl From<Error> for Problem {
                 .with("from", from)
                 .with("to", to)
                 .with("allowed", allowed),
+            Error::QuotaExceeded { quota, limit, used, resets_at } => {
+                let code = match quota {
+                    Quota::ConcurrentTasks => &codes::TOO_MANY_RUNNING_TASKS,
+                    Quota::Agents | Quota::Tasks => &codes::QUOTA_EXCEEDED,
+                };
+                problem(code)
+                    .with("limit_name", quota.limit_name())
+                    .with("limit", limit)
+                    .with("used", used)
+                    .with("resets_at", resets_at)
+            }
+            Error::StorageFrozen => problem(&STORAGE_FROZEN).with("limit_name", "storage_limit_gb"),
             Error::UnknownDependency { pointer, .. } => problem(&codes::UNKNOWN_TASK).pointer(&pointer, &text),
             Error::NoDependency { .. } => problem(&codes::DEPENDENCY_NOT_FOUND),
             Error::Cycle(cycle) => problem(&codes::DEPENDENCY_CYCLE).with("cycle", cycle),
@@ -351,6 +382,23 @@ fn what_is_allowed(from: TaskStatus, allowed: &[TaskStatus], (done, permitted): 
         format!("its retries are used up ({done} of {permitted})")
     } else {
         format!("`{from}` is final")
+    }
+}
+
+fn quota_detail(quota: Quota, limit: i64, used: i64, resets_at: Option<DateTime<Utc>>) -> String {
+    match (quota, resets_at) {
+        (Quota::Agents, _) => {
+            format!("the plan allows {limit} agents and there are {used}: delete one, or take a larger plan")
+        }
+        (Quota::ConcurrentTasks, _) => {
+            format!(
+                "{used} tasks are in progress and the plan allows {limit} at a time: end one first, or take a larger plan"
+            )
+        }
+        (Quota::Tasks, resets_at) => {
+            let until = resets_at.map_or_else(String::new, |at| format!(", until {}", at.to_rfc3339()));
+            format!("{used} tasks were made this month and the plan allows {limit}{until}: wait, or take a larger plan")
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod page;
 mod patch;
 mod permissions;
 mod place;
+pub mod quota;
 pub mod sample;
 pub mod schedule;
 mod scheduler;
@@ -75,6 +76,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_auditor.down.sql", include_str!("../../../migrations/tenant/0006_auditor.down.sql")),
     ("0007_accounts.sql", include_str!("../../../migrations/tenant/0007_accounts.sql")),
     ("0007_accounts.down.sql", include_str!("../../../migrations/tenant/0007_accounts.down.sql")),
+    ("0008_quotas.sql", include_str!("../../../migrations/tenant/0008_quotas.sql")),
+    ("0008_quotas.down.sql", include_str!("../../../migrations/tenant/0008_quotas.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.
@@ -88,6 +91,7 @@ pub const TENANT_TABLES: &[&str] = &[
     "messages",
     "oauth_transactions",
     "provider_accounts",
+    "quota_counters",
     "schedules",
     "task_dependencies",
     "tasks",
@@ -210,7 +214,10 @@ pub const AUDITED_TABLES: &[AuditedTable] = &[
 #[must_use]
 pub fn tenant_schema() -> TenantSchema {
     let migrations = MigrationSet::new(Scope::Tenant, MIGRATIONS).expect("the files' names are a set");
-    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES).with_audited(AUDITED_TABLES)
+    TenantSchema::replaying(migrations, TENANT_TABLES)
+        .with_append_only(APPEND_ONLY_TABLES)
+        .with_audited(AUDITED_TABLES)
+        .with_usage(&store::quotas::MEASURE_QUOTAS)
 }
 
 #[cfg(test)]

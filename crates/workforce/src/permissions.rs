@@ -12,7 +12,9 @@ pub const PERMISSIONS: Permissions = Permissions {
         "credentials": Member, Admin;
         "provider-accounts": Member, Admin;
         "events": Viewer, Owner;
+        "plan": Viewer, Owner;
         "tasks": Viewer, Member;
+        "usage": Viewer, Owner;
         "messages": Viewer, Member;
         "activity": Viewer, Member;
         "sessions": Viewer, Member;

@@ -26,6 +26,9 @@ pub(super) enum Common {
     /// The operator's role does not reach so far.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(#[to_schema] ProblemBody),
+    /// Too many invalid credentials came from the caller's address; see `Retry-After`.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyRequests(#[to_schema] ProblemBody),
     /// A defect of the server; the log knows more under the request id.
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(#[to_schema] ProblemBody),

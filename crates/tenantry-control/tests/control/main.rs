@@ -12,3 +12,4 @@ mod operators;
 mod plane;
 mod plans;
 mod refusals;
+mod usage;

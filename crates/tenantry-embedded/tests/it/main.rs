@@ -6,6 +6,7 @@ mod cluster;
 mod faults;
 mod pgbouncer;
 mod places;
+mod redis;
 mod with_postgres;
 
 use std::path::Path;

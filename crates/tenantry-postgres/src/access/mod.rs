@@ -69,7 +69,9 @@ impl TenantDb {
         self.pool.registry.events()
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
+    /// The registry that decides who is let in.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
         &self.pool.registry
     }
 

@@ -113,6 +113,12 @@ impl TenantTx {
         &self.context
     }
 
+    /// The tenant as the registry had it when this was opened: newer than the context's, which is the request's.
+    #[must_use]
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
     /// Runs a statement for its rows.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
                 "0006_members.sql",
                 "0007_billing.sql",
                 "0008_secrets.sql",
+                "0009_quotas.sql",
             ),
         ),
         set(Scope::Analytics, files!("analytics": "0001_baseline.sql")),

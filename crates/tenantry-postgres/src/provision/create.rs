@@ -4,13 +4,13 @@ use tenantry_core::{ApiKeyId, MintedToken, RoleName, SchemaName, TenantId, Tenan
 use tokio_postgres::types::Type;
 
 use super::{
-    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantRow, check_email, check_limit,
-    check_plan, keys, normal_domains,
+    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, Provisioner, TenantRow, check_email, check_limit, check_plan,
+    keys, normal_domains,
 };
 use crate::clients::{Lent, typed};
 use crate::error::{DbError, ProvisionError};
 use crate::once;
-use crate::registry::Actor;
+use crate::registry::{Actor, OwnLimits};
 
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'";
 

@@ -10,7 +10,7 @@ use crate::error::{DbError, ProvisionError};
 use crate::once;
 use crate::registry::Actor;
 
-pub(crate) const COLUMNS: &str = "id, name, lookup, scopes, created_at, expires_at, revoked_at";
+pub(crate) const COLUMNS: &str = "id, name, lookup, scopes, requests_per_minute, created_at, expires_at, revoked_at";
 
 /// The first key of a tenant, for the statement that makes both.
 pub(super) fn first(provisioner: &Provisioner) -> (ApiKeyId, MintedToken) {
@@ -25,6 +25,7 @@ pub(super) fn stored_first(id: ApiKeyId, minted: MintedToken, created_at: DateTi
         name: "first key".to_owned(),
         lookup: minted.lookup,
         scopes: Vec::new(),
+        requests_per_minute: None,
         created_at,
         expires_at: None,
         revoked_at: None,
@@ -69,6 +70,7 @@ pub(crate) fn info(row: &Row) -> ApiKeyInfo {
         name: row.get("name"),
         lookup: row.get("lookup"),
         scopes: row.get("scopes"),
+        requests_per_minute: row.get("requests_per_minute"),
         created_at: row.get("created_at"),
         expires_at: row.get("expires_at"),
         revoked_at: row.get("revoked_at"),

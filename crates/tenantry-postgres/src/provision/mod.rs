@@ -4,15 +4,18 @@ mod billing;
 mod create;
 mod ddl;
 mod events;
+mod key_rate;
 pub(crate) mod keys;
 mod lifecycle;
 mod list;
+mod measure;
 mod operators;
 mod plans;
 mod purge;
 mod reads;
 mod schema;
 mod update;
+mod usage;
 mod warm;
 
 pub use billing::{
@@ -21,10 +24,12 @@ pub use billing::{
 };
 pub use events::{AuditEvent, AuditFilter};
 pub(crate) use list::by_slug;
+pub use measure::{Measured, QuotaNotice};
 pub use operators::{CreatedOperator, OperatorInfo};
 pub use plans::{NewPlan, Plan, PlanPatch};
 pub use reads::{ReadRequest, ReadRows};
 pub use schema::{AuditedTable, TenantSchema};
+pub use usage::{QuotaPercent, QuotaUse, TenantUsage};
 pub use warm::{Refilled, WarmStatus};
 
 use std::sync::Arc;
@@ -78,17 +83,6 @@ pub struct NewTenant {
     pub allowed_domains: Vec<String>,
     /// A cell and a login of its own.
     pub dedicated: bool,
-}
-
-/// Limits of a new tenant's own; `None` is the plan's value.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OwnLimits {
-    /// Overrides the plan where set.
-    pub max_agents: Option<i32>,
-    /// Overrides the plan where set.
-    pub max_tasks_per_month: Option<i32>,
-    /// Overrides the plan where set.
-    pub storage_limit_gb: Option<i32>,
 }
 
 /// A key's secret; it is shown once and stored nowhere.
@@ -170,6 +164,8 @@ pub struct ApiKeyInfo {
     pub lookup: String,
     /// Limits of the key; empty is none.
     pub scopes: Vec<String>,
+    /// What it may send in a minute; none is as much as the tenant.
+    pub requests_per_minute: Option<i32>,
     /// Created.
     pub created_at: DateTime<Utc>,
     /// Not valid from then on.

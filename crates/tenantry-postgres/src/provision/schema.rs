@@ -1,5 +1,5 @@
 use crate::migrate::{MigrationSet, Scope};
-use crate::statement::without_word;
+use crate::statement::{Statement, without_word};
 
 /// A table of a tenant that operators may read, with a reason. The domain's migrations grant just these columns to the
 /// role `tenantry_auditor`; the table has a column `id` of type uuid.
@@ -30,6 +30,8 @@ pub struct TenantSchema {
     pub audited: Vec<AuditedTable>,
     /// What brings an existing tenant to `version`, step by step.
     pub migrations: MigrationSet,
+    /// Tells what a tenant uses of what the domain limits.
+    pub usage: Option<&'static Statement>,
 }
 
 impl TenantSchema {
@@ -44,6 +46,7 @@ impl TenantSchema {
             append_only: Vec::new(),
             audited: Vec::new(),
             migrations: MigrationSet::none(Scope::Tenant),
+            usage: None,
         }
     }
 
@@ -70,6 +73,14 @@ impl TenantSchema {
     #[must_use]
     pub fn with_audited(mut self, tables: &[AuditedTable]) -> Self {
         self.audited = tables.to_vec();
+        self
+    }
+
+    /// A statement that gives rows of a name and a number: how much a tenant uses of each thing that the domain limits. Its one
+    /// parameter is the tenant's present month, such as `2026-11`; it may do without. The names `agents`, `tasks` and `concurrent_tasks` are compared with the plan's limits.
+    #[must_use]
+    pub const fn with_usage(mut self, statement: &'static Statement) -> Self {
+        self.usage = Some(statement);
         self
     }
 

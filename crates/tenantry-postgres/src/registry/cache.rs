@@ -199,6 +199,15 @@ impl<K: Hash + Eq, V> Map<K, V> {
         state.entries.pop(key);
     }
 
+    /// Whether something is remembered for a key, other than that it is missing.
+    pub(super) fn holds<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.lock().entries.peek(key).is_some_and(|entry| entry.value.is_some())
+    }
+
     fn forget_missing(&self) {
         self.lock().appeared += 1;
     }

@@ -25,6 +25,17 @@ pub struct Limits {
     pub storage_limit_gb: Option<i32>,
 }
 
+/// Limits of a tenant's own; `None` is the plan's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnLimits {
+    /// Overrides the plan where set.
+    pub max_agents: Option<i32>,
+    /// Overrides the plan where set.
+    pub max_tasks_per_month: Option<i32>,
+    /// Overrides the plan where set.
+    pub storage_limit_gb: Option<i32>,
+}
+
 /// A tenant as the registry has it: an answer to "who is that", not a permission.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -44,6 +55,10 @@ pub struct Tenant {
     pub created_at: DateTime<Utc>,
     /// Its limits.
     pub limits: Limits,
+    /// Those of them that are its own and not its plan's.
+    pub own_limits: OwnLimits,
+    /// Whether its storage is used up, so that nothing may be added.
+    pub storage_frozen: bool,
     /// Where its days and months begin; see [`tenantry_core::calendar`].
     pub time_zone: Tz,
     /// The currency it is shown amounts in (ISO 4217).
@@ -159,6 +174,7 @@ pub struct Principal {
     subject: String,
     role: Role,
     scopes: Vec<String>,
+    requests_per_minute: Option<i32>,
     via: Via,
 }
 
@@ -169,16 +185,24 @@ impl Principal {
             subject: format!("key:{}", key.id),
             role: Role::Owner,
             scopes: key.scopes.clone(),
+            requests_per_minute: key.requests_per_minute,
             via: Via::ApiKey { id: key.id, name: key.name.clone() },
         }
     }
 
     pub(super) fn for_token(tenant: TenantId, token: VerifiedToken, role: Role) -> Self {
-        Self { tenant, subject: token.subject, role, scopes: token.scopes, via: Via::Token }
+        Self { tenant, subject: token.subject, role, scopes: token.scopes, requests_per_minute: None, via: Via::Token }
     }
 
     pub(super) fn for_system(tenant: TenantId, reason: &'static str) -> Self {
-        Self { tenant, subject: "system".into(), role: Role::Owner, scopes: Vec::new(), via: Via::System { reason } }
+        Self {
+            tenant,
+            subject: "system".into(),
+            role: Role::Owner,
+            scopes: Vec::new(),
+            requests_per_minute: None,
+            via: Via::System { reason },
+        }
     }
 
     /// The tenant it may act for.
@@ -203,6 +227,12 @@ impl Principal {
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.scopes
+    }
+
+    /// What its key may send in a minute; `None` is as much as the tenant.
+    #[must_use]
+    pub const fn requests_per_minute(&self) -> Option<i32> {
+        self.requests_per_minute
     }
 
     /// How it proved itself.

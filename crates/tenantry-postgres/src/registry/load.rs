@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::context::{Limits, Tenant};
+use super::context::{Limits, OwnLimits, Tenant};
 use super::settings;
 use crate::CellId;
 use crate::clients::{Clients, Typed, typed};
@@ -19,12 +19,15 @@ const TENANT: &str = "SELECT t.id, t.slug, t.schema_name, t.status, t.plan_tier,
         p.requests_per_minute, coalesce(t.max_agents, p.max_agents) AS max_agents, p.max_concurrent_tasks, \
         coalesce(t.max_tasks_per_month, p.max_tasks_per_month) AS max_tasks_per_month, \
         coalesce(t.storage_limit_gb, p.storage_limit_gb) AS storage_limit_gb, \
+        t.max_agents AS own_max_agents, t.max_tasks_per_month AS own_max_tasks_per_month, t.storage_limit_gb AS own_storage_limit_gb, \
+        tenantry.storage_frozen(u.storage_bytes, coalesce(t.storage_limit_gb, p.storage_limit_gb), u.frozen) AS storage_frozen, \
         pl.cell_id, pl.generation, pl.schema_version, pl.statement_timeout_ms, pl.lock_timeout_ms, \
         c.login_role, c.dedicated \
     FROM public.tenants t \
     JOIN public.plans p ON p.tier = t.plan_tier \
     JOIN public.tenant_placements pl ON pl.tenant_id = t.id \
     JOIN public.cells c ON c.id = pl.cell_id \
+    LEFT JOIN public.tenant_usage u ON u.tenant_id = t.id \
     WHERE t.id = $1";
 
 /// A stored API key.
@@ -35,6 +38,7 @@ pub(super) struct KeyRow {
     pub(super) name: String,
     pub(super) hash: TokenHash,
     pub(super) scopes: Vec<String>,
+    pub(super) requests_per_minute: Option<i32>,
     life: Life,
 }
 
@@ -111,7 +115,7 @@ pub(super) async fn id_by_domain(clients: &Clients, host: &str) -> Result<Option
 }
 
 pub(super) async fn key(clients: &Clients, lookup: &str) -> Result<Option<Arc<KeyRow>>, DbError> {
-    let sql = "SELECT id, tenant_id, name, hash, scopes, expires_at, revoked_at IS NOT NULL AS revoked \
+    let sql = "SELECT id, tenant_id, name, hash, scopes, requests_per_minute, expires_at, revoked_at IS NOT NULL AS revoked \
                FROM public.tenant_api_keys WHERE lookup = $1";
     let Some(row) = one(clients, sql, typed(&lookup, Type::TEXT)).await? else { return Ok(None) };
     Ok(Some(Arc::new(KeyRow {
@@ -120,6 +124,7 @@ pub(super) async fn key(clients: &Clients, lookup: &str) -> Result<Option<Arc<Ke
         name: row.get("name"),
         hash: stored_hash(&row)?,
         scopes: row.get("scopes"),
+        requests_per_minute: row.get("requests_per_minute"),
         life: Life { expires_at: row.get("expires_at"), revoked: row.get("revoked") },
     })))
 }
@@ -182,6 +187,12 @@ fn tenant(row: &Row) -> Result<Arc<Tenant>, DbError> {
             max_tasks_per_month: row.get("max_tasks_per_month"),
             storage_limit_gb: row.get("storage_limit_gb"),
         },
+        own_limits: OwnLimits {
+            max_agents: row.get("own_max_agents"),
+            max_tasks_per_month: row.get("own_max_tasks_per_month"),
+            storage_limit_gb: row.get("own_storage_limit_gb"),
+        },
+        storage_frozen: row.get("storage_frozen"),
         time_zone: settings::zone(row.get("time_zone")),
         display_currency: row.get("display_currency"),
         cell: CellId(row.get("cell_id")),

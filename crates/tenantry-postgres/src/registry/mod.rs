@@ -10,6 +10,7 @@ mod load;
 mod members;
 mod refusals;
 mod settings;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,11 +20,15 @@ use std::time::Duration;
 use tenantry_core::{Clock, PresentedToken, Role, Slug, TenantId, TenantStatus};
 
 pub(crate) use context::TimeLimits;
-pub use context::{Actor, Identified, Limits, Operator, Principal, Tenant, TenantContext, VerifiedToken, Via};
+pub use context::{
+    Actor, Identified, Limits, Operator, OwnLimits, Principal, Tenant, TenantContext, VerifiedToken, Via,
+};
 pub use keys::NewKey;
 pub use listener::NotReady;
 pub use members::{Member, MemberFilter, MemberPatch, NewMember};
+pub(crate) use settings::zone;
 pub use settings::{SettingsChange, SettingsError, TenantSettings};
+pub use usage::MeasuredStorage;
 
 use crate::clients::Clients;
 use crate::config::{ClusterSecret, DatabaseConfig, RegistryConfig};
@@ -153,6 +158,13 @@ impl Registry {
             return Err(AccessError::InvalidCredential);
         }
         Ok(Principal::for_key(&key))
+    }
+
+    /// Whether a key or an operator's token with this public part is remembered: then to look at it costs the database nothing.
+    #[must_use]
+    pub fn remembers(&self, presented: &PresentedToken) -> bool {
+        let Inner { cache, .. } = &*self.inner;
+        cache.keys.holds(presented.lookup()) || cache.operators.holds(presented.lookup())
     }
 
     /// Takes a token whose signature and claims were verified. Its subject has the role that it has among the tenant's

@@ -122,7 +122,7 @@ pub(super) fn settings(row: &Row) -> Result<TenantSettings, DbError> {
 }
 
 /// A zone that another program has stored and this one does not know must not make a tenant unreachable.
-pub(super) fn zone(name: &str) -> Tz {
+pub(crate) fn zone(name: &str) -> Tz {
     name.parse().unwrap_or_else(|_| {
         tracing::error!(target: "tenantry::registry", zone = name, "a tenant's time zone is not known here; UTC is used");
         Tz::UTC

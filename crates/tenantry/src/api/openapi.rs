@@ -22,6 +22,7 @@ pub fn document() -> OpenApi {
     let (_, mut document) = super::public().split_for_parts();
     let (_, webhooks) = tenantry_control::webhooks::<AppState>().split_for_parts();
     of_tenants(&mut tenants);
+    limit_writes(&mut tenants);
     of_operators(&mut operators);
     document.merge(tenants);
     document.merge(operators);
@@ -124,6 +125,21 @@ fn idempotency_key() -> Parameter {
         ))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255))))
         .build()
+}
+
+/// A tenant whose storage is used up gets 402 for everything but reading and deleting, also where no body is sent.
+fn limit_writes(api: &mut OpenApi) {
+    for PathItem { put, post, patch, .. } in api.paths.paths.values_mut() {
+        for operation in [put, post, patch].into_iter().flatten() {
+            operation.responses.responses.entry("402".to_owned()).or_insert_with(|| {
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+                ResponseBuilder::new()
+                    .description("The plan's storage is used up.")
+                    .content("application/problem+json", content)
+                    .into()
+            });
+        }
+    }
 }
 
 /// The answers that endpoints share bring the schema of problems along, whole, each time; a reference says the same, and

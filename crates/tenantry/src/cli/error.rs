@@ -150,7 +150,7 @@ impl From<EmbeddedError> for CliError {
 impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         let hint = match &error {
-            StartError::Jwt(_) | StartError::Stripe(_) | StartError::Secrets(_) | StartError::Keychain(_) => {
+            StartError::Tenancy(_) | StartError::Stripe(_) | StartError::Secrets(_) | StartError::Keychain(_) => {
                 return Self::usage(error.to_string());
             }
             StartError::NotPrepared(_) => {

@@ -34,6 +34,16 @@ pub(super) enum KeyCommand {
         /// The tenant
         slug: String,
     },
+    /// Limit how many requests a minute a key may send; every server keeps to it within a second
+    Limit {
+        /// The tenant
+        slug: String,
+        /// The key's id
+        id: String,
+        /// Requests a minute, or `tenant` for as many as the tenant may send
+        #[arg(value_name = "NUMBER|tenant", value_parser = rate)]
+        requests_per_minute: Rate,
+    },
     /// End a key; every server refuses it within a second
     Revoke {
         /// The tenant
@@ -43,6 +53,20 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
+}
+
+/// A limit of the key's own, or its tenant's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate(Option<i32>);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == "tenant" {
+        return Ok(Rate(None));
+    }
+    match text.parse::<i32>() {
+        Ok(number) if number > 0 => Ok(Rate(Some(number))),
+        _ => Err("expected a number above 0 or `tenant`".to_owned()),
+    }
 }
 
 /// A key just made, with its token.
@@ -83,6 +107,11 @@ pub(super) async fn run(command: KeyCommand, global: &Global, settings: &Setting
                 ]
             })
         }
+        KeyCommand::Limit { slug, id, requests_per_minute } => {
+            let id: ApiKeyId = id.parse()?;
+            let key = provisioner.limit_key(&slug, id, Some(requests_per_minute.0), &actor).await?;
+            output::record(global.output, &key, &lines(&key))
+        }
         KeyCommand::Revoke { slug, id, confirm } => {
             let id: ApiKeyId = id.parse()?;
             confirm.word(&format!("revoking a key of `{slug}` cannot be undone"), "revoke")?;
@@ -96,6 +125,7 @@ fn lines(key: &ApiKeyInfo) -> Vec<(&'static str, String)> {
     vec![
         ("id", key.id.to_string()),
         ("name", key.name.clone()),
+        ("requests a minute", key.requests_per_minute.map_or_else(|| "tenant".to_owned(), |limit| limit.to_string())),
         ("created", time(key.created_at)),
         ("expires", optional(key.expires_at.map(time))),
         ("revoked", optional(key.revoked_at.map(time))),

@@ -22,12 +22,14 @@ mod open;
 mod operator;
 mod output;
 mod plan;
+mod quota;
 mod reference;
 mod secret;
 mod secrets;
 mod serve;
 mod tenant;
 mod tenant_args;
+mod tenant_usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -127,6 +129,9 @@ enum Command {
     /// Plans and their limits
     #[command(subcommand)]
     Plan(plan::PlanCommand),
+    /// The counters behind tenants' limits
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     /// Operators of the control plane and their tokens
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
@@ -200,6 +205,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Member(command) => member::run(command, &global, &settings).await,
         Command::Plan(command) => plan::run(command, &global, &settings).await,
+        Command::Quota(command) => quota::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
         Command::Audit(command) => audit::run(command, &global, &settings).await,
         Command::Secrets(command) => secrets::run(command, &global, &settings).await,

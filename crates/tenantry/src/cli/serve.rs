@@ -17,6 +17,9 @@ pub(super) struct ServeArgs {
     /// A transaction-mode pooler for tenants' statements
     #[arg(long, env = "TENANTRY_POOLER_URL", value_name = "URL", hide_env_values = true)]
     pooler_url: Option<String>,
+    /// A Redis or Valkey in which all servers count requests together
+    #[arg(long, env = "TENANTRY_REDIS_URL", value_name = "URL", hide_env_values = true)]
+    redis_url: Option<String>,
     /// Schemas to keep ready for new tenants
     #[arg(long, env = "TENANTRY_WARM", value_name = "NUMBER")]
     warm: Option<u16>,
@@ -31,6 +34,9 @@ pub(super) async fn run(args: ServeArgs, global: &Global, mut settings: Settings
     }
     if settings.pooler_url.is_some() {
         settings.access.mode = AccessMode::Pooler;
+    }
+    if let Some(url) = args.redis_url {
+        settings.http.rate_limit.redis_url = Some(url.into());
     }
     if let Some(warm) = args.warm {
         settings.warm = warm;

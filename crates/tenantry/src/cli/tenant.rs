@@ -13,7 +13,7 @@ use super::key::NewKey;
 use super::output::{self, optional, time};
 pub(super) use super::tenant_args::TenantCommand;
 use super::tenant_args::{CreateArgs, ListArgs, PurgeArgs, UpdateArgs, Warm};
-use super::{CliError, Global, import, say};
+use super::{CliError, Global, import, say, tenant_usage as usage};
 
 /// Tenants read at once.
 const PAGE: i64 = 1000;
@@ -28,6 +28,7 @@ pub(super) async fn run(command: TenantCommand, global: &Global, settings: &Sett
         TenantCommand::Purge(args) => return purge(args, global, &provisioner, &actor, grace).await,
         TenantCommand::Import(args) => return import::run(args, global.output, &provisioner, &actor).await,
         TenantCommand::Warm { wanted } => return warm(wanted, global, &provisioner).await,
+        TenantCommand::Usage(args) => return usage::run(args, global.output, &provisioner).await,
         TenantCommand::Update(args) => update(args, &provisioner, &actor).await?,
         TenantCommand::Show(named) => provisioner.show(&named.slug).await?,
         TenantCommand::Suspend(named) => provisioner.suspend(&named.slug, &actor).await?,

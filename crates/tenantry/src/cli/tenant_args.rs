@@ -17,6 +17,10 @@ pub(super) enum TenantCommand {
     List(ListArgs),
     /// Show one tenant
     Show(Named),
+    /// Show what tenants use of their limits, those first that use most of one
+    ///
+    /// The figures are those of the last measurement. Servers measure every tenant every few minutes (`quotas.measure_interval`).
+    Usage(UsageArgs),
     /// Change plan, limits, contact or hosts
     Update(UpdateArgs),
     /// Refuse the tenant everywhere within a second; its data stays
@@ -48,6 +52,15 @@ pub(super) enum TenantCommand {
 pub(super) struct Named {
     /// The tenant
     pub(super) slug: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UsageArgs {
+    /// The tenant; all unless given
+    pub(super) slug: Option<String>,
+    /// Measure now, before anything is shown
+    #[arg(long)]
+    pub(super) measure: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,5 +9,6 @@ mod health;
 mod oauth;
 mod openapi_json;
 mod permissions;
+mod rate_limits;
 mod ready;
 mod v1;

@@ -11,6 +11,7 @@ mod kill_registry;
 mod members;
 mod migrate;
 mod migrations;
+mod quotas;
 mod reference;
 mod secrets;
 

@@ -109,7 +109,7 @@ mod tests {
             for (method, operation) in operations.as_object().unwrap() {
                 ids.push(operation["operationId"].as_str().unwrap().to_owned());
                 let responses = operation["responses"].as_object().unwrap();
-                let mut expected = vec!["400", "401", "403", "500", "503", "504"];
+                let mut expected = vec!["400", "401", "403", "429", "500", "503", "504"];
                 if path.contains('{') {
                     expected.push("404");
                 }
@@ -119,10 +119,10 @@ mod tests {
                 }
                 let edge = path.ends_with("/{depends_on_task_id}");
                 expected.extend(match method.as_str() {
-                    "post" if makes => vec!["201", "422"],
-                    "post" => vec!["200", "422"],
+                    "post" if makes => vec!["201", "402", "422"],
+                    "post" => vec!["200", "402", "422"],
                     "delete" if edge => vec!["204"],
-                    "patch" => vec!["200", "409", "422", "428"],
+                    "patch" => vec!["200", "402", "409", "422", "428"],
                     // it goes on being listed
                     "delete" if path == "/v1/keys/{id}" => vec!["200"],
                     "delete" => vec!["204", "409"],
@@ -169,12 +169,14 @@ mod tests {
                 "get_me",
                 "get_member",
                 "get_message",
+                "get_plan",
                 "get_provider_account",
                 "get_schedule",
                 "get_session",
                 "get_settings",
                 "get_task",
                 "get_thread",
+                "get_usage",
                 "list_activity",
                 "list_agents",
                 "list_api_keys",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tenantry_postgres::TenantTx;
 
 use crate::agent::AgentStatus;
+use crate::store::quotas::recount;
 use crate::store::{
     insert_sample_activity, insert_sample_agent, insert_sample_dependencies, insert_sample_message,
     insert_sample_session, insert_sample_task, sample_room, set_sample_current_task,
@@ -57,6 +58,7 @@ pub async fn seed(tx: &mut TenantTx, company: &str) -> Result<Seeded, Error> {
         }
         task_ids.push(id);
     }
+    recount(tx).await?;
     for (waiting, others) in dependencies {
         let others: Vec<TaskId> = others.iter().map(|other| task_ids[*other]).collect();
         insert_sample_dependencies(tx, task_ids[*waiting], &others).await?;

@@ -1,12 +1,15 @@
 //! The table `agents`.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, Statement, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::{column, earliest_first, latest_first, sorted, words};
+use super::quotas::take;
+use super::{column, earliest_first, latest_first, quotas, sorted, words};
 use crate::agent::{Agent, AgentFilter, AgentOrder, AgentStatus, CreateAgent, UpdateAgent};
+use crate::quota::Quota;
 use crate::{AgentId, Error, Kind, Page, Patch, Place, TaskId, Valid};
 
 macro_rules! columns {
@@ -57,10 +60,11 @@ statements! {
     /// A page of agents by name, from the end.
     LIST_AGENTS_BY_NAME_BACKWARDS(TEXT_ARRAY, TEXT, TEXT, TEXT, TIMESTAMPTZ, TIMESTAMPTZ, BOOL, TEXT, UUID, INT8) =
         concat!(list!(), sorted!("lower(name)", < "lower($8)", "$9", "$10"));
-    /// A new agent.
-    INSERT_AGENT(UUID, TEXT, TEXT, TEXT, TEXT, JSONB, JSONB) = concat!(
-        "INSERT INTO tenant.agents (id, name, role, personality_prompt, status, capabilities, tool_permissions) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ", columns!()
+    /// A new agent, or no row: there is no place for one more.
+    INSERT_AGENT(UUID, TEXT, TEXT, TEXT, TEXT, JSONB, JSONB, INT8) = concat!(
+        "WITH place AS (", take!("agents", "''", "$8"), ") \
+         INSERT INTO tenant.agents (id, name, role, personality_prompt, status, capabilities, tool_permissions) \
+         SELECT $1, $2, $3, $4, $5, $6, $7 FROM place RETURNING ", columns!()
     );
     /// Changes what is not NULL; `current_task_id` has a flag of its own because NULL is one of its values.
     UPDATE_AGENT(UUID, INT8, TEXT, TEXT, TEXT, TEXT, BOOL, UUID, JSONB, JSONB) = concat!(
@@ -75,17 +79,25 @@ statements! {
            version = version + 1, updated_at = now() \
          WHERE id = $1 AND version = $2 AND deleted_at IS NULL RETURNING ", columns!()
     );
-    /// Soft deletion; the version is checked where one is given.
+    /// Soft deletion, which gives the place back; the version is checked where one is given. The agent, then the counter, and only
+    /// then the name is free: whoever creates waits for a name with the counter in hand.
     DELETE_AGENT(UUID, INT8) =
-        "UPDATE tenant.agents SET deleted_at = now(), updated_at = now(), version = version + 1 \
-         WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING version";
+        "WITH found AS (SELECT id FROM tenant.agents WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE), \
+         held AS (SELECT 1 FROM tenant.quota_counters WHERE name = 'agents' AND period = '' AND EXISTS (SELECT FROM found) \
+           FOR NO KEY UPDATE), \
+         gone AS (UPDATE tenant.agents SET deleted_at = now(), updated_at = now(), version = version + 1 \
+           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL AND (SELECT count(*) FROM held) >= 0 \
+           RETURNING version), \
+         freed AS (UPDATE tenant.quota_counters SET used = greatest(used - 1, 0) \
+           WHERE name = 'agents' AND period = '' AND EXISTS (SELECT FROM gone)) \
+         SELECT version FROM gone";
     /// Whether a live task of a live agent exists.
     AGENT_HAS_TASK(UUID, UUID) =
         "SELECT 1 FROM tenant.tasks WHERE id = $1 AND agent_id = $2 AND deleted_at IS NULL";
     /// Which of these agents are live. The lock keeps them so until the task that names them is committed: the foreign
     /// key alone would let a soft deletion pass by.
     LOCK_LIVE_AGENTS(UUID, UUID) =
-        "SELECT id FROM tenant.agents WHERE id IN ($1, $2) AND deleted_at IS NULL ORDER BY id FOR SHARE";
+        "SELECT id, now() AS clock FROM tenant.agents WHERE id IN ($1, $2) AND deleted_at IS NULL ORDER BY id FOR SHARE";
     /// Holds several agents at once against other changes, in the order of their ids.
     LOCK_AGENTS(UUID_ARRAY) =
         "SELECT id, status, deleted_at IS NULL AS live FROM tenant.agents WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
@@ -114,12 +126,14 @@ statements! {
 /// Inserts an agent.
 ///
 /// # Errors
-/// [`Error::AgentNameTaken`] when a live agent has the name.
+/// [`Error::AgentNameTaken`] when a live agent has the name, [`Error::QuotaExceeded`], [`Error::StorageFrozen`].
 pub async fn create(tx: &mut TenantTx, new: &Valid<CreateAgent>) -> Result<Agent, Error> {
+    quotas::may_grow(tx)?;
     let id = AgentId::generate();
+    let limit = quotas::limit(tx, Quota::Agents);
     let status = new.status.unwrap_or(AgentStatus::Idle);
     let row = tx
-        .query_one(
+        .query_opt(
             &INSERT_AGENT,
             &[
                 id.as_uuid(),
@@ -129,10 +143,12 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateAgent>) -> Result<Agent
                 &status.as_str(),
                 &json!(new.capabilities),
                 &Value::Object(new.tool_permissions.clone()),
+                &limit,
             ],
         )
         .await
         .map_err(|e| refine(e, Some(&new.name)))?;
+    let Some(row) = row else { return Err(quotas::exceeded(tx, Quota::Agents).await) };
     let agent = read(&row)?;
     tx.audit("agent.create", &target(id), json!({ "name": agent.name, "role": agent.role }));
     tx.publish("agent.created", json!(agent));
@@ -251,7 +267,8 @@ pub async fn delete(tx: &mut TenantTx, id: AgentId, expected: Option<i64>) -> Re
     Ok(())
 }
 
-/// Holds the agents that a task names, each with the member that names it, against deletion until the commit.
+/// Holds the agents that a task names, each with the member that names it, against deletion until the commit. Gives the
+/// database's clock.
 ///
 /// # Errors
 /// [`Error::UnknownAgent`] for the first that is not live.
@@ -259,7 +276,8 @@ pub(super) async fn hold_live(
     tx: &mut TenantTx,
     (pointer, agent): (&'static str, AgentId),
     other: (&'static str, AgentId),
-) -> Result<(), Error> {
+) -> Result<DateTime<Utc>, Error> {
+    let unknown = |pointer, id: AgentId| Error::UnknownAgent { pointer, id: *id.as_uuid() };
     let rows = tx.query(&LOCK_LIVE_AGENTS, &[agent.as_uuid(), other.1.as_uuid()]).await?;
     let mut live: Vec<Uuid> = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -267,10 +285,11 @@ pub(super) async fn hold_live(
     }
     for (pointer, id) in [(pointer, agent), other] {
         if !live.contains(id.as_uuid()) {
-            return Err(Error::UnknownAgent { pointer, id: *id.as_uuid() });
+            return Err(unknown(pointer, id));
         }
     }
-    Ok(())
+    let first = rows.first().ok_or_else(|| unknown(pointer, agent))?;
+    Ok(column!(first, "clock"))
 }
 
 /// Whether a live task is this agent's.

@@ -17,6 +17,7 @@ pub mod credentials;
 pub mod dependencies;
 pub mod messages;
 pub mod oauth;
+pub mod quotas;
 mod sample;
 pub mod schedules;
 pub mod sealed;
@@ -48,6 +49,7 @@ pub fn statements() -> Vec<&'static Statement> {
         activity::STATEMENTS,
         sessions::STATEMENTS,
         schedules::STATEMENTS,
+        quotas::STATEMENTS,
         sample::STATEMENTS,
         tenantry_http::STATEMENTS,
     ]
@@ -159,13 +161,32 @@ mod tests {
             assert!(names.insert(statement.name()), "{} twice", statement.name());
             let used = (1..100).take_while(|n| statement.sql().contains(&format!("${n}"))).count();
             assert_eq!(used, statement.params().len(), "{}", statement.name());
+            let parts = ["found", "held", "gone", "freed", "place"];
             for keyword in ["FROM ", "INTO ", "UPDATE "] {
                 for (at, _) in statement.sql().match_indices(keyword) {
                     let target = &statement.sql()[at + keyword.len()..];
-                    let fine = target.starts_with("tenant.")
-                        || ["SET", "(", "SKIP LOCKED"].iter().any(|word| target.starts_with(word));
+                    let word = target.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+                    // a part of the statement itself, named in its `WITH`
+                    let own = parts.contains(&word) && statement.sql().contains(&format!("{word} AS ("));
+                    let clause = ["SET", "(", ")", "SKIP LOCKED"].iter().any(|clause| target.starts_with(clause));
+                    let fine = own || clause || target.starts_with("tenant.");
                     assert!(fine, "{}: `{keyword}{target}`", statement.name());
                 }
+            }
+        }
+    }
+
+    /// Whatever makes or removes what a plan limits says so to its counter in the same statement. Rows for demonstrations are counted
+    /// when all are there.
+    #[test]
+    fn statements_count_what_they_make_and_remove() {
+        for statement in statements() {
+            let sql = statement.sql();
+            let makes = sql.contains("INSERT INTO tenant.agents") || sql.contains("INSERT INTO tenant.tasks ");
+            let of_limited = sql.contains("UPDATE tenant.agents") || sql.contains("UPDATE tenant.tasks ");
+            let removes = of_limited && sql.contains("deleted_at = ");
+            if (makes || removes) && !statement.name().starts_with("SAMPLE_") {
+                assert!(sql.contains("tenant.quota_counters"), "{} is not counted", statement.name());
             }
         }
     }

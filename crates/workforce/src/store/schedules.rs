@@ -13,6 +13,7 @@ use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
 use super::{agents, column, earliest_first, latest_first, sorted, tasks};
+use crate::quota::Quota;
 use crate::schedule::{
     CreateSchedule, RunFailure, Schedule, ScheduleFilter, ScheduleOrder, TaskTemplate, UpdateSchedule,
 };
@@ -290,8 +291,10 @@ pub async fn run_due(
 ) -> Result<Done, NotDone> {
     let resumed = tx.resumed_at(ALARM).await?;
     let mut done = Done::default();
-    for row in tx.query(&LOCK_DUE_SCHEDULES, &[&now, &BATCH]).await? {
-        let schedule = read(&row).map_err(of_database)?;
+    let rows = tx.query(&LOCK_DUE_SCHEDULES, &[&now, &BATCH]).await?;
+    let due = rows.iter().map(read).collect::<Result<Vec<_>, _>>().map_err(of_database)?;
+    hold_for(tx, &due, now).await.map_err(of_database)?;
+    for schedule in due {
         run(tx, schedule, now, most, failing, resumed, &mut done).await?;
     }
     tx.hold_alarm(ALARM).await?;
@@ -299,6 +302,15 @@ pub async fn run_due(
     let next: Option<DateTime<Utc>> = row.try_get("next").map_err(DbError::from)?;
     tx.reset_alarm(ALARM, next, resumed).await?;
     Ok(done)
+}
+
+/// Takes the locks that these runs would take one by one, in the order in which others take them.
+async fn hold_for(tx: &mut TenantTx, due: &[Schedule], now: DateTime<Utc>) -> Result<(), Error> {
+    let mut agents: Vec<AgentId> = due.iter().map(|schedule| schedule.agent_id).collect();
+    // A task that cannot be made of its template fails when it is the schedule's turn.
+    agents.extend(due.iter().filter_map(|schedule| schedule.task(now).ok()?.created_by_id));
+    let counted: &[Quota] = if due.is_empty() { &[] } else { &[Quota::Tasks] };
+    tasks::hold_many(tx, &[], &agents, false, counted).await
 }
 
 async fn run(

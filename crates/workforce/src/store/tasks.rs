@@ -6,7 +6,9 @@ use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::{agents, column, dependencies, earliest_first, latest_first, sorted, words};
+use super::quotas::take;
+use super::{agents, column, dependencies, earliest_first, latest_first, quotas, sorted, words};
+use crate::quota::Quota;
 use crate::task::{ClaimTasks, CreateTask, Priority, Task, TaskFilter, TaskOrder, UpdateTask};
 use crate::{AgentId, Error, Kind, Page, Place, TaskId, TaskStatus, UnknownWord, Valid};
 
@@ -112,11 +114,12 @@ statements! {
     /// A page of tasks by title, from the end.
     LIST_TASKS_BY_TITLE_BACKWARDS(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TEXT, UUID, INT8) =
         concat!(anybodys!(), sorted!("lower(title)", < "lower($11)", "$12", "$13"));
-    /// A new task, pending.
-    INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID) = concat!(
-        "INSERT INTO tenant.tasks (id, agent_id, created_by_id, title, description, priority, deadline, max_retries, \
+    /// A new task, pending, or no row: the month's are used up.
+    INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID, TEXT, INT8) = concat!(
+        "WITH place AS (", take!("tasks", "$11", "$12"), ") \
+         INSERT INTO tenant.tasks (id, agent_id, created_by_id, title, description, priority, deadline, max_retries, \
                                    provider, provider_account_id) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ", columns!()
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM place RETURNING ", columns!()
     );
     /// Writes what the machine decided; the version is checked again although the row is locked.
     UPDATE_TASK(UUID, INT8, UUID, TEXT, TEXT, TEXT, TEXT, TEXT, INT2, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ,
@@ -127,10 +130,16 @@ statements! {
            provider = $18, provider_account_id = $19, version = version + 1 \
          WHERE id = $1 AND version = $2 RETURNING ", columns!()
     );
-    /// Soft deletion; the version is checked where one is given.
+    /// Soft deletion; the version is checked where one is given. A task in progress gives its place back, with the agent in hand that
+    /// follows it; the month's count stays.
     DELETE_TASK(UUID, INT8) = concat!(
-        "UPDATE tenant.tasks SET deleted_at = now(), version = version + 1 \
-         WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING ", columns!()
+        "WITH gone AS (UPDATE tenant.tasks SET deleted_at = now(), version = version + 1 \
+           WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) AND deleted_at IS NULL RETURNING ", columns!(), "), \
+         held AS (SELECT 1 FROM tenant.agents WHERE id = (SELECT agent_id FROM gone WHERE status = 'in_progress') \
+           FOR NO KEY UPDATE), \
+         freed AS (UPDATE tenant.quota_counters SET used = greatest(used - 1, 0) \
+           WHERE name = 'concurrent_tasks' AND period = '' AND EXISTS (SELECT FROM held)) \
+         SELECT ", columns!(), " FROM gone"
     );
     /// What an agent should do next, most urgent first, then what is due first, then the oldest. Tasks that somebody else is
     /// changing at this moment are passed by.
@@ -147,16 +156,19 @@ statements! {
 /// Inserts a pending task for a live agent.
 ///
 /// # Errors
-/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`], [`Error::UnknownDependency`], [`Error::TooManyDependencies`].
+/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`], [`Error::UnknownDependency`], [`Error::TooManyDependencies`],
+/// [`Error::QuotaExceeded`], [`Error::StorageFrozen`].
 pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, Error> {
+    quotas::may_grow(tx)?;
     let id = TaskId::generate();
     if !new.depends_on.is_empty() {
         dependencies::hold_graph(tx).await?;
     }
     let created_by = new.created_by_id.unwrap_or(new.agent_id);
-    agents::hold_live(tx, ("/agent_id", new.agent_id), ("/created_by_id", created_by)).await?;
+    let now = agents::hold_live(tx, ("/agent_id", new.agent_id), ("/created_by_id", created_by)).await?;
+    let (month, limit) = (quotas::month(tx, now), quotas::limit(tx, Quota::Tasks));
     let row = tx
-        .query_one(
+        .query_opt(
             &INSERT_TASK,
             &[
                 id.as_uuid(),
@@ -169,10 +181,13 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, 
                 &new.max_retries.unwrap_or(DEFAULT_MAX_RETRIES),
                 &new.provider,
                 &new.provider_account_id,
+                &month,
+                &limit,
             ],
         )
         .await
         .map_err(|e| refine(e, new.provider_account_id))?;
+    let Some(row) = row else { return Err(quotas::exceeded(tx, Quota::Tasks).await) };
     let task = read(&row)?;
     if !new.depends_on.is_empty() {
         dependencies::add_first(tx, id, &new.depends_on).await?;
@@ -269,7 +284,7 @@ impl Locked {
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::VersionConflict`], [`Error::IllegalTransition`], [`Error::DependenciesNotDone`],
-/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`].
+/// [`Error::UnknownAgent`], [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`].
 pub async fn update(tx: &mut TenantTx, id: TaskId, expected: i64, change: &Valid<UpdateTask>) -> Result<Task, Error> {
     let Locked { task: before, now } = lock(tx, id).await?;
     if before.version != expected {
@@ -283,10 +298,10 @@ pub async fn update(tx: &mut TenantTx, id: TaskId, expected: i64, change: &Valid
     save(tx, &before, &task, &change.named()).await
 }
 
-/// Writes a changed task, the one way to start one; what follows for its agent follows.
+/// Writes a changed task, the one way to start one; what follows for its agent follows, and last the count of tasks in progress.
 ///
 /// # Errors
-/// [`Error::DependenciesNotDone`], [`Error::UnknownProviderAccount`].
+/// [`Error::DependenciesNotDone`], [`Error::UnknownProviderAccount`], [`Error::QuotaExceeded`].
 pub(super) async fn save(tx: &mut TenantTx, before: &Task, task: &Task, named: &[&str]) -> Result<Task, Error> {
     if task.status == TaskStatus::InProgress && before.status != TaskStatus::InProgress {
         dependencies::none_open(tx, task.id).await?;
@@ -300,16 +315,24 @@ pub(super) async fn save(tx: &mut TenantTx, before: &Task, task: &Task, named: &
     tx.audit("task.update", &target(task.id), details);
     tx.publish("task.updated", json!(after));
     follow(tx, before, Some(&after)).await?;
+    quotas::follow(tx, before.status, after.status).await?;
     Ok(after)
 }
 
-/// Hands an agent its next tasks and starts them, each task once, whoever asks at the same time.
+/// Hands an agent its next tasks and starts them, each task once, whoever asks at the same time. Where the plan has places for some
+/// of them only, those are handed out.
 ///
 /// # Errors
-/// [`Error::UnknownAgent`], [`Error::AgentOffline`].
+/// [`Error::UnknownAgent`], [`Error::AgentOffline`], [`Error::QuotaExceeded`] where there is work but no place.
 pub async fn claim(tx: &mut TenantTx, ask: &Valid<ClaimTasks>) -> Result<Vec<Task>, Error> {
     agents::hold_worker(tx, ask.agent_id).await?;
-    let limit = usize::from(ask.limit.unwrap_or(1));
+    let places = quotas::places(tx).await?;
+    if places == Some(0) {
+        let work = tx.query_opt(&NEXT_TASKS, &[ask.agent_id.as_uuid(), &1_i64]).await?;
+        return if work.is_none() { Ok(Vec::new()) } else { Err(quotas::exceeded(tx, Quota::ConcurrentTasks).await) };
+    }
+    let asked = usize::from(ask.limit.unwrap_or(1));
+    let limit = places.map_or(asked, |places| asked.min(usize::try_from(places).unwrap_or(asked)));
     let mut claimed = Vec::with_capacity(limit);
     while claimed.len() < limit {
         let wanted = i64::try_from(limit - claimed.len()).unwrap_or(1);
@@ -365,8 +388,14 @@ async fn follow(tx: &mut TenantTx, before: &Task, after: Option<&Task>) -> Resul
 }
 
 /// Takes all locks that changes of these tasks and tasks of these agents would take one by one: first the graph if somebody
-/// `waits`, then tasks, then agents, each in the order of ids.
-pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[TaskId], of: &[AgentId], waits: bool) -> Result<(), Error> {
+/// `waits`, then tasks, then agents, each in the order of ids, and last the `counted`.
+pub(crate) async fn hold_many(
+    tx: &mut TenantTx,
+    ids: &[TaskId],
+    of: &[AgentId],
+    waits: bool,
+    counted: &[Quota],
+) -> Result<(), Error> {
     if waits {
         dependencies::hold_graph(tx).await?;
     }
@@ -377,7 +406,8 @@ pub(crate) async fn hold_many(tx: &mut TenantTx, ids: &[TaskId], of: &[AgentId],
             agents.push(AgentId::from_uuid(column!(row, "agent_id")));
         }
     }
-    agents::hold_many(tx, &agents).await
+    agents::hold_many(tx, &agents).await?;
+    quotas::hold(tx, counted).await
 }
 
 async fn write(tx: &mut TenantTx, task: &Task) -> Result<Row, Error> {

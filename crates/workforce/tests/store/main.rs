@@ -9,6 +9,7 @@ mod claims;
 mod dependencies;
 mod lists;
 mod messages;
+mod quotas;
 mod scheduler;
 mod schedules;
 mod sessions;

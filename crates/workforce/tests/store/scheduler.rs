@@ -10,7 +10,7 @@ use tenantry_postgres::{Actor, TenantContext};
 use testkit::{World, WorldConfig};
 use workforce::agent::Agent;
 use workforce::schedule::Schedule;
-use workforce::store::{agents, schedules};
+use workforce::store::{agents, quotas, schedules};
 use workforce::{Scheduler, SchedulerSettings, Tally};
 
 use crate::schedules::{new, utc};
@@ -227,6 +227,27 @@ async fn a_schedule_that_fails_is_slowed_down_and_then_disabled_and_the_others_r
     assert_eq!((healed.failure_count, healed.last_error), (0, None));
     stage.clock.advance(TimeDelta::minutes(1));
     assert_eq!(stage.tick().await, ran(1, 2));
+}
+
+/// No place for a task is a failure of the schedule that wanted it, and nothing that keeps the scheduler from going on.
+#[tokio::test]
+async fn a_schedule_without_a_place_for_its_task_fails() {
+    let stage = Stage::start().await;
+    let mira = stage.company.agent("Mira").await;
+    let schedule = stage.schedule(&mira, json!({ "cron_expression": "* * * * *" })).await;
+    let sql = "UPDATE public.tenants SET max_tasks_per_month = 1";
+    stage.company.world.admin().await.batch_execute(sql).await.unwrap();
+    // a server that starts now knows of it
+    let server = stage.server().await;
+    for expected in [(1, 0), (0, 1)] {
+        stage.clock.advance(TimeDelta::minutes(1));
+        let tally = server.tick().await.unwrap();
+        assert_eq!((tally.ran, tally.failed, tally.put_off), (expected.0, expected.1, 0));
+    }
+    let after = stage.company.find_schedule(schedule.id).await;
+    assert_eq!((after.failure_count, after.last_error.unwrap().code), (1, "quota_exceeded".to_owned()));
+    assert_eq!(stage.titles().await.len(), 1);
+    assert_eq!(quotas::verify(&mut stage.company.begin().await).await.unwrap(), []);
 }
 
 /// A failed statement ends its transaction; what ran before it in the same one must not be lost or done twice.

@@ -47,6 +47,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case { operation: "delete_agent", id: Some((|c| c.spare_agent, "agent_not_found")), success: 204, ..PLAIN },
     Case { operation: "stream_events", queries: Some(event_queries), ..PLAIN },
+    Case { operation: "get_plan", ..PLAIN },
+    Case { operation: "get_usage", ..PLAIN },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",

@@ -317,6 +317,7 @@ impl Company {
             ("tenant_api_keys", "tenant_id"),
             ("tenant_data_keys", "tenant_id"),
             ("tenant_members", "tenant_id"),
+            ("tenant_usage", "tenant_id"),
         ] {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use isolation::server::Answer;
 use serde_json::{Value, json};
+use tenantry_postgres::TenantPatch;
 use uuid::Uuid;
 
 use crate::company::{Company, at};
@@ -42,7 +43,7 @@ async fn every_code_of_the_domain_can_be_met() {
     let last = json!({ "depends_on_task_id": many.pop() });
     let full = json!({ "agent_id": mira["id"], "title": "full", "depends_on": many });
     let full = company.make("/v1/tasks", full).await;
-    let answers: Vec<Answer> = vec![
+    let mut answers: Vec<Answer> = vec![
         company.get(&format!("/v1/agents/{unknown}")).await,
         company.get(&format!("/v1/tasks/{unknown}")).await,
         company.get(&format!("/v1/schedules/{unknown}")).await,
@@ -73,6 +74,10 @@ async fn every_code_of_the_domain_can_be_met() {
         company.post("/v1/tasks/claim", json!({ "agent_id": offline["id"] })).await,
         company.post("/v1/tasks/bulk", json!({ "atomic": true, "items": [{ "op": "create" }] })).await,
     ];
+    company.limit(TenantPatch { max_agents: Some(Some(1)), ..TenantPatch::default() }).await;
+    company.limit_running(Some(0)).await;
+    answers.push(company.post("/v1/agents", json!({ "name": "Otto", "role": "x" })).await);
+    answers.push(company.patch(&at("tasks", &task), json!({ "version": 1, "status": "in_progress" })).await);
     let mut met = BTreeSet::new();
     for answer in &answers {
         let (status, code) = answer.verdict();

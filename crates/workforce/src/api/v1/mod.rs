@@ -6,11 +6,13 @@ mod keys;
 mod me;
 mod members;
 mod messages;
+mod plan;
 mod provider_accounts;
 mod schedules;
 mod sessions;
 mod settings;
 mod tasks;
+mod usage;
 
 use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb};
@@ -41,4 +43,6 @@ where
         .merge(sessions::router())
         .merge(schedules::router())
         .merge(settings::router())
+        .merge(plan::router())
+        .merge(usage::router())
 }

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use crate::agent::{Agent, CreateAgent, UpdateAgent};
 use crate::api::bulk::{self, Bulk, BulkResult, Item};
-use crate::store::agents;
+use crate::quota::Quota;
+use crate::store::{agents, quotas};
 use crate::{AgentId, Error, Valid};
 
 /// Many new and changed agents at once.
@@ -47,7 +48,9 @@ impl Bulk for Agents {
             Item::Create(_) => None,
             Item::Update { id, .. } => Some(*id),
         });
-        agents::hold_many(tx, &changed.collect::<Vec<_>>()).await
+        agents::hold_many(tx, &changed.collect::<Vec<_>>()).await?;
+        // Also where none is made: names are given to one request at a time, so that two do not wait for each other's.
+        quotas::hold(tx, &[Quota::Agents]).await
     }
 
     async fn create(tx: &mut TenantTx, new: &Valid<CreateAgent>) -> Result<Agent, Error> {

@@ -21,6 +21,8 @@ use crate::{Error, ScheduleId, Scheduling};
             ("ETag" = String, description = "the task's version"),
             ("Location" = String, description = "the task's address"),
         )),
+        (status = 402, description = "the plan's limit of tasks this month or of storage is reached", body = ProblemBody,
+            content_type = "application/problem+json"),
         (status = 404, description = "no live schedule has this id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "the body is larger than the server accepts; none is needed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "the schedule's agent or account does not exist any more, or the idempotency key came with another request",

@@ -8,6 +8,7 @@ use tenantry_postgres::{TenantDb, TenantTx};
 use utoipa::ToSchema;
 
 use crate::api::bulk::{self, Bulk, BulkResult, Item};
+use crate::quota::Quota;
 use crate::store::tasks;
 use crate::task::{CreateTask, Task, UpdateTask};
 use crate::{Error, TaskId, Valid};
@@ -44,20 +45,28 @@ impl Bulk for Tasks {
 
     async fn hold(tx: &mut TenantTx, items: &[&Item<Self>]) -> Result<(), Error> {
         let (mut ids, mut agents, mut waits) = (Vec::new(), Vec::new(), false);
+        let (mut makes, mut moves) = (false, false);
         for item in items {
             match item {
                 Item::Create(new) => {
+                    makes = true;
                     agents.push(new.agent_id);
                     agents.extend(new.created_by_id);
                     waits |= !new.depends_on.is_empty();
                 }
                 Item::Update { id, change, .. } => {
                     ids.push(*id);
+                    moves |= change.status.is_named();
                     agents.extend(change.agent_id.value());
                 }
             }
         }
-        tasks::hold_many(tx, &ids, &agents, waits).await
+        let counted: Vec<Quota> = [(moves, Quota::ConcurrentTasks), (makes, Quota::Tasks)]
+            .into_iter()
+            .filter(|(held, _)| *held)
+            .map(|(_, q)| q)
+            .collect();
+        tasks::hold_many(tx, &ids, &agents, waits, &counted).await
     }
 
     async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, Error> {

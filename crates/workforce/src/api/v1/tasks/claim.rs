@@ -10,7 +10,8 @@ use crate::task::{ClaimTasks, ClaimedTasks};
 
 /// Hands an agent its next tasks and starts them: the most urgent first, then what is due first, then the oldest. Each task is
 /// handed out once, however many ask at the same time, and none before all that it depends on is completed. The agent's status
-/// and its current task follow. Send an `Idempotency-Key`, so that an answer that was lost on the way can be asked for again.
+/// and its current task follow. No more are handed out than the plan has places for; where there is none, the answer is 429.
+/// Send an `Idempotency-Key`, so that an answer that was lost on the way can be asked for again.
 #[utoipa::path(
     post,
     path = "/v1/tasks/claim",

@@ -10,6 +10,7 @@ mod restore;
 mod resume;
 mod suspend;
 mod update;
+mod usage;
 
 use axum::extract::FromRef;
 use tenantry_postgres::Provisioner;
@@ -24,6 +25,7 @@ where
     OpenApiRouter::new()
         .routes(routes!(list::list_tenants, create::create_tenant))
         .routes(routes!(get::get_tenant, update::update_tenant, delete::delete_tenant))
+        .routes(routes!(usage::get_tenant_usage))
         .routes(routes!(suspend::suspend_tenant))
         .routes(routes!(resume::resume_tenant))
         .routes(routes!(restore::restore_tenant))

@@ -1,6 +1,7 @@
 mod create;
 mod list;
 mod revoke;
+mod update;
 
 use axum::extract::FromRef;
 use tenantry_postgres::Provisioner;
@@ -12,5 +13,7 @@ where
     S: Clone + Send + Sync + 'static,
     Provisioner: FromRef<S>,
 {
-    OpenApiRouter::new().routes(routes!(list::list_keys, create::create_key)).routes(routes!(revoke::revoke_key))
+    OpenApiRouter::new()
+        .routes(routes!(list::list_keys, create::create_key))
+        .routes(routes!(revoke::revoke_key, update::update_key))
 }

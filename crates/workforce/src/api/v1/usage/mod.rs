@@ -1,0 +1,14 @@
+mod get;
+
+use axum::extract::FromRef;
+use tenantry_postgres::TenantDb;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    TenantDb: FromRef<S>,
+{
+    OpenApiRouter::new().routes(routes!(get::get_usage))
+}
