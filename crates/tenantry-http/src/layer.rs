@@ -46,6 +46,8 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     };
     tracing::Span::current().record("tenant", context.slug().as_str());
     info.runs_for(Who::Tenant(context.clone()));
+    tenancy.registry().record_entry(&context, parts.method.as_str(), parts.uri.path());
+    parts.extensions.insert(tenancy.clone());
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let (mut response, rate) = match tenancy.rates().take(&context).await {
         Ok(rate) => {
@@ -117,7 +119,7 @@ pub async fn operator_auth(State(tenancy): State<TenancyState>, request: Request
     next.run(Request::from_parts(parts, body)).await
 }
 
-async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {
+pub(crate) async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {
     let naming = Naming::read(parts, info.client(), tenancy.config())?;
     let credential = Credential::from_headers(&parts.headers)?;
     let credential = credential.ok_or_else(|| {

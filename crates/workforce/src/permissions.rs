@@ -9,6 +9,7 @@ pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
         "plan": Viewer, Owner;
+        "events": Viewer, Owner;
         "tasks": Viewer, Member;
         "usage": Viewer, Owner;
         "messages": Viewer, Member;
