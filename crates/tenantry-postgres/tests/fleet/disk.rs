@@ -1,6 +1,7 @@
 //! A disk that is full: the server is told so by its own system calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tenantry_embedded::{Throwaway, ThrowawayConfig};
 use tenantry_postgres::TenantSchema;
@@ -47,16 +48,15 @@ impl Filling {
 
     /// Fills the disk for files with `part` in their path when `tenants` are migrated; frees it with the first failure, where asked.
     fn events(&self, tenants: usize, part: &'static str, free: bool) -> Events {
-        let (disk, migrated) = (Arc::clone(&self.disk), std::sync::atomic::AtomicUsize::new(0));
-        Events::to(move |event| match event {
-            Event::Migrated { .. } => {
-                if migrated.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == tenants {
-                    disk.fill(part);
-                }
+        let (disk, migrated) = (Arc::clone(&self.disk), AtomicUsize::new(0));
+        Events::to(move |event| {
+            assert!(!matches!(event, Event::Retry { .. }), "space does not come back by itself: {event:?}");
+            if matches!(event, Event::Migrated { .. }) && migrated.fetch_add(1, Ordering::SeqCst) + 1 == tenants {
+                disk.fill(part);
             }
-            Event::Failed(_) if free => disk.free(),
-            Event::Retry { .. } => panic!("more space does not come by itself: {event:?}"),
-            _ => {}
+            if free && matches!(event, Event::Failed(_)) {
+                disk.free();
+            }
         })
     }
 
