@@ -25,7 +25,8 @@ Exit codes:
   8  no tenant is done: all failed, or the run was refused, stopped or interrupted
   9  drift was found
  10  a migration was found wanting
- 11  `doctor` found something that fails";
+ 11  `doctor` found something that fails
+ 12  the audit trail is not as it was written";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -38,6 +39,7 @@ const NOT_RUN: u8 = 8;
 const DRIFT: u8 = 9;
 const LINT: u8 = 10;
 const UNHEALTHY: u8 = 11;
+const TAMPERED: u8 = 12;
 
 /// An error with its exit code and, where there is one, a hint.
 #[derive(Debug)]
@@ -82,6 +84,11 @@ impl CliError {
     /// Migrations that should not run as they are.
     pub(super) fn lint(message: impl Into<String>) -> Self {
         Self::new(LINT, message.into())
+    }
+
+    /// Somebody has changed what nobody may.
+    pub(super) fn tampered(message: impl Into<String>) -> Self {
+        Self::new(TAMPERED, message.into())
     }
 
     /// The doctor's patient is ill.

@@ -1,5 +1,8 @@
 //! Commands: parsed here, one file per group.
 
+mod audit;
+mod audit_export;
+mod audit_verify;
 mod confirm;
 mod doctor;
 mod error;
@@ -114,6 +117,9 @@ enum Command {
     /// Operators of the control plane and their tokens
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// The trail of what was done by whom: verify it, write it out
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print the reference of error codes, as Markdown
@@ -176,6 +182,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
+        Command::Audit(command) => audit::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),
     }

@@ -70,6 +70,9 @@ fn the_command_reference_is_current() {
         "operator create",
         "operator list",
         "operator revoke",
+        "audit",
+        "audit verify",
+        "audit export",
     ] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;
