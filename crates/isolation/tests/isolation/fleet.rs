@@ -200,8 +200,7 @@ async fn runs_where_it_is_told() {
 async fn is_finished_by_the_next_wherever_it_is_killed(way: Way) {
     let stage = Stage::on(TestDatabase::create().await).await;
     let requests = stage.requests(way).await;
-    println!("a run {}: {requests} requests", way.name());
-    assert!(requests > 20, "the run goes through the proxy");
+    assert!(requests > 20, "the run goes through the proxy: {requests}");
     for passed in 1..=requests {
         let after = format!("a run {} killed after {passed} of {requests} requests", way.name());
         stage.back_to_the_beginning(way).await;
