@@ -273,6 +273,7 @@ impl Cluster {
         for (name, value) in self.settings(port) {
             command.arg("-c").arg(format!("{name}={value}"));
         }
+        command.envs(self.config.environment.iter().map(|(name, value)| (name, value)));
         command.stdout(log.stdio()?).stderr(log.stdio()?);
         ServerProcess::spawn(command, &self.account, "INT", Signal::QUIT)
     }

@@ -67,6 +67,8 @@ pub struct ClusterConfig {
     pub start_timeout: Duration,
     /// How long a fast stop may take before it becomes an immediate one. Default: 30 s.
     pub stop_timeout: Duration,
+    /// Variables of the server's environment (`name`, `value`), beside our own.
+    pub environment: Vec<(String, String)>,
     /// Where to report slow or surprising steps.
     pub progress: Progress,
 }
@@ -84,6 +86,7 @@ impl ClusterConfig {
             cache: None,
             start_timeout: Duration::from_secs(120),
             stop_timeout: Duration::from_secs(30),
+            environment: Vec::new(),
             progress: Progress::default(),
         }
     }

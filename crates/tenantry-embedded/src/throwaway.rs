@@ -22,6 +22,8 @@ pub struct ThrowawayConfig {
     pub settings: Vec<(String, String)>,
     /// The directory with the binaries, as in [`ClusterConfig::bin`].
     pub bin: Option<PathBuf>,
+    /// Variables of the server's environment, as in [`ClusterConfig::environment`].
+    pub environment: Vec<(String, String)>,
     /// Where to report slow or surprising steps.
     pub progress: Progress,
 }
@@ -49,6 +51,7 @@ impl Throwaway {
         let mut cluster = ClusterConfig::for_tests(dir.path());
         cluster.settings.extend(config.settings);
         cluster.bin = config.bin;
+        cluster.environment = config.environment;
         cluster.progress = config.progress;
         let cluster = Cluster::start(cluster).await?;
         Ok(Self { cluster, _dir: dir })

@@ -352,3 +352,34 @@ async fn tenants_at_other_versions_are_compared_with_theirs() {
     assert!(!look(&drift, &["acme"]).await.found());
     assert!(drift.run(&["nobody".into()], 1, &|_| {}).await.is_err());
 }
+
+#[tokio::test]
+async fn a_warm_schema_is_compared_as_a_tenant_is_and_belongs_to_somebody() {
+    let world = World::start(WorldConfig::new(schema())).await;
+    world.tenant("acme").await;
+    let drift = drift_of(&world);
+    let before = look(&drift, &[]).await;
+    world.provisioner.refill(2, std::time::Duration::ZERO).await.unwrap();
+    let clean = look(&drift, &[]).await;
+    assert!(!clean.found(), "neither schemas, roles nor the cell are anybody's left-over: {clean:#?}");
+    assert_eq!(clean.checked, before.checked + 2);
+    let admin = world.admin().await;
+    let warm = "SELECT min(schema_name) FROM public.warm_schemas";
+    let warm: String = admin.query_one(warm, &[]).await.unwrap().get(0);
+    let stray = format!("GRANT SELECT ON {warm}.notes TO PUBLIC; DROP INDEX {warm}.notes_title");
+    admin.batch_execute(&stray).await.unwrap();
+    let report = look(&drift, &[]).await;
+    assert_eq!((report.tenants.len(), report.tenants[0].schema_name.as_str()), (1, warm.as_str()), "{report:#?}");
+    let texts: Vec<&str> = report.tenants[0].differences.iter().map(|difference| difference.text.as_str()).collect();
+    for text in ["- index tenant.notes_title is missing", "+ grant SELECT on table tenant.notes to PUBLIC"] {
+        assert!(texts.contains(&text), "{texts:#?}");
+    }
+    assert!(report.installation.is_empty(), "{report:#?}");
+    admin.batch_execute(&repair_script(&report.tenants[0].differences, false)).await.unwrap();
+    assert!(!look(&drift, &[]).await.found());
+    // What makes it somebody's is its row.
+    admin.batch_execute(&format!("DELETE FROM public.warm_schemas WHERE schema_name = '{warm}'")).await.unwrap();
+    let told = look(&drift, &[]).await.installation;
+    let orphan = format!("+ schema {warm} belongs to no tenant");
+    assert!(told.iter().any(|difference| difference.text == orphan), "{told:#?}");
+}

@@ -5,6 +5,7 @@
 mod fleet {
     pub(crate) mod stage;
 
+    mod disk;
     mod locks;
     mod runs;
     mod serving;

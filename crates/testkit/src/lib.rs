@@ -4,7 +4,9 @@
 //! starts a throwaway one and sets it; `make test` does that for you.
 
 mod database;
+mod full_disk;
 mod world;
 
 pub use database::{SECRET, TestDatabase, admin_client, alone, server_url, url_for};
+pub use full_disk::FullDisk;
 pub use world::{World, WorldConfig};

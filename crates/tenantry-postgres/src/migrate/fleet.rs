@@ -134,6 +134,10 @@ impl Fleet {
         let recorded = self.record_known(&client, highest).await?;
         let pending = plan::pending(&client, direction == Direction::Down, target, options).await?;
         if pending.is_empty() {
+            if direction == Direction::Down {
+                // A run that was killed at its end has not come to it.
+                self.forget_undone(&client).await?;
+            }
             let report = Report {
                 run: None,
                 direction: direction.as_str(),

@@ -90,8 +90,16 @@ impl<'a> Run<'a> {
             }
             Err(error) => (Outcome::Stopped(error.to_string()), Some(error)),
         };
-        let report = self.report(outcome, begun).await?;
-        self.close(&report).await?;
+        let mut report = self.report(outcome, begun).await?;
+        match self.close(&report).await {
+            // Its disk is full, perhaps. Who failed is told all the same; the next run closes the row.
+            Err(MigrateError::Database(refused)) if refused.sqlstate().is_some() => {
+                if !matches!(report.outcome, Outcome::Stopped(_)) {
+                    report.outcome = Outcome::Stopped(format!("the run's end cannot be written: {refused}"));
+                }
+            }
+            closed => closed?,
+        }
         self.events.send(Event::Finished(report.clone()));
         match error {
             Some(error) => Err(error),
@@ -252,6 +260,11 @@ impl<'a> Run<'a> {
             }
         }
         !self.halted()
+    }
+
+    /// No other tenant is begun.
+    pub(super) fn halt(&self, reason: String) {
+        self.tally().stop(reason);
     }
 
     fn halted(&self) -> bool {

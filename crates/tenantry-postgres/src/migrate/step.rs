@@ -127,9 +127,10 @@ pub(super) fn message(way: &Way, tenant: &Pending, version: i32, steps: &[&Migra
             version = step.version,
             result = direction.result(step),
         ));
-        if tries.record {
-            text.push_str(&recorded(step));
-        }
+    }
+    if tries.record {
+        // Last, for it is one row for all: whoever comes second waits until the first has committed.
+        steps.iter().for_each(|step| text.push_str(&recorded(step)));
     }
     text
 }
@@ -144,25 +145,19 @@ pub(super) fn recorded(step: &Migration) -> String {
     )
 }
 
-/// The beginning of a step outside a transaction: its row in the ledger. The answer's last row counts the tries, since the step
-/// was last made or undone, whose end nobody saw.
-pub(super) fn open(
-    run: i64,
-    tenant: &Pending,
-    version: i32,
-    step: &Migration,
-    direction: Direction,
-    attempts: u32,
-) -> String {
-    let (id, step_version, way) = (tenant.id, step.version, direction.as_str());
+/// The beginning of a step outside a transaction: the session as it should be, whatever a migration before has set, and its row in
+/// the ledger. The answer's last row counts the tries, since the step was last made or undone, whose end nobody saw.
+pub(super) fn open(way: &Way, tenant: &Pending, version: i32, step: &Migration, attempts: u32) -> String {
+    let (id, step_version, run, direction) = (tenant.id, step.version, way.run, way.direction.as_str());
     format!(
-        "{guard}; UPDATE public.migration_ledger SET state = 'failed', finished_at = clock_timestamp(), error = '{LOST}' \
+        "{session}; {guard}; UPDATE public.migration_ledger SET state = 'failed', finished_at = clock_timestamp(), error = '{LOST}' \
            WHERE state = 'running' AND tenant_id = '{id}'; \
          INSERT INTO public.migration_ledger (run_id, tenant_id, version, direction, state, started_at, attempts, checksum) \
-           VALUES ({run}, '{id}', {step_version}, '{way}', 'running', clock_timestamp(), {attempts}, {checksum}); \
+           VALUES ({run}, '{id}', {step_version}, '{direction}', 'running', clock_timestamp(), {attempts}, {checksum}); \
          SELECT count(*) FROM public.migration_ledger WHERE tenant_id = '{id}' AND version = {step_version} \
-           AND direction = '{way}' AND state = 'failed' AND error IN ('{LOST}', '{KILLED}') AND id > coalesce( \
+           AND direction = '{direction}' AND state = 'failed' AND error IN ('{LOST}', '{KILLED}') AND id > coalesce( \
              (SELECT max(id) FROM public.migration_ledger WHERE tenant_id = '{id}' AND version = {step_version} AND state = 'done'), 0)",
+        session = way.limits.session(),
         guard = guard(tenant, version),
         checksum = hex(&step.checksum),
     )
@@ -200,7 +195,8 @@ pub(super) fn invalid_indexes(tenant: &Pending) -> String {
     )
 }
 
-/// Whether an index belongs to a statement: the statement names it, or it is the shadow of a rebuilt one.
+/// Whether an invalid index is what is left of a statement's earlier try and stands in its way: the statement makes one of this name,
+/// or rebuilds, and it is a rebuilt one's shadow. One that is to be dropped or rebuilt itself is not in the way.
 pub(super) fn belongs_to(index: &str, statement: &str) -> bool {
     let shadow = |mark: &str| index.rfind(mark).map(|at| &index[..at]);
     let name = shadow("_ccnew").or_else(|| shadow("_ccold"));
@@ -211,7 +207,18 @@ pub(super) fn belongs_to(index: &str, statement: &str) -> bool {
         })
     };
     // A rebuild names the table or the index; its shadows are known by their mark alone.
-    is_word(index) || name.is_some_and(|_| statement.to_ascii_uppercase().contains("REINDEX"))
+    match keyword(statement).as_str() {
+        "CREATE" => is_word(index),
+        "REINDEX" => name.is_some(),
+        _ => false,
+    }
+}
+
+/// The first word of a statement.
+fn keyword(statement: &str) -> String {
+    let mut words =
+        statement.lines().map(|line| line.split("--").next().unwrap_or_default()).flat_map(str::split_whitespace);
+    words.next().unwrap_or_default().to_ascii_uppercase()
 }
 
 #[cfg(test)]
@@ -223,6 +230,9 @@ mod tests {
         let statement = "CREATE INDEX CONCURRENTLY notes_body ON tenant.notes (body)";
         assert!(belongs_to("notes_body", statement));
         assert!(!belongs_to("notes_bod", statement) && !belongs_to("other", statement));
-        assert!(belongs_to("notes_body_ccnew", "REINDEX TABLE CONCURRENTLY tenant.notes"));
+        assert!(belongs_to("notes_body_ccnew", "-- Create it anew.\n  reindex TABLE CONCURRENTLY tenant.notes"));
+        // What the statement itself is about is not taken away from under it.
+        assert!(!belongs_to("notes_body", "REINDEX INDEX CONCURRENTLY tenant.notes_body"));
+        assert!(!belongs_to("notes_body", "DROP INDEX CONCURRENTLY tenant.notes_body"));
     }
 }

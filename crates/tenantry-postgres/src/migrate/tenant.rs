@@ -88,6 +88,8 @@ impl Run<'_> {
     pub(super) async fn tenant(&self, slot: &mut Option<Session>, tenant: &Pending) -> Result<Done, MigrateError> {
         let mut version = tenant.version;
         let (mut attempts, mut lost_since, mut singly) = (1, None, false);
+        // Tries of the steps at hand that another transaction was in the way of.
+        let mut refused = 0;
         loop {
             let steps = self.steps(version);
             let Some(first) = steps.first() else { return Ok(Done::Migrated { attempts }) };
@@ -95,7 +97,7 @@ impl Run<'_> {
             let begun = Instant::now();
             let trouble = match self.group(slot, tenant, version, &steps[..together], attempts).await {
                 Ok(reached) => {
-                    (version, lost_since) = (reached, None);
+                    (version, lost_since, refused) = (reached, None, 0);
                     continue;
                 }
                 Err(trouble) => trouble,
@@ -114,8 +116,8 @@ impl Run<'_> {
                 },
                 _ => {}
             }
-            let lost = trouble.is_lost();
-            if lost {
+            refused += u32::from(!trouble.is_lost());
+            if trouble.is_lost() {
                 *slot = None;
                 let since = *lost_since.get_or_insert_with(Instant::now);
                 // Also tells whether the run still holds its lock.
@@ -123,7 +125,7 @@ impl Run<'_> {
                 if since.elapsed() > self.options.patience {
                     return Err(MigrateError::Database(DbError::Unavailable(trouble.text())));
                 }
-            } else if !trouble.is_passing(took, self.options.statement_timeout) || attempts >= self.options.tries {
+            } else if !trouble.is_passing(took, self.options.statement_timeout) || refused >= self.options.tries {
                 if together > 1 {
                     // One by one, so that the steps that can be made are, and the one that cannot is known.
                     singly = true;
@@ -140,7 +142,13 @@ impl Run<'_> {
                     sqlstate: trouble.sqlstate().map(str::to_owned),
                     error: trouble.text(),
                 };
-                self.write_failure(tenant, first, &failure, took).await?;
+                match self.write_failure(tenant, first, &failure, took).await {
+                    // Its disk is full, perhaps. The report still tells of the tenant, and no other is begun.
+                    Err(MigrateError::Database(error)) if error.sqlstate().is_some() => {
+                        self.halt(format!("the ledger cannot be written: {error}"));
+                    }
+                    written => written?,
+                }
                 return Ok(Done::Failed(failure));
             }
             let wait = pause(attempts);
@@ -156,6 +164,10 @@ impl Run<'_> {
             }
             attempts += 1;
         }
+    }
+
+    const fn way(&self) -> Way {
+        Way { run: self.id, direction: self.direction, limits: self.limits() }
     }
 
     /// How many of the steps go into one transaction.
@@ -183,8 +195,7 @@ impl Run<'_> {
         let Some(last) = steps.last() else { return Ok(version) };
         if self.direction.transactional(last) {
             let record = self.direction == Direction::Up && !self.is_recorded(last.version);
-            let way = Way { run: self.id, direction: self.direction, limits: self.limits() };
-            let text = step::message(&way, tenant, version, steps, Tries { attempt: attempts, record });
+            let text = step::message(&self.way(), tenant, version, steps, Tries { attempt: attempts, record });
             self.send(&session.client, &text).await?;
             if record {
                 self.record(last.version);
@@ -209,7 +220,7 @@ impl Run<'_> {
         step: &Migration,
         attempts: u32,
     ) -> Result<(), Trouble> {
-        let opened = self.send(client, &step::open(self.id, tenant, version, step, self.direction, attempts)).await?;
+        let opened = self.send(client, &step::open(&self.way(), tenant, version, step, attempts)).await?;
         let unknown_end = opened.iter().rev().find_map(first_column).is_some_and(|count| count != "0");
         let outcome = self.bare(client, tenant, step, unknown_end).await;
         if let Err(trouble) = outcome {
@@ -221,7 +232,12 @@ impl Run<'_> {
                      duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000 WHERE state = 'running' AND tenant_id = '{}'",
                     tenant.id
                 );
-                self.send(client, &sql).await?;
+                // Where the ledger refuses, the step's own trouble is told; the next run closes the row.
+                if let Err(silence) = self.send(client, &sql).await
+                    && silence.is_lost()
+                {
+                    return Err(silence);
+                }
             }
             return Err(trouble);
         }

@@ -146,6 +146,63 @@ async fn an_index_whose_end_nobody_saw_is_accepted_or_built_again() {
     stage.is_tidy().await;
 }
 
+/// A drop that broke off leaves the index invalid; it is the statement's to remove, and of another that only rebuilds it, to mend.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_index_is_not_taken_from_a_statement_about_it() {
+    let stage = Stage::of(1).await;
+    let drop = ("0002_beside.down.sql", "-- tenantry: no-transaction\nDROP INDEX CONCURRENTLY tenant.notes_body");
+    let rebuild = ("0003_again.sql", "-- tenantry: no-transaction\nREINDEX INDEX CONCURRENTLY tenant.notes_body");
+    let spoil = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tenant_t00.notes_body'::regclass";
+    let fleet = stage.fleet(&[BASELINE, BESIDE, drop]);
+    fleet.up(&Stage::options(), &Events::none()).await.unwrap();
+    stage.admin.batch_execute(spoil).await.unwrap();
+    let report = fleet.down(1, &Stage::options(), &Events::none()).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    fleet.up(&Stage::options(), &Events::none()).await.unwrap();
+    stage.admin.batch_execute(spoil).await.unwrap();
+    let report = stage.fleet(&[BASELINE, BESIDE, drop, rebuild]).up(&Stage::options(), &Events::none()).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    assert_eq!((indexes(&stage, true).await, indexes(&stage, false).await), (1, 0));
+}
+
+/// The version's text is remembered once for all tenants, in a row that the first ones write at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_of_a_long_migration_do_not_wait_for_each_other() {
+    let stage = Stage::of(2).await;
+    let slow = ("0003_slow.sql", "SELECT pg_sleep(1)");
+    let options = Options { jobs: 2, tries: 1, waves: vec!["100".parse().unwrap()], ..Stage::options() };
+    let options = Options { lock_timeout: Duration::from_millis(500), ..options };
+    let report = stage.fleet(&[BASELINE, COLOR, slow]).up(&options, &Events::none()).await.unwrap();
+    assert_eq!((&report.outcome, report.migrated), (&Outcome::Done, 2), "{report:?}");
+}
+
+/// Tries are counted for the steps at hand: one that had a hard time leaves the next all of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_has_all_its_tries() {
+    let stage = Stage::of(1).await;
+    stage.admin.batch_execute("CREATE TABLE public.gate (id int); INSERT INTO public.gate VALUES (1), (2); GRANT ALL ON public.gate TO tenantry_owner").await.unwrap();
+    let wait = |n: i32| format!("SELECT 1 FROM public.gate WHERE id = {n} FOR UPDATE NOWAIT");
+    let (first, last) = (wait(1), wait(2));
+    let files =
+        [BASELINE, ("0002_first.sql", first.as_str()), ("0003_beside.sql", BESIDE.1), ("0004_last.sql", last.as_str())];
+    let held = [stage.world.admin().await, stage.world.admin().await];
+    for (n, holder) in (1..).zip(&held) {
+        holder.batch_execute(&format!("BEGIN; SELECT 1 FROM public.gate WHERE id = {n} FOR UPDATE")).await.unwrap();
+    }
+    let fleet = stage.fleet(&files);
+    let (options, events) = (Options { tries: 3, ..quick() }, stage.events());
+    let run = tokio::spawn(async move { fleet.up(&options, &events).await });
+    // Each gate opens after the second try.
+    for holder in &held {
+        for _ in 0..2 {
+            until(&stage, |event| matches!(event, Event::Retry { .. })).await;
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+    }
+    let report = run.await.unwrap().unwrap();
+    assert_eq!((&report.outcome, stage.at(4).await), (&Outcome::Done, 1), "{report:?}");
+}
+
 /// One that was there before is somebody else's, and not taken for ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_index_of_the_same_name_is_not_adopted() {

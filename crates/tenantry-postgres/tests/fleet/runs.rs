@@ -8,7 +8,7 @@ use tenantry_core::ManualClock;
 use tenantry_postgres::migrate::{Event, Events, HistoryFilter, MigrateError, Options, Outcome};
 use tenantry_postgres::{Actor, NewTenant, Provisioner, TenantPatch, TenantSchema};
 
-use super::stage::{BASELINE, COLOR, COLOR_DOWN, Stage, TAGS, TAGS_DOWN, UNIQUE, set};
+use super::stage::{BASELINE, BESIDE, COLOR, COLOR_DOWN, Stage, TAGS, TAGS_DOWN, UNIQUE, set};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_migrated_once() {
@@ -210,6 +210,49 @@ async fn a_migration_that_ends_its_transaction_is_refused() {
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     let owner = "SELECT count(*) FROM pg_tables WHERE tablename = 'c' AND tableowner = 'tenantry_owner'";
     assert_eq!(stage.count(owner).await, 1);
+    // So is the one of a step outside a transaction.
+    let sets = ("0004_sets.sql", sets.1);
+    let beside = ("0005_beside.sql", BESIDE.1);
+    let report = stage
+        .fleet(&[BASELINE, ("0002_sets.sql", sets.1), uses, sets, beside])
+        .up(&Stage::options(), &Events::none())
+        .await;
+    assert_eq!(report.as_ref().unwrap().outcome, Outcome::Done, "{report:?}");
+}
+
+/// What the guide tells an operator about old rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_rows_of_the_ledger_may_go() {
+    let guide = include_str!("../../../../docs/guides/migrations.md");
+    let begin = guide.find("SET ROLE tenantry_owner;\nDELETE").unwrap();
+    let prune = &guide[begin..begin + guide[begin..].find("```").unwrap()];
+    let stage = Stage::of(3).await;
+    let fleet = stage.fleet(&[BASELINE, UNIQUE, TAGS]);
+    spoil(&stage, "t01").await;
+    fleet.up(&Stage::options(), &Events::none()).await.unwrap();
+    stage
+        .admin
+        .batch_execute("UPDATE public.migration_ledger SET finished_at = finished_at - interval '2 years'")
+        .await
+        .unwrap();
+    // Those of the last run are read by the next.
+    stage.admin.batch_execute(prune).await.unwrap();
+    assert_eq!((stage.ledger("done").await, stage.ledger("failed").await), (4, 1));
+    fleet.up(&Stage::options(), &Events::none()).await.unwrap();
+    stage.admin.batch_execute("SET SESSION AUTHORIZATION tenantry_migrator").await.unwrap();
+    stage.admin.batch_execute(prune).await.unwrap();
+    stage.admin.batch_execute("RESET SESSION AUTHORIZATION").await.unwrap();
+    assert_eq!((stage.ledger("done").await, stage.ledger("failed").await), (0, 2));
+    assert_eq!((fleet.status().await.unwrap().failed.len(), stage.at(3).await), (1, 2));
+    mend(&stage, "t01").await;
+    assert_eq!(fleet.up(&Stage::options(), &Events::none()).await.unwrap().outcome, Outcome::Done);
+    // And how large a row is, which the guide tells as well.
+    let before = stage.count("SELECT pg_total_relation_size('public.migration_ledger')").await;
+    let rows = "INSERT INTO public.migration_ledger (run_id, tenant_id, version, direction, state, started_at, finished_at, duration_ms, checksum) \
+        SELECT 9, gen_random_uuid(), 2, 'up', 'done', now(), now(), 1.5, sha256('x') FROM generate_series(1, 10000)";
+    stage.admin.batch_execute(rows).await.unwrap();
+    let size = (stage.count("SELECT pg_total_relation_size('public.migration_ledger')").await - before) / 10_000;
+    assert!((200..300).contains(&size), "{size}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

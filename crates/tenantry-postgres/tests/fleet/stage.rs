@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tenantry_postgres::migrate::{Event, Events, Fleet, MigrationSet, Options, Scope};
 use tenantry_postgres::{Actor, TenantSchema};
-use testkit::{World, WorldConfig};
+use testkit::{TestDatabase, World, WorldConfig};
 use tokio_postgres::Client;
 
 pub(crate) const BASELINE: (&str, &str) =
@@ -35,9 +35,14 @@ pub(crate) struct Stage {
 impl Stage {
     /// Tenants `t00`, `t01`, … at the first version, three to a cell.
     pub(crate) async fn of(tenants: usize) -> Self {
+        Self::on(TestDatabase::create().await, tenants).await
+    }
+
+    /// The same on another database.
+    pub(crate) async fn on(database: TestDatabase, tenants: usize) -> Self {
         let mut config = WorldConfig::new(TenantSchema::replaying(set(&[BASELINE]), &["notes"]));
         config.cell_capacity = 10;
-        let world = World::start(config).await;
+        let world = World::on(database, config).await;
         for n in 0..tenants {
             world.tenant(&format!("t{n:02}")).await;
         }

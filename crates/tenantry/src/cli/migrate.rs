@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use tenantry::Settings;
+use tenantry_postgres::TenantSchema;
 use tenantry_postgres::migrate::{Fleet, HistoryFilter, MigrationSet, Scope, Status};
 
 use super::migrate_drift::DriftArgs;
@@ -47,6 +48,21 @@ impl SetArgs {
             Some(dir) => Ok(MigrationSet::read(Scope::Tenant, dir)?),
             None => Ok(workforce::tenant_schema().migrations),
         }
+    }
+
+    /// What the set makes of a tenant. The platform's first migration comes with the grants that provisioning gives; another domain's
+    /// files bring their own.
+    pub(super) fn schema(&self) -> Result<TenantSchema, CliError> {
+        let own = workforce::tenant_schema();
+        if self.dir.is_none() {
+            return Ok(own);
+        }
+        let schema = TenantSchema::replaying(self.read()?, &[]);
+        let first = |set: &MigrationSet| set.get(1).map(|migration| migration.checksum);
+        if first(&schema.migrations) == first(&own.migrations) {
+            return Ok(TenantSchema { tables: own.tables, append_only: own.append_only, ..schema });
+        }
+        Ok(schema)
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use tenantry::Settings;
 use tenantry_postgres::migrate::{Difference, Drift, DriftProgress, DriftReport, repair_script};
 
+use super::migrate::SetArgs;
 use super::output::{self, print};
 use super::{CliError, Global, Output, say};
 
@@ -16,6 +17,8 @@ const LINE: Duration = Duration::from_secs(2);
 /// Arguments of `migrate drift`.
 #[derive(Debug, Args)]
 pub(super) struct DriftArgs {
+    #[command(flatten)]
+    set: SetArgs,
     /// Only this tenant, and nothing outside the tenants' schemas; may be repeated
     #[arg(long = "tenant", value_name = "SLUG")]
     tenants: Vec<String>,
@@ -34,7 +37,8 @@ pub(super) struct DriftArgs {
 }
 
 pub(super) async fn run(args: DriftArgs, global: &Global, settings: &Settings) -> Result<(), CliError> {
-    let drift = Drift::new(&global.database(settings)?, workforce::tenant_schema());
+    let drift = Drift::new(&global.database(settings)?, args.set.schema()?);
+    let drift = if args.set.dir.is_some() { drift.by_migrations() } else { drift };
     let told = Mutex::new(Instant::now());
     let progress = |at: DriftProgress| {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);

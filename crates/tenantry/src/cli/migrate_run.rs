@@ -148,9 +148,15 @@ fn again(way: &str, to: Option<i32>, args: &RunArgs) -> String {
         command.push_str(&format!(" --to {to}"));
     }
     if let Some(dir) = &args.set.dir {
-        command.push_str(&format!(" --dir {}", dir.display()));
+        command.push_str(&format!(" --dir {}", word(&dir.to_string_lossy())));
     }
     command
+}
+
+/// One word for a shell, whatever is in it.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '/' | '-');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// The first signal ends the run after the tenants at work, a second one at once.
@@ -253,6 +259,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_one_word_of_the_command() {
+        assert_eq!(word("my/migrations"), "my/migrations");
+        assert_eq!(word("it's mine"), r"'it'\''s mine'");
+    }
 
     #[test]
     fn times_have_a_unit() {

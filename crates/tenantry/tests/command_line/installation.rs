@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use testkit::{SECRET, admin_client, alone, url_for};
+use testkit::{SECRET, alone, url_for};
 
 use super::{Ran, tenantry};
 
@@ -19,11 +19,19 @@ pub(super) struct Installation {
 impl Installation {
     /// An empty database on the test server.
     async fn empty() -> Self {
+        Self::on(&url_for("postgres")).await
+    }
+
+    /// An empty database on the server that a superuser's URL leads to.
+    pub(super) async fn on(server: &str) -> Self {
         let database = format!("cli_{}", uuid::Uuid::new_v4().simple());
-        admin_client("postgres").await.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+        let (admin, connection) = tokio_postgres::connect(server, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        admin.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("secret"), SECRET).unwrap();
-        Self { directory, url: url_for(&database), database }
+        let base = server.split('?').next().and_then(|url| url.rsplit_once('/')).unwrap().0;
+        Self { directory, url: format!("{base}/{database}?sslmode=disable"), database }
     }
 
     /// One that `init` has prepared.

@@ -4,6 +4,8 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tenantry_embedded::{Throwaway, ThrowawayConfig};
+use testkit::FullDisk;
 use tokio_postgres::{Client, NoTls};
 
 use super::Ran;
@@ -12,7 +14,10 @@ use super::installation::Installation;
 const TENANTS: [&str; 4] = ["acme", "globex", "initech", "umbrella"];
 
 async fn fleet() -> (Installation, Client) {
-    let installation = Installation::prepared().await;
+    fleet_of(Installation::prepared().await).await
+}
+
+async fn fleet_of(installation: Installation) -> (Installation, Client) {
     for slug in TENANTS {
         installation.run(&["tenant", "create", slug, "--admin-email", "a@b.example"]).ok();
     }
@@ -93,6 +98,15 @@ async fn a_migration_from_its_file_to_the_whole_fleet_and_back() {
     assert_eq!(states, ["done", "failed", "failed"]);
     assert_eq!(run(&["-o", "json", "migrate", "history"]).ok().json().as_array().unwrap().len(), 3);
 
+    run(&["migrate", "drift", "--dir", "m"]).ok();
+    client.batch_execute("DROP TABLE tenant_acme.colors").await.unwrap();
+    let ran = run(&["migrate", "drift", "--dir", "m"]);
+    assert!(ran.stdout.contains("- table tenant.colors is missing"), "{}", ran.stdout);
+    ran.fails(9, "1 tenant of 4 compared");
+    let mend = run(&["migrate", "drift", "--dir", "m", "--sql"]).stdout;
+    client.batch_execute(&mend).await.unwrap();
+    run(&["migrate", "drift", "--dir", "m"]).ok();
+
     // The program's own set is behind now.
     run(&["migrate", "up"]).fails(8, &format!("this program knows {ours}"));
     assert!(run(&["migrate", "status"]).ok().stdout.contains("ahead of this program"));
@@ -138,4 +152,32 @@ async fn a_canary_stops_a_run_and_an_interrupted_one_goes_on() {
     let columns =
         "SELECT count(*) FROM pg_attribute WHERE attname = 'color' AND attrelid::regclass::text LIKE '%agents'";
     assert_eq!(client.query_one(columns, &[]).await.unwrap().get::<_, i64>(0), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_fails_for_space_is_named_in_the_command_that_tries_again() {
+    let disk = FullDisk::new();
+    let config = ThrowawayConfig {
+        settings: vec![("allow_in_place_tablespaces".into(), "on".into())],
+        environment: disk.environment(),
+        ..ThrowawayConfig::default()
+    };
+    let server = Throwaway::start(config).await.unwrap();
+    let installation = Installation::on(&server.cluster().superuser_url("postgres")).await;
+    installation.run(&["init"]).ok();
+    let (installation, client) = fleet_of(installation).await;
+    client.batch_execute("CREATE TABLESPACE small LOCATION ''").await.unwrap();
+    client.batch_execute("GRANT CREATE ON TABLESPACE small TO tenantry_owner").await.unwrap();
+    let next = format!("{:04}_colors.sql", latest() + 1);
+    write(&installation, &next, "CREATE TABLE tenant.colors (name text PRIMARY KEY USING INDEX TABLESPACE small)");
+    disk.fill("/pg_tblspc/");
+    let both = ["migrate", "up", "--dir", "m", "--tenant", "acme", "--tenant", "globex"];
+    let ran = installation.run(&[&both[..], &["--stop-share", "100"]].concat());
+    assert!(ran.stdout.contains("53100") && ran.stdout.contains("No space left on device"), "{}", ran.stdout);
+    ran.fails(8, "`tenantry migrate up --dir m --tenant acme --tenant globex`");
+    disk.free();
+    installation.run(&both).ok();
+    installation.run(&["migrate", "up", "--dir", "m"]).ok();
+    installation.run(&["migrate", "drift", "--dir", "m"]).ok();
+    drop(client);
 }

@@ -44,6 +44,7 @@ pub struct Drift {
     database: DatabaseConfig,
     provisioner: Provisioner,
     references: Arc<tokio::sync::Mutex<References>>,
+    replays: bool,
 }
 
 /// One tenant's differences.
@@ -132,7 +133,15 @@ impl Drift {
             database: database.clone(),
             provisioner: Provisioner::new(database, schema, 1),
             references: Arc::default(),
+            replays: false,
         }
+    }
+
+    /// Compares with what the migrations make, also where there is a baseline: for a set that is not the program's own.
+    #[must_use]
+    pub fn by_migrations(mut self) -> Self {
+        self.replays = true;
+        self
     }
 
     /// Compares tenants (all, unless some are named) on so many connections, and the installation when no tenant is named.
@@ -205,7 +214,11 @@ impl Drift {
         if let Some(reference) = references.get(&key) {
             return Ok(Arc::clone(reference));
         }
-        let from = if candidate.version == self.latest() { From::Baseline } else { From::Replay(candidate.version) };
+        let from = if candidate.version == self.latest() && !self.replays {
+            From::Baseline
+        } else {
+            From::Replay(candidate.version)
+        };
         let lines = reference::lines(client, &self.provisioner, from, candidate.dedicated).await?;
         let reference = Arc::new(Reference { hash: hash(&lines), lines });
         references.insert(key, Arc::clone(&reference));
