@@ -31,6 +31,7 @@ mod task_status;
 mod text_enum;
 mod time_order;
 
+pub use api::bulk::{BulkResult, ItemResult};
 pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};

@@ -1,6 +1,6 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
-mod bulk;
+pub(crate) mod bulk;
 mod query;
 mod v1;
 
