@@ -152,6 +152,9 @@ fn expected(scene: &Scene) -> BTreeSet<String> {
     for table in ["provider_api_calls", "daily_metrics", "roi_calculations"] {
         lines.insert(format!("tenantry_tenant: SELECT on table analytics.{table}"));
     }
+    for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
+        lines.insert(format!("tenantry_tenant: {right} on table tenantry.alarms"));
+    }
     lines.insert("tenantry_tenant: INSERT on table audit.events".into());
     lines.insert("tenantry_tenant: EXECUTE on function tenantry.current_tenant()".into());
     lines

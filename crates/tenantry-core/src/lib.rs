@@ -3,6 +3,7 @@
 //! Everything here is validated once, at the edge, and then carried as a type: there is no way back
 //! from a [`Slug`] to an unchecked string that could end up in SQL.
 
+pub mod calendar;
 mod clock;
 mod ids;
 mod names;

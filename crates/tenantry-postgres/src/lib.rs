@@ -138,8 +138,8 @@ pub use provision::{
     WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, Tenant, TenantContext, VerifiedToken,
-    Via,
+    Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, SettingsChange, SettingsError, Tenant,
+    TenantContext, TenantSettings, VerifiedToken, Via,
 };
 pub use statement::Statement;
 pub use tokio_postgres::Row;

@@ -8,6 +8,9 @@ use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use workforce::{Scheduler, Scheduling};
 
 use crate::{AppState, Settings, router};
 
@@ -18,6 +21,8 @@ const WARM_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long an end waits for schedules that are being run. One that is cut off is undone, and run by another server.
+const LAST_RUNS: Duration = Duration::from_secs(10);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,7 @@ impl Server {
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
         let provisioner = Provisioner::new(database, schema, settings.cell_capacity)
             .with_grace(TimeDelta::days(settings.grace_days.into()));
+        let scheduling = Scheduling::new(clock.clone(), &settings.scheduler);
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
         for reason in registry.readiness().await {
@@ -62,7 +68,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        Ok(Self { state: AppState { tenancy, provisioner }, settings: settings.clone() })
+        Ok(Self { state: AppState { tenancy, provisioner, scheduling }, settings: settings.clone() })
     }
 
     /// What the endpoints share.
@@ -77,7 +83,21 @@ impl Server {
         let warm = usize::from(self.settings.warm);
         let provisioner = self.state.provisioner.clone();
         let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
+        let stop = CancellationToken::new();
+        let running = self.run_schedules(&stop);
+        let shutdown = async {
+            shutdown.await;
+            stop.cancel();
+        };
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
+        // Also where serving has ended by itself.
+        stop.cancel();
+        if let Some(mut running) = running
+            && tokio::time::timeout(LAST_RUNS, &mut running).await.is_err()
+        {
+            running.abort();
+            tracing::warn!(target: "tenantry::schedules", "runs that had begun are left to another server");
+        }
         if let Some(refilling) = refilling {
             // One that is being made ends with its connection, and the database takes it back.
             refilling.abort();
@@ -86,5 +106,17 @@ impl Server {
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
         drained
+    }
+
+    /// Runs due schedules until told to stop, where this server is to.
+    fn run_schedules(&self, stop: &CancellationToken) -> Option<JoinHandle<()>> {
+        let settings = self.settings.scheduler.clone();
+        if !settings.enabled {
+            return None;
+        }
+        let tenancy = &self.state.tenancy;
+        let scheduler =
+            Scheduler::new(tenancy.registry().clone(), tenancy.db().clone(), Arc::new(SystemClock), settings);
+        Some(tokio::spawn(scheduler.run(stop.clone())))
     }
 }

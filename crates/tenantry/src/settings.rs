@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tenantry_http::HttpConfig;
 use tenantry_postgres::{AccessConfig, RegistryConfig};
+use workforce::SchedulerSettings;
 
 /// The settings file of the working directory, read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "tenantry.toml";
@@ -40,6 +41,8 @@ pub struct Settings {
     pub access: AccessConfig,
     /// The registry's cache.
     pub registry: RegistryConfig,
+    /// Schedules that are due.
+    pub scheduler: SchedulerSettings,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             http: HttpConfig::default(),
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
+            scheduler: SchedulerSettings::default(),
         }
     }
 }

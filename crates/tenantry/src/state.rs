@@ -1,6 +1,7 @@
 use axum::extract::FromRef;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
+use workforce::Scheduling;
 
 /// What the endpoints share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub struct AppState {
     pub tenancy: TenancyState,
     /// Changes of the fleet, for the control plane.
     pub provisioner: Provisioner,
+    /// The clock of schedules, and how often they may be due.
+    pub scheduling: Scheduling,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -32,5 +35,11 @@ impl FromRef<AppState> for TenantDb {
 impl FromRef<AppState> for Provisioner {
     fn from_ref(state: &AppState) -> Self {
         state.provisioner.clone()
+    }
+}
+
+impl FromRef<AppState> for Scheduling {
+    fn from_ref(state: &AppState) -> Self {
+        state.scheduling.clone()
     }
 }

@@ -56,6 +56,14 @@ impl Checks {
         self.errors.push(FieldError { pointer: pointer.into(), detail: detail.into() });
     }
 
+    /// Checks a part of the body, whose pointers begin with `pointer`.
+    pub fn under(&mut self, pointer: &str, check: impl FnOnce(&mut Self)) {
+        let mut part = Self::default();
+        check(&mut part);
+        let errors = part.errors.into_iter();
+        self.errors.extend(errors.map(|error| FieldError { pointer: format!("{pointer}{}", error.pointer), ..error }));
+    }
+
     /// One line of text, `1..=max` characters, such as a name or a title.
     pub fn line(&mut self, pointer: &str, text: &str, max: usize) {
         let length = text.chars().count();

@@ -7,6 +7,9 @@ tenantry_http::error_codes! {
     TASK_NOT_FOUND = 404 "task_not_found" "Task not found":
         "the company has no live task with this id",
         "list the tasks and check the id; `include_deleted=true` shows deleted ones";
+    SCHEDULE_NOT_FOUND = 404 "schedule_not_found" "Schedule not found":
+        "the company has no live schedule with this id",
+        "list the schedules and check the id; `include_deleted=true` shows deleted ones";
     AGENT_NAME_TAKEN = 409 "agent_name_taken" "Agent name taken":
         "another live agent of the company has this name",
         "choose another name, or rename or delete the other agent";

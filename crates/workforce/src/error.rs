@@ -24,6 +24,8 @@ pub enum Kind {
     Activity,
     /// A session.
     Session,
+    /// A schedule.
+    Schedule,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Message => &codes::MESSAGE_NOT_FOUND,
             Self::Activity => &codes::ACTIVITY_NOT_FOUND,
             Self::Session => &codes::SESSION_NOT_FOUND,
+            Self::Schedule => &codes::SCHEDULE_NOT_FOUND,
         }
     }
 }
@@ -46,6 +49,7 @@ impl fmt::Display for Kind {
             Self::Message => "message",
             Self::Activity => "activity",
             Self::Session => "session",
+            Self::Schedule => "schedule",
         })
     }
 }
@@ -103,6 +107,14 @@ pub enum Error {
     /// A body names a provider account that does not exist.
     #[error("provider account `{0}` does not exist")]
     UnknownProviderAccount(Uuid),
+    /// As [`Error::UnknownProviderAccount`], deeper in a body.
+    #[error("provider account `{id}` does not exist")]
+    UnknownAccountIn {
+        /// The member that names it.
+        pointer: &'static str,
+        /// As given.
+        id: Uuid,
+    },
     /// The status machine has no such step.
     #[error("a task that is `{from}` cannot become `{to}`")]
     IllegalTransition {
@@ -240,6 +252,9 @@ impl From<Error> for Problem {
             Error::UnknownMessage { pointer, .. } => problem(&codes::UNKNOWN_MESSAGE).pointer(pointer, &text),
             Error::UnknownProviderAccount(_) => {
                 problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer("/provider_account_id", &text)
+            }
+            Error::UnknownAccountIn { pointer, .. } => {
+                problem(&codes::UNKNOWN_PROVIDER_ACCOUNT).pointer(pointer, &text)
             }
             Error::IllegalTransition { from, to, allowed, retries } => Self::of(&codes::ILLEGAL_TRANSITION)
                 .detail(format!("{text}; {}", what_is_allowed(from, allowed, retries)))

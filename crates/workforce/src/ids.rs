@@ -6,6 +6,11 @@ typed_id!(
     "agent id"
 );
 typed_id!(
+    /// Names one schedule of one company.
+    ScheduleId,
+    "schedule id"
+);
+typed_id!(
     /// Names one task of one company.
     TaskId,
     "task id"

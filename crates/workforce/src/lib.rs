@@ -1,7 +1,7 @@
 //! The domain that runs on the tenancy crates: companies whose work is done by agents.
 //!
-//! * [`agent`], [`task`], [`message`], [`activity`] and [`session`] are the model: values, validation and the status machines.
-//!   No I/O.
+//! * [`agent`], [`task`], [`message`], [`activity`], [`session`] and [`schedule`] are the model: values, validation, the status
+//!   machines, when a schedule is due. No I/O.
 //! * [`store`] holds all SQL; every function takes a `&mut TenantTx`, so there is no way to ask for another tenant's rows.
 //! * [`api`] holds the endpoints, one per file; the path of the file is the path of the URL.
 //!
@@ -12,6 +12,7 @@ pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
+pub mod cron;
 pub mod dependency;
 mod error;
 mod fields;
@@ -23,7 +24,10 @@ mod patch;
 mod permissions;
 mod place;
 pub mod sample;
+pub mod schedule;
+mod scheduler;
 pub mod session;
+pub mod settings;
 mod several;
 pub mod store;
 pub mod task;
@@ -36,12 +40,13 @@ pub use api::router;
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
 pub use fields::{Fields, Record};
-pub use ids::{ActivityId, AgentId, DependencyId, MessageId, SessionId, TaskId};
+pub use ids::{ActivityId, AgentId, DependencyId, MessageId, ScheduleId, SessionId, TaskId};
 pub use message_status::MessageStatus;
 pub use page::{List, Page, Position};
 pub use patch::Patch;
 pub use permissions::PERMISSIONS;
 pub use place::{Key, Order, Place};
+pub use scheduler::{Scheduler, SchedulerSettings, Scheduling, Tally};
 pub use store::statements;
 pub use task_status::TaskStatus;
 use tenantry_postgres::TenantSchema;
@@ -57,6 +62,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_tasks.down.sql", include_str!("../../../migrations/tenant/0003_tasks.down.sql")),
     ("0004_messages.sql", include_str!("../../../migrations/tenant/0004_messages.sql")),
     ("0004_messages.down.sql", include_str!("../../../migrations/tenant/0004_messages.down.sql")),
+    ("0005_schedules.sql", include_str!("../../../migrations/tenant/0005_schedules.sql")),
+    ("0005_schedules.down.sql", include_str!("../../../migrations/tenant/0005_schedules.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

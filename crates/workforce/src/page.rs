@@ -19,6 +19,8 @@ pub enum List {
     Agents,
     /// Tasks.
     Tasks,
+    /// Schedules.
+    Schedules,
     /// What a task depends on.
     Dependencies,
     /// Messages.
@@ -38,6 +40,7 @@ impl List {
         match self {
             Self::Agents => b'a',
             Self::Tasks => b't',
+            Self::Schedules => b's',
             Self::Dependencies => b'd',
             Self::Messages => b'm',
             Self::Threads => b'h',

@@ -12,6 +12,8 @@ pub const PERMISSIONS: Permissions = Permissions {
         "messages": Viewer, Member;
         "activity": Viewer, Member;
         "sessions": Viewer, Member;
+        "schedules": Viewer, Member;
+        "settings": Viewer, Admin;
     },
     actions: &[
         Action { method: Method::POST, path: "/v1/messages/{id}/approve", permission: APPROVE },

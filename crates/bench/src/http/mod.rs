@@ -40,7 +40,8 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
     let server = ground.server().await?;
     let tenancy =
         TenancyState::new(server.registry.clone(), server.db.clone(), HttpConfig::default(), Arc::new(SystemClock))?;
-    let state = AppState { tenancy, provisioner: ground.provisioner.clone() };
+    let state =
+        AppState { tenancy, provisioner: ground.provisioner.clone(), scheduling: workforce::Scheduling::default() };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;
 

@@ -17,3 +17,4 @@ mod provisioning;
 mod residue;
 mod revocation;
 mod scenarios;
+mod schedules;

@@ -62,7 +62,7 @@ fn every_operation_has_an_isolation_test() {
 }
 
 impl Case {
-    /// The path with a company's ids.
+    /// The path with a company's ids, and with what it must be asked with.
     fn path(&self, operation: &Operation, of: &Company) -> String {
         self.mixed_path(operation, |_| of)
     }
@@ -70,10 +70,11 @@ impl Case {
     /// The path with ids of the companies that `of` names for its parts.
     fn mixed_path<'c>(&self, operation: &Operation, of: impl Fn(&str) -> &'c Company) -> String {
         let first = operation.parameters().first().copied();
-        operation.path_with(|name| {
+        let path = operation.path_with(|name| {
             let pick = if Some(name) == first { self.id.map(|(pick, _)| pick) } else { self.second };
             pick.map(|pick| pick(of(name)).to_string()).unwrap_or_default()
-        })
+        });
+        if self.query.is_empty() { path } else { format!("{path}?{}", self.query) }
     }
 }
 
@@ -233,7 +234,7 @@ async fn lists_never_hold_the_others_rows() {
         assert!(lists.iter().map(|(_, queries)| queries.len()).sum::<usize>() > 50, "the filters are all there");
         let send = async |path: &str| Answer::to(server.by(&own.tenant, Method::GET, path)).await;
         assert_eq!(foreign_rows_in_lists(&lists, send, &other.mark).await, Vec::<String>::new());
-        for path in ["/v1/agents", "/v1/tasks", "/v1/messages", "/v1/activity", "/v1/sessions"] {
+        for path in ["/v1/agents", "/v1/tasks", "/v1/messages", "/v1/activity", "/v1/sessions", "/v1/schedules"] {
             let page = Answer::to(server.by(&own.tenant, Method::GET, path)).await;
             assert!(page.text.contains(&own.mark), "its own rows are there: {}", page.text);
             let filters: &[&str] = match path {

@@ -1,5 +1,6 @@
 //! Tenant-scoped access: cells of connections and the transactions on them.
 
+mod alarm;
 mod cancel;
 mod cells;
 mod connection;

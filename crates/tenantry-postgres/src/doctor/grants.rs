@@ -45,7 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
         why: "its rows are of many tenants, and nothing else keeps them apart",
         sql: "SELECT format('row level security is not forced on `%s`', c.oid::regclass), format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;', c.oid::regclass) \
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-              WHERE n.nspname IN ('analytics', 'audit') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity) \
+              WHERE n.nspname IN ('analytics', 'audit', 'tenantry') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity) \
                 AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id')",
     },
     Check {

@@ -27,7 +27,10 @@ macro_rules! files {
 static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
     let set = |scope, files: &[(&str, &str)]| MigrationSet::new(scope, files).expect("the embedded files are a set");
     [
-        set(Scope::Registry, files!("registry": "0001_baseline.sql", "0002_fleet.sql", "0003_warm.sql")),
+        set(
+            Scope::Registry,
+            files!("registry": "0001_baseline.sql", "0002_fleet.sql", "0003_warm.sql", "0004_schedules.sql"),
+        ),
         set(Scope::Analytics, files!("analytics": "0001_baseline.sql")),
     ]
 });

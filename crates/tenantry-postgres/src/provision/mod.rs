@@ -280,7 +280,7 @@ impl Actor {
 }
 
 /// Writes the audit event of a change into the transaction that makes it.
-async fn audit(
+pub(crate) async fn audit(
     client: &Client,
     tenant: Option<Uuid>,
     actor: &Actor,
@@ -307,7 +307,7 @@ async fn audit(
 const MAX_DOMAINS: usize = 100;
 
 /// Begins a change of the registry. It waits for nobody longer than a caller does.
-async fn begin(client: &Client) -> Result<(), DbError> {
+pub(crate) async fn begin(client: &Client) -> Result<(), DbError> {
     Ok(client.batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '15s'").await?)
 }
 

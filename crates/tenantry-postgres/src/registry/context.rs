@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tenantry_core::calendar::Tz;
 use tenantry_core::{ApiKeyId, Generation, Role, RoleName, SchemaName, Slug, TenantId, TenantStatus};
 use uuid::Uuid;
 
@@ -43,6 +44,10 @@ pub struct Tenant {
     pub created_at: DateTime<Utc>,
     /// Its limits.
     pub limits: Limits,
+    /// Where its days and months begin; see [`tenantry_core::calendar`].
+    pub time_zone: Tz,
+    /// The currency it is shown amounts in (ISO 4217).
+    pub display_currency: String,
     /// Its cell.
     pub cell: CellId,
     /// The version of its placement.

@@ -9,11 +9,13 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::context::{Limits, Tenant};
+use super::settings;
 use crate::CellId;
 use crate::clients::{Clients, Typed, typed};
 use crate::error::DbError;
 
 const TENANT: &str = "SELECT t.id, t.slug, t.schema_name, t.status, t.plan_tier, t.allowed_domains, t.created_at, \
+        t.time_zone, t.display_currency, \
         p.requests_per_minute, coalesce(t.max_agents, p.max_agents) AS max_agents, p.max_concurrent_tasks, \
         coalesce(t.max_tasks_per_month, p.max_tasks_per_month) AS max_tasks_per_month, \
         coalesce(t.storage_limit_gb, p.storage_limit_gb) AS storage_limit_gb, \
@@ -165,6 +167,8 @@ fn tenant(row: &Row) -> Result<Arc<Tenant>, DbError> {
             max_tasks_per_month: row.get("max_tasks_per_month"),
             storage_limit_gb: row.get("storage_limit_gb"),
         },
+        time_zone: settings::zone(row.get("time_zone")),
+        display_currency: row.get("display_currency"),
         cell: CellId(row.get("cell_id")),
         generation: Generation(row.get("generation")),
         schema_version: row.get("schema_version"),

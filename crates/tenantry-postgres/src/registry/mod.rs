@@ -1,10 +1,12 @@
 //! Who the tenants are and who may act for them: one truth in the database, cached in each process.
 
+mod alarms;
 mod cache;
 mod context;
 mod listener;
 mod load;
 mod refusals;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,6 +18,7 @@ use tenantry_core::{Clock, PresentedToken, Slug, TenantId, TenantStatus};
 pub(crate) use context::TimeLimits;
 pub use context::{Actor, Identified, Limits, Operator, Principal, Tenant, TenantContext, VerifiedToken, Via};
 pub use listener::NotReady;
+pub use settings::{SettingsChange, SettingsError, TenantSettings};
 
 use crate::clients::Clients;
 use crate::config::{DatabaseConfig, RegistryConfig};

@@ -5,16 +5,18 @@ mod query;
 mod v1;
 
 use axum::extract::FromRef;
-use tenantry_postgres::{TenantDb, TenantTx};
+use tenantry_postgres::{Registry, TenantDb, TenantTx};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::Error;
+use crate::{Error, Scheduling};
 
 /// All endpoints of the domain, with their OpenAPI description. They need a tenant context: mount them behind the
 /// tenancy layer, or each answers 401.
 pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Registry: FromRef<S>,
+    Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
 {
     v1::router()
@@ -43,8 +45,27 @@ mod tests {
 
     use super::*;
 
+    /// A state with everything that endpoints take from one.
+    #[derive(Clone)]
+    struct State {
+        db: TenantDb,
+        registry: Registry,
+        scheduling: Scheduling,
+    }
+
+    macro_rules! parts {
+        ($($part:ident: $name:ident),+) => {
+            $(impl FromRef<State> for $part {
+                fn from_ref(state: &State) -> Self {
+                    state.$name.clone()
+                }
+            })+
+        };
+    }
+    parts!(TenantDb: db, Registry: registry, Scheduling: scheduling);
+
     fn document() -> Value {
-        let (_, api) = router::<TenantDb>().split_for_parts();
+        let (_, api) = router::<State>().split_for_parts();
         serde_json::to_value(api).unwrap()
     }
 
@@ -65,12 +86,16 @@ mod tests {
                     expected.push("404");
                 }
                 let makes = !STEPS.iter().any(|end| path.ends_with(end));
+                if operation.get("requestBody").is_some() {
+                    expected.extend(["413", "415"]);
+                }
+                let makes = !["/claim", "/bulk"].iter().any(|end| path.ends_with(end));
                 let edge = path.ends_with("/{depends_on_task_id}");
                 expected.extend(match method.as_str() {
-                    "post" if makes => vec!["201", "413", "415", "422"],
-                    "post" => vec!["200", "413", "415", "422"],
+                    "post" if makes => vec!["201", "422"],
+                    "post" => vec!["200", "422"],
                     "delete" if edge => vec!["204"],
-                    "patch" => vec!["200", "409", "413", "415", "422", "428"],
+                    "patch" => vec!["200", "409", "422", "428"],
                     "delete" => vec!["204", "409"],
                     _ => vec!["200"],
                 });
@@ -92,10 +117,12 @@ mod tests {
                 "create_agent",
                 "create_broadcast",
                 "create_message",
+                "create_schedule",
                 "create_session",
                 "create_task",
                 "delete_agent",
                 "delete_message",
+                "delete_schedule",
                 "delete_task",
                 "deliver_message",
                 "end_session",
@@ -103,23 +130,30 @@ mod tests {
                 "get_activity",
                 "get_agent",
                 "get_message",
+                "get_schedule",
                 "get_session",
+                "get_settings",
                 "get_task",
                 "get_thread",
                 "list_activity",
                 "list_agents",
                 "list_dependencies",
                 "list_messages",
+                "list_schedules",
                 "list_sessions",
                 "list_tasks",
                 "list_threads",
+                "preview_schedule",
                 "read_message",
                 "read_thread",
                 "reject_message",
                 "remove_dependency",
                 "report_session_usage",
+                "run_schedule",
                 "update_agent",
                 "update_message",
+                "update_schedule",
+                "update_settings",
                 "update_task",
             ]
         );

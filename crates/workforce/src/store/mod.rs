@@ -16,6 +16,7 @@ pub mod dependencies;
 pub mod messages;
 mod sample;
 pub mod sessions;
+pub mod schedules;
 pub mod tasks;
 pub mod threads;
 
@@ -38,10 +39,16 @@ pub fn statements() -> Vec<&'static Statement> {
         threads::STATEMENTS,
         activity::STATEMENTS,
         sessions::STATEMENTS,
+        schedules::STATEMENTS,
         sample::STATEMENTS,
         tenantry_http::STATEMENTS,
     ]
     .concat()
+}
+
+/// Words to compare with, as a parameter; none at all compare with nothing.
+fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
+    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
 }
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.

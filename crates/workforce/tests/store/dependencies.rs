@@ -78,7 +78,7 @@ async fn the_graph_is_that_of_the_model() {
     let company = Company::start().await;
     let agent = company.agent("Mira").await;
     let runtime = tokio::runtime::Handle::current();
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
     let checked = tokio::task::block_in_place(|| {
         runner.run(&steps(), |steps| {
             runtime.block_on(async {

@@ -10,6 +10,8 @@ mod dependencies;
 mod lists;
 mod messages;
 mod sessions;
+mod scheduler;
+mod schedules;
 mod statements;
 mod tasks;
 mod threads;

@@ -24,12 +24,14 @@ pub(super) struct Case {
     pub(super) body: Option<fn(&Company) -> Value>,
     /// Members of the body that name records, with the code for one that is not there.
     pub(super) references: &'static [(&'static str, Pick, &'static str)],
+    /// What it must be asked with, beside a body.
+    pub(super) query: &'static str,
     /// What a list can be asked for, with ids and cursors of a company.
     pub(super) queries: Option<fn(&Company) -> Vec<String>>,
 }
 
 const PLAIN: Case =
-    Case { operation: "", id: None, second: None, success: 200, body: None, references: &[], queries: None };
+    Case { operation: "", id: None, second: None, success: 200, body: None, references: &[], query: "", queries: None };
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[
@@ -67,6 +69,32 @@ pub(super) const CASES: &[Case] = &[
         ],
         ..PLAIN
     },
+    Case { operation: "list_schedules", queries: Some(schedule_queries), ..PLAIN },
+    Case {
+        operation: "create_schedule",
+        success: 201,
+        body: Some(Company::new_schedule),
+        references: &[("agent_id", |c| c.agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "preview_schedule", query: "cron_expression=@daily", ..PLAIN },
+    Case { operation: "get_schedule", id: Some((|c| c.schedule, "schedule_not_found")), ..PLAIN },
+    Case {
+        operation: "update_schedule",
+        id: Some((|c| c.schedule, "schedule_not_found")),
+        body: Some(|own| json!({ "name": format!("renamed {}", own.mark), "agent_id": own.agent })),
+        references: &[("agent_id", |c| c.spare_agent, "unknown_agent")],
+        ..PLAIN
+    },
+    Case { operation: "run_schedule", id: Some((|c| c.schedule, "schedule_not_found")), success: 201, ..PLAIN },
+    Case {
+        operation: "delete_schedule",
+        id: Some((|c| c.spare_schedule, "schedule_not_found")),
+        success: 204,
+        ..PLAIN
+    },
+    Case { operation: "get_settings", ..PLAIN },
+    Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
     Case { operation: "list_dependencies", id: Some((|c| c.waiting_task, "task_not_found")), ..PLAIN },
     Case {
         operation: "add_dependency",
@@ -226,6 +254,25 @@ fn task_queries(of: &Company) -> Vec<String> {
         "sort=-priority".to_owned(),
         format!("cursor={}", of.tasks_cursor),
         format!("cursor={}&agent_id={}", of.tasks_cursor, of.agent),
+    ];
+    with_deleted(&filters)
+}
+
+/// Every filter of the list of schedules, alone and with deleted ones.
+fn schedule_queries(of: &Company) -> Vec<String> {
+    let filters = [
+        String::new(),
+        "limit=1".to_owned(),
+        "enabled=true".to_owned(),
+        "enabled=false".to_owned(),
+        format!("agent_id={}", of.agent),
+        format!("agent_id={}&enabled=true", of.agent),
+        "sort=name".to_owned(),
+        "sort=-name".to_owned(),
+        "sort=next_run_at".to_owned(),
+        "sort=created_at&fields=id,name,task_template".to_owned(),
+        format!("cursor={}", of.schedules_cursor),
+        format!("cursor={}&limit=1", of.schedules_cursor),
     ];
     with_deleted(&filters)
 }

@@ -22,6 +22,10 @@ pub(super) struct Company {
     pub(super) spare_agent: Uuid,
     /// A task that may be deleted.
     pub(super) spare_task: Uuid,
+    /// A schedule.
+    pub(super) schedule: Uuid,
+    /// A schedule that may be deleted.
+    pub(super) spare_schedule: Uuid,
     /// A task that depends on `task`.
     pub(super) waiting_task: Uuid,
     /// A task that nothing depends on.
@@ -46,6 +50,8 @@ pub(super) struct Company {
     pub(super) tasks_cursor: String,
     /// Places in its lists of messages, threads, activity and sessions.
     pub(super) talk_cursors: [String; 4],
+    /// A place in its list of schedules.
+    pub(super) schedules_cursor: String,
 }
 
 impl Company {
@@ -60,6 +66,8 @@ impl Company {
             task: Uuid::nil(),
             spare_agent: Uuid::nil(),
             spare_task: Uuid::nil(),
+            schedule: Uuid::nil(),
+            spare_schedule: Uuid::nil(),
             waiting_task: Uuid::nil(),
             other_task: Uuid::nil(),
             account: Uuid::nil(),
@@ -72,6 +80,7 @@ impl Company {
             agents_cursor: String::new(),
             tasks_cursor: String::new(),
             talk_cursors: Default::default(),
+            schedules_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -90,6 +99,8 @@ impl Company {
         self.waiting_task = self.make(server, "/v1/tasks", waiting).await;
         self.other_task = self.make(server, "/v1/tasks", self.new_task()).await;
         let ended = self.make(server, "/v1/tasks", self.new_task()).await;
+        self.schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
+        self.spare_schedule = self.make(server, "/v1/schedules", self.new_schedule()).await;
         let change = json!({
             "status": "in_progress", "progress_details": { "note": self.mark }, "result": [self.mark],
             "error_details": { "why": self.mark },
@@ -107,6 +118,7 @@ impl Company {
         self.talk(server).await;
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
+        self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self
     }
 
@@ -183,6 +195,14 @@ impl Company {
         })
     }
 
+    /// A body that makes a schedule which is not due while a test runs.
+    pub(super) fn new_schedule(&self) -> Value {
+        json!({
+            "agent_id": self.agent, "name": format!("schedule {}", self.mark), "cron_expression": "0 0 29 2 *",
+            "task_template": { "title": format!("scheduled {}", self.mark), "provider_account_id": self.account },
+        })
+    }
+
     async fn make(&self, server: &TestServer, path: &str, body: Value) -> Uuid {
         let made = Answer::to(server.by(&self.tenant, Method::POST, path).json(&body)).await;
         assert_eq!(made.status, 201, "{}", made.text);
@@ -233,6 +253,8 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
+        let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
+        digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
         digests
     }
 }

@@ -45,6 +45,7 @@ async fn every_code_of_the_domain_can_be_met() {
     let answers: Vec<Answer> = vec![
         company.get(&format!("/v1/agents/{unknown}")).await,
         company.get(&format!("/v1/tasks/{unknown}")).await,
+        company.get(&format!("/v1/schedules/{unknown}")).await,
         company.patch(&agent, json!({ "role": "x" })).await,
         company.patch(&agent, json!({ "version": 9 })).await,
         company.patch_if(&agent, "*", json!({})).await,

@@ -8,4 +8,6 @@ mod lists;
 mod messages;
 mod permissions;
 mod sessions;
+mod schedules;
+mod settings;
 mod tasks;

@@ -2,15 +2,21 @@ mod activity;
 mod agents;
 mod messages;
 mod sessions;
+mod schedules;
+mod settings;
 mod tasks;
 
 use axum::extract::FromRef;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+
+use crate::Scheduling;
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
+    Registry: FromRef<S>,
+    Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
 {
     OpenApiRouter::new()
@@ -19,4 +25,6 @@ where
         .merge(messages::router())
         .merge(activity::router())
         .merge(sessions::router())
+        .merge(schedules::router())
+        .merge(settings::router())
 }
