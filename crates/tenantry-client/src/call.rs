@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::list::Query;
 use crate::retry::is_repeatable;
 use crate::{ApiError, Client, Error};
 
@@ -22,7 +24,7 @@ pub struct Call<R> {
     client: Client,
     method: Method,
     path: String,
-    query: Vec<(&'static str, String)>,
+    query: Query,
     body: Result<Option<Vec<u8>>, serde_json::Error>,
     version: Option<i64>,
     known: Option<i64>,
@@ -54,8 +56,8 @@ impl<R> Call<R> {
     }
 
     /// Adds a parameter of the query.
-    pub fn query(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.query.push((name, value.to_string()));
+    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl ToString) -> Self {
+        self.query.push((name.into(), value.to_string()));
         self
     }
 

@@ -1,11 +1,13 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
+use serde::de::DeserializeOwned;
 
-use crate::{Call, Error, Retry};
+use crate::{Call, Error, List, Retry};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const AGENT: &str = concat!("tenantry-client/", env!("CARGO_PKG_VERSION"));
@@ -50,7 +52,16 @@ impl Client {
         Call::new(self.clone(), method, path.into())
     }
 
-    pub(crate) fn url(&self, path: &str, query: &[(&'static str, String)]) -> Url {
+    /// Any list of the API, with parameters of the query. The path begins with `/v1/`.
+    pub fn list<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: impl Into<String>,
+        query: impl IntoIterator<Item = (String, String)>,
+    ) -> List<T> {
+        List::new(self.clone(), path.into(), query)
+    }
+
+    pub(crate) fn url(&self, path: &str, query: &[(Cow<'static, str>, String)]) -> Url {
         let mut url = self.inner.base.clone();
         let (path, given) = path.split_once('?').unwrap_or((path, ""));
         url.set_path(&format!("{}{path}", self.inner.base.path().trim_end_matches('/')));
@@ -134,7 +145,9 @@ mod tests {
     fn paths_go_below_the_base() {
         let url = |base: &str| {
             let client = Client::builder(base, "tnk_x").build().unwrap();
-            client.url("/v1/tasks", &[("q", "a&b".into()), ("status", "pending,blocked".into())]).to_string()
+            client
+                .url("/v1/tasks", &[("q".into(), "a&b".into()), ("status".into(), "pending,blocked".into())])
+                .to_string()
         };
         let query = "q=a%26b&status=pending%2Cblocked";
         assert_eq!(url("http://h:1"), format!("http://h:1/v1/tasks?{query}"));

@@ -182,7 +182,7 @@ impl State {
 }
 
 async fn connect(events: &Events, last_id: Option<&str>) -> Result<Response, Error> {
-    let types = (!events.types.is_empty()).then(|| ("types", events.types.join(",")));
+    let types = (!events.types.is_empty()).then(|| ("types".into(), events.types.join(",")));
     let url = events.client.url(PATH, types.as_slice());
     let mut request = events.client.inner.http.get(url).header(ACCEPT, "text/event-stream");
     if let Some(id) = last_id {

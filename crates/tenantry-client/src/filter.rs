@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use workforce::activity::ActivityFilter;
 use workforce::agent::AgentFilter;
 use workforce::message::MessageFilter;
+use workforce::schedule::ScheduleFilter;
 use workforce::session::SessionFilter;
 use workforce::task::TaskFilter;
 
@@ -115,6 +116,16 @@ impl Filter for SessionFilter {
             .several("status", &self.statuses)
             .time("since", self.since)
             .time("until", self.until)
+            .0
+    }
+}
+
+impl Filter for ScheduleFilter {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        Parameters::default()
+            .one("enabled", self.enabled.as_ref())
+            .one("agent_id", self.agent_id.as_ref())
+            .flag("include_deleted", self.include_deleted)
             .0
     }
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
@@ -8,30 +9,38 @@ use workforce::Page;
 
 use crate::{Call, Client, Error};
 
+/// Parameters of a query.
+pub(crate) type Query = Vec<(Cow<'static, str>, String)>;
+
 /// A list to be read, page by page or as a stream.
 #[derive(Debug)]
 #[must_use = "a list is read by `page`, `stream` or `all`"]
 pub struct List<T, O = &'static str> {
     client: Client,
     path: String,
-    query: Vec<(&'static str, String)>,
+    query: Query,
     of: PhantomData<fn(O) -> T>,
 }
 
 impl<T: DeserializeOwned + Send + 'static, O: Display> List<T, O> {
-    pub(crate) const fn new(client: Client, path: String, query: Vec<(&'static str, String)>) -> Self {
+    pub(crate) fn new<N: Into<Cow<'static, str>>>(
+        client: Client,
+        path: String,
+        query: impl IntoIterator<Item = (N, String)>,
+    ) -> Self {
+        let query = query.into_iter().map(|(name, value)| (name.into(), value)).collect();
         Self { client, path, query, of: PhantomData }
     }
 
     /// The order; the newest first unless set.
     pub fn sort(mut self, order: O) -> Self {
-        self.query.push(("sort", order.to_string()));
+        self.query.push(("sort".into(), order.to_string()));
         self
     }
 
     /// How many rows a page has, 1 to 200.
     pub fn page_size(mut self, rows: u8) -> Self {
-        self.query.push(("limit", rows.to_string()));
+        self.query.push(("limit".into(), rows.to_string()));
         self
     }
 
@@ -64,8 +73,8 @@ impl<T: DeserializeOwned + Send + 'static, O: Display> List<T, O> {
     }
 }
 
-fn fetch<T>(client: &Client, path: &str, query: &[(&'static str, String)], cursor: Option<&str>) -> Call<Page<T>> {
+fn fetch<T>(client: &Client, path: &str, query: &Query, cursor: Option<&str>) -> Call<Page<T>> {
     let call = client.call(Method::GET, path);
-    let call = query.iter().fold(call, |call, (name, value)| call.query(name, value));
+    let call = query.iter().fold(call, |call, (name, value)| call.query(name.clone(), value));
     cursor.into_iter().fold(call, |call, cursor| call.query("cursor", cursor))
 }

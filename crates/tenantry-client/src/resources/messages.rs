@@ -92,7 +92,7 @@ impl Threads {
 
     /// The messages of one thread.
     pub fn messages(&self, agent: AgentId, other: AgentId) -> ThreadMessages {
-        List::new(self.client.clone(), path(agent, other), Vec::new())
+        List::new(self.client.clone(), path(agent, other), std::iter::empty::<(&str, String)>())
     }
 
     /// Marks what the agent got from the other one as read, up to a message.

@@ -1,5 +1,8 @@
 //! Commands: parsed here, one file per group.
 
+mod api;
+mod api_body;
+mod api_table;
 mod confirm;
 mod doctor;
 mod error;
@@ -114,6 +117,8 @@ enum Command {
     /// Operators of the control plane and their tokens
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// Use the API as a tenant: its records and events, over HTTP with a key of the tenant
+    Api(api::ApiArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Print the reference of error codes, as Markdown
@@ -176,6 +181,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
+        Command::Api(args) => api::run(args, &global).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),
     }

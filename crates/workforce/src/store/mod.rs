@@ -15,8 +15,8 @@ pub mod agents;
 pub mod dependencies;
 pub mod messages;
 mod sample;
-pub mod sessions;
 pub mod schedules;
+pub mod sessions;
 pub mod tasks;
 pub mod threads;
 

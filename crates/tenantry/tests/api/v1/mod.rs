@@ -7,7 +7,7 @@ mod idempotency;
 mod lists;
 mod messages;
 mod permissions;
-mod sessions;
 mod schedules;
+mod sessions;
 mod settings;
 mod tasks;

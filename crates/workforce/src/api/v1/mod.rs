@@ -1,8 +1,8 @@
 mod activity;
 mod agents;
 mod messages;
-mod sessions;
 mod schedules;
+mod sessions;
 mod settings;
 mod tasks;
 
