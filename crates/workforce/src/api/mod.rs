@@ -89,7 +89,6 @@ mod tests {
                 if operation.get("requestBody").is_some() {
                     expected.extend(["413", "415"]);
                 }
-                let makes = !["/claim", "/bulk"].iter().any(|end| path.ends_with(end));
                 let edge = path.ends_with("/{depends_on_task_id}");
                 expected.extend(match method.as_str() {
                     "post" if makes => vec!["201", "422"],

@@ -46,11 +46,6 @@ pub fn statements() -> Vec<&'static Statement> {
     .concat()
 }
 
-/// Words to compare with, as a parameter; none at all compare with nothing.
-fn words<T: Copy>(words: &[T], text: impl Fn(T) -> &'static str) -> Option<Vec<&'static str>> {
-    (!words.is_empty()).then(|| words.iter().map(|word| text(*word)).collect())
-}
-
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.
 macro_rules! column {
     ($row:expr, $name:literal) => {
