@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It does not reach the server: an answer as of a proxy whose server is away.
     BadGateway,
     /// It does not reach the server, which asks for patience of so many seconds.
@@ -33,13 +33,13 @@ struct Shared {
 
 /// It ends with the test.
 #[derive(Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     url: String,
     shared: Arc<Shared>,
 }
 
 impl Relay {
-    pub async fn start(upstream: SocketAddr) -> Self {
+    pub(crate) async fn start(upstream: SocketAddr) -> Self {
         let shared = Arc::new(Shared {
             upstream,
             http: isolation::server::client(),
@@ -51,27 +51,27 @@ impl Relay {
         Self { url: isolation::server::serve_aside(router).await, shared }
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// The requests so far, as `GET /v1/agents`.
-    pub fn seen(&self) -> BTreeSet<String> {
+    pub(crate) fn seen(&self) -> BTreeSet<String> {
         self.shared.seen.lock().unwrap().clone()
     }
 
     /// What happens to the next requests.
-    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.faults.lock().unwrap().extend(faults);
     }
 
     /// How many faults are still to happen.
-    pub fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.shared.faults.lock().unwrap().len()
     }
 
     /// Breaks off all answers that are still on their way.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 }
