@@ -11,6 +11,7 @@ pub mod residue;
 mod scene;
 pub mod server;
 mod snapshot;
+pub mod stream;
 
 pub use leak::{Leak, assert_leak, assert_none};
 pub use scene::{Bytes, Heard, Party, Scene, connect, simple};

@@ -1,6 +1,7 @@
 //! A whole server on a database and a port of its own, and a client that speaks to it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
@@ -17,6 +18,9 @@ use tokio::task::JoinHandle;
 
 /// The base domain under which tenants of a [`TestServer`] have their subdomains.
 pub const BASE_DOMAIN: &str = "app.test";
+
+/// A stream that says nothing for so long has said what there was.
+const QUIET: Duration = Duration::from_millis(150);
 
 /// The server as the binary runs it, on a port of its own.
 #[derive(Debug)]
@@ -185,7 +189,16 @@ impl Tenant {
     }
 }
 
-/// A response, read to its end.
+/// What a stream tells at once: it has no end of its own.
+async fn until_quiet(mut response: reqwest::Response) -> String {
+    let mut bytes = Vec::new();
+    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(QUIET, response.chunk()).await {
+        bytes.extend(chunk);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A response, read to its end; a stream until it is quiet.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -204,7 +217,12 @@ impl Answer {
     pub async fn to(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("the server answers");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, text: response.text().await.expect("the body is text") }
+        let kind = headers.get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let text = match kind {
+            Some("text/event-stream") => until_quiet(response).await,
+            _ => response.text().await.expect("the body is text"),
+        };
+        Self { status, headers, text }
     }
 
     /// The body as JSON; `null` when it is none.

@@ -76,6 +76,8 @@ impl Scene {
         }
         let foreign = format!("t.tenant_id IS DISTINCT FROM '{}'", self.me.id);
         parts.push(("foreign rows of audit.events".into(), rows("audit.events", &foreign)));
+        let foreign = format!("t.chain <> '{}'", self.me.id);
+        parts.push(("foreign rows of audit.chains".into(), rows("audit.chains", &foreign)));
         for table in ["provider_api_calls", "daily_metrics", "roi_calculations"] {
             parts.push((format!("rows of analytics.{table}"), rows(&format!("analytics.{table}"), "true")));
         }

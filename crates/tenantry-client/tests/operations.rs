@@ -5,10 +5,10 @@ mod relay;
 
 use std::collections::BTreeSet;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use isolation::server::TestServer;
 use relay::{Fault, Relay};
-use tenantry_client::{BulkItem, Client, Error, Retry};
+use tenantry_client::{BulkItem, Client, Error, Event, Retry};
 use workforce::activity::{ActivityFilter, CreateActivity};
 use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent, UpdateAgent};
 use workforce::message::{CreateBroadcast, CreateMessage, Message, MessageFilter, MessageType, UpdateMessage};
@@ -80,6 +80,9 @@ async fn every_operation_has_a_function() {
     messages(&client, &mira, &nadia).await;
     activity_and_sessions(&client, &mira).await;
     schedules_and_settings(&client, &mira).await;
+
+    let first = client.events().after(0).stream().try_next().await.unwrap().unwrap();
+    assert!(matches!(&first, Event::Published(event) if event.record::<Agent>().unwrap().name == "Mira"), "{first:?}");
 
     let used = relay.seen();
     let documented = operations(&server).await;
@@ -315,4 +318,42 @@ async fn another_tenant_is_refused_as_an_error_with_a_code() {
     assert_eq!(mixed.agents().get(mira.id).await.unwrap_err().code(), Some("tenant_mismatch"));
     let stranger = Client::builder(&url, "tnk_0000000000000000_x").build().unwrap();
     assert_eq!(stranger.agents().get(mira.id).await.unwrap_err().api().unwrap().status, 401);
+}
+
+/// A stream that is cut again and again misses nothing and tells nothing twice; its end has a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_events_comes_back_where_it_broke_off() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let relay = Relay::start(server.address).await;
+    let client = Client::builder(relay.url(), &acme.key).build().unwrap();
+    let names = ["Ada", "Bea", "Cleo", "Dora"];
+    let mut stream = client.events().types(["agent.created"]).after(0).stream();
+    for (i, name) in names.iter().enumerate() {
+        client.agents().create(&agent(name)).await.unwrap();
+        let Some(Event::Published(event)) = stream.try_next().await.unwrap() else { panic!("{name} is told") };
+        assert_eq!((event.kind.as_str(), event.record::<Agent>().unwrap().name.as_str()), ("agent.created", *name));
+        relay.cut();
+        if i == 1 {
+            relay.fail([Fault::BadGateway]);
+        }
+    }
+    let again = client.events().types(["agent.*"]).after(0).stream();
+    let all: Vec<String> = again
+        .take(names.len())
+        .map_ok(|event| match event {
+            Event::Published(event) => event.data["name"].as_str().unwrap().to_owned(),
+            Event::Reset { newest } => panic!("reset at {newest}"),
+        })
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(all, names);
+
+    let revoke = server.state.provisioner.revoke_key("acme", acme.key_id.parse().unwrap(), &isolation::server::actor());
+    revoke.await.unwrap();
+    let end = stream.try_next().await.unwrap_err();
+    let told = matches!(&end, Error::Ended(_)) || end.api().is_some_and(|refusal| refusal.status == 401);
+    assert!(told, "{end}");
+    assert!(stream.try_next().await.unwrap().is_none(), "it is over");
 }

@@ -84,6 +84,9 @@ error_codes! {
     PERMISSION_DENIED = 403 "permission_denied" "Permission denied":
         "the credential is the tenant's, but its role or its scopes do not include what the operation needs",
         "use a key with the scope that `permission` names, or ask an admin of the tenant for a role that has it";
+    TOO_MANY_STREAMS = 429 "too_many_streams" "Too many streams":
+        "the tenant, or the whole server, has as many streams of events open as it may",
+        "close streams that nobody reads, or share one between several readers; then connect again";
     NOT_FOUND = 404 "route_not_found" "Not found":
         "no endpoint has this path",
         "check the path against `/openapi.json`";

@@ -41,7 +41,9 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     };
     tracing::Span::current().record("tenant", context.slug().as_str());
     info.runs_for(Who::Tenant(context.clone()));
+    tenancy.registry().record_entry(&context, parts.method.as_str(), parts.uri.path());
     parts.extensions.insert(TenantScope(context.clone()));
+    parts.extensions.insert(tenancy.clone());
     let body = if parts.method == Method::POST {
         match Idempotency::read(&parts, body, tenancy.config().body_limit).await {
             Ok((idempotency, body)) => {
@@ -77,7 +79,7 @@ pub async fn operator_auth(State(tenancy): State<TenancyState>, request: Request
     next.run(Request::from_parts(parts, body)).await
 }
 
-async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {
+pub(crate) async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {
     let naming = Naming::read(parts, info.client(), tenancy.config())?;
     let credential = Credential::from_headers(&parts.headers)?;
     let credential = credential.ok_or_else(|| {

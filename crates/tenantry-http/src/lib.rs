@@ -4,6 +4,7 @@
 //!   token) and lets a request through only when all of them agree. [`TenantRouter`] puts it in front of every route.
 //! * [`TenantScope`] is the proof that handlers take; [`OperatorScope`] that of the control plane.
 //! * [`Permissions`] says what each operation needs, [`Once`] does a `POST` once under its `Idempotency-Key`.
+//! * [`event_stream`] tells what a tenant's transactions publish, for as long as its caller may know.
 //! * [`Problem`] is the body of every error, with a code of [`codes::CODES`].
 //! * [`harden`] adds request ids, limits, a safety net and the access log; [`serve`] serves and drains.
 //!
@@ -11,6 +12,7 @@
 //! for a proven credential. Everything a caller writes into host or headers identifies at most.
 
 mod access_log;
+mod admission;
 mod authenticate;
 mod claims;
 pub mod codes;
@@ -18,6 +20,7 @@ mod config;
 mod convert;
 mod cors;
 mod counters;
+mod events;
 mod extract;
 mod host;
 mod identify;
@@ -38,8 +41,10 @@ mod serve;
 mod stack;
 mod state;
 
+pub use admission::Admission;
 pub use config::HttpConfig;
 pub use counters::SecurityCounters;
+pub use events::{EventQuery, ServerSentEvent, event_stream};
 pub use extract::{ApiJson, ApiPath, ApiQuery, from_value};
 pub use host::{BaseDomainError, BaseDomains, Host, HostClaim, HostError};
 pub use jwks::{JwksConfig, JwksError};

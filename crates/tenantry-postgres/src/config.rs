@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::events::EventsConfig;
+
 /// The installation's secret. The passwords of all login roles are derived from it, so that no
 /// password is stored and a new cell needs no distribution of one.
 #[derive(Clone)]
@@ -200,10 +202,17 @@ pub struct RegistryConfig {
     pub connections: usize,
     /// Most entries kept of each kind. Default: 100,000.
     pub capacity: usize,
+    /// Who enters a tenant, by which credential and from which address, is noted in the tenant's audit trail so often at most; 0 is
+    /// never. Default: 1 h.
+    #[serde(with = "tenantry_core::serde_seconds")]
+    pub note_entries_every: Duration,
     /// The version that a tenant's schema must have at least to be served; 0 serves all. It belongs to the program
     /// (`TenantSchema::needs`), so no settings file has it.
     #[serde(skip)]
     pub needs_version: i32,
+    /// Events and their streams; a section of their own in a settings file.
+    #[serde(skip)]
+    pub events: EventsConfig,
     /// Whether changes are listened for; off only in a negative control.
     #[cfg(feature = "negative-controls")]
     #[serde(skip)]
@@ -217,7 +226,9 @@ impl Default for RegistryConfig {
             heartbeat: Duration::from_millis(200),
             connections: 4,
             capacity: 100_000,
+            note_entries_every: Duration::from_secs(3600),
             needs_version: 0,
+            events: EventsConfig::default(),
             #[cfg(feature = "negative-controls")]
             invalidate: true,
         }

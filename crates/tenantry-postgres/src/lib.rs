@@ -114,11 +114,13 @@
 //! ```
 
 mod access;
+mod audit;
 mod clients;
 mod config;
 mod connect;
 pub mod doctor;
 mod error;
+mod events;
 mod init;
 pub mod migrate;
 mod provision;
@@ -126,11 +128,15 @@ mod registry;
 mod statement;
 
 pub use access::{AccessStats, TenantDb, TenantTx};
+pub use audit::{Anchor, AnchorError, AuditTrail, ChainId, ChainedEvent, ExportRange, Flaw, Verdict};
 #[cfg(feature = "negative-controls")]
 pub use config::Defences;
 pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 pub use connect::Logins;
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
+pub use events::{
+    EventBatch, EventFilter, EventHub, EventsConfig, PublishedEvent, Subscription, TooManyStreams, event_statements,
+};
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,

@@ -255,8 +255,8 @@ const OUTSIDE: &[(&str, &str)] = &[
         "+ grant SELECT on column public.tenants.admin_email to tnt_",
     ),
     (
-        "REVOKE INSERT ON audit.events FROM tenantry_tenant",
-        "- grant INSERT on table audit.events to tenantry_tenant is missing",
+        "REVOKE INSERT (action) ON audit.events FROM tenantry_tenant",
+        "- grant INSERT on column audit.events.action to tenantry_tenant is missing",
     ),
     ("ALTER TABLE public.plans ADD COLUMN price numeric", "+ column public.plans.price: numeric"),
     ("DROP INDEX public.tenant_api_keys_tenant", "- index public.tenant_api_keys_tenant is missing"),

@@ -53,7 +53,11 @@ impl Server {
     pub async fn start(database: &DatabaseConfig, settings: &Settings) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock);
         let schema = workforce::tenant_schema();
-        let registry_config = RegistryConfig { needs_version: schema.needs, ..settings.registry.clone() };
+        let registry_config = RegistryConfig {
+            needs_version: schema.needs,
+            events: settings.events.clone(),
+            ..settings.registry.clone()
+        };
         let registry = Registry::start(database, &registry_config, clock.clone());
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
         let provisioner = Provisioner::new(database, schema, settings.cell_capacity)
@@ -85,11 +89,17 @@ impl Server {
         let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
         let stop = CancellationToken::new();
         let running = self.run_schedules(&stop);
+        let db = self.state.tenancy.db().clone();
+        let sweeping = tokio::spawn(async move { db.keep_events_swept().await });
+        let events = self.state.tenancy.registry().events().clone();
         let shutdown = async {
             shutdown.await;
             stop.cancel();
+            // A stream would otherwise go on until the drain's time is over.
+            events.close();
         };
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
+        sweeping.abort();
         // Also where serving has ended by itself.
         stop.cancel();
         if let Some(mut running) = running

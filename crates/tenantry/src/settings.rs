@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tenantry_http::HttpConfig;
-use tenantry_postgres::{AccessConfig, RegistryConfig};
+use tenantry_postgres::{AccessConfig, EventsConfig, RegistryConfig};
 use workforce::SchedulerSettings;
 
 /// The settings file of the working directory, read when it exists and no other is named.
@@ -43,6 +43,8 @@ pub struct Settings {
     pub registry: RegistryConfig,
     /// Schedules that are due.
     pub scheduler: SchedulerSettings,
+    /// Events and the streams that tell of them.
+    pub events: EventsConfig,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
             scheduler: SchedulerSettings::default(),
+            events: EventsConfig::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ const APPROVE: Permission = Permission { name: "messages:approve", role: Role::A
 pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
+        "events": Viewer, Owner;
         "tasks": Viewer, Member;
         "messages": Viewer, Member;
         "activity": Viewer, Member;

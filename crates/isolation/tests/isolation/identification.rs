@@ -3,6 +3,7 @@
 mod hostile;
 mod proxies;
 mod rotation;
+mod streams;
 mod tokens;
 
 use isolation::server::{Answer, BASE_DOMAIN, Tenant, TestServer};

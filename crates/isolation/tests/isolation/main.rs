@@ -7,6 +7,7 @@ mod cancelled;
 mod child;
 mod controls;
 mod corpus;
+mod events;
 mod faults;
 mod fleet;
 mod identification;

@@ -16,6 +16,7 @@ pub use tx::TenantTx;
 
 use crate::config::{AccessConfig, DatabaseConfig};
 use crate::error::DbError;
+use crate::events::EventHub;
 use crate::registry::{Registry, TenantContext};
 
 use pool::Pool;
@@ -60,6 +61,16 @@ impl TenantDb {
     /// As [`TenantDb::single`].
     pub async fn read_only(&self, context: &TenantContext) -> Result<TenantTx, DbError> {
         TenantTx::open(&self.pool, context, Extent::ReadOnly).await
+    }
+
+    /// Who waits for what tenants publish.
+    #[must_use]
+    pub fn events(&self) -> &EventHub {
+        self.pool.registry.events()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.pool.registry
     }
 
     /// What the pool holds now.

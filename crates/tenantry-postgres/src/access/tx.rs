@@ -10,7 +10,7 @@ use crate::registry::{Tenant, TenantContext};
 use crate::statement::{Statement, qualify};
 
 use super::connection::{Connection, Way, begin_scoped, bind_session};
-use super::notes::{AUDIT, Noted, Notes, PUBLISH};
+use super::notes::{Noted, Notes};
 use super::pool::{CLEANING, Permits, Pool};
 use super::savepoint::Mark;
 
@@ -224,18 +224,20 @@ impl TenantTx {
         if first && self.connection_ref().client.is_closed() {
             self.replace().await?;
         }
-        let result = self.attempt(statement, params, want).await;
+        let pooler = self.pool.config.mode == AccessMode::Pooler;
+        let then = (self.extent == Extent::Single && pooler).then_some("COMMIT");
+        let result = self.attempt(statement, params, want, then).await;
         let result = match result {
             Err(failure)
                 if failure.error.breaks_connection() && first && self.recycled && self.is_repeatable(statement) =>
             {
                 self.replace().await?;
-                self.attempt(statement, params, want).await
+                self.attempt(statement, params, want, then).await
             }
             // It did nothing, being refused before it began, or as a whole: in a transaction of its own it can be sent anew.
             Err(failure) if self.extent == Extent::Single && is_outdated(&failure.error) => {
                 self.connection_mut().forget_statements();
-                self.attempt(statement, params, want).await
+                self.attempt(statement, params, want, then).await
             }
             result => result,
         };
@@ -266,20 +268,19 @@ impl TenantTx {
         statement: &'static Statement,
         params: &[&(dyn ToSql + Sync)],
         want: Want,
+        then: Option<&'static str>,
     ) -> Result<Answer, Failure> {
         let way = match self.connection.as_deref_mut() {
             Some(connection) => connection.way(statement, &self.tenant, &self.pool.config),
             None => return Err(DbError::Misuse("a transaction has its connection until it is done").into()),
         };
         let prelude = self.prelude();
-        let pooler = self.pool.config.mode == AccessMode::Pooler;
-        let postlude = (self.extent == Extent::Single && pooler).then_some("COMMIT");
         self.in_flight = true;
         let result = match way {
             Way::Prepared(prepared) => {
                 let client = &self.connection_ref().client;
                 let send = send_prepared(client, &prepared, params, want);
-                pipeline(client, &prelude, send, postlude).await
+                pipeline(client, &prelude, send, then).await
             }
             Way::Prepare(text) => {
                 let client = &self.connection_ref().client;
@@ -287,7 +288,8 @@ impl TenantTx {
                 let prepare = client.prepare_typed(&text, statement.params());
                 match pipeline(client, &prelude, prepare, None).await {
                     Ok(prepared) => {
-                        let result = send_prepared(client, &prepared, params, want).await.map_err(Failure::from);
+                        let send = send_prepared(client, &prepared, params, want);
+                        let result = pipeline(client, &Prelude::default(), send, then).await;
                         if let Some(connection) = self.connection.as_deref_mut() {
                             connection.keep(statement, &self.tenant, prepared);
                         }
@@ -301,7 +303,7 @@ impl TenantTx {
                 let typed: Vec<(&(dyn ToSql + Sync), Type)> =
                     params.iter().copied().zip(statement.params().iter().cloned()).collect();
                 let send = send_typed(client, &text, &typed, want);
-                pipeline(client, &prelude, send, postlude).await
+                pipeline(client, &prelude, send, then).await
             }
         };
         self.in_flight = false;
@@ -401,13 +403,12 @@ impl TenantTx {
         if self.in_flight {
             return Err(ABANDONED);
         }
-        if !self.notes.is_empty() && matches!(self.phase, Phase::Fresh | Phase::Open) {
-            self.write_notes().await?;
-        }
+        let open = matches!(self.phase, Phase::Fresh | Phase::Open) && self.extent != Extent::Single;
         match self.phase {
-            Phase::Done if !self.notes.is_empty() => {
-                Err(DbError::Misuse("one statement has committed by itself: use a transaction for what is to be noted"))
-            }
+            _ if open && !self.notes.is_empty() => self.commit_with_notes().await,
+            Phase::Fresh | Phase::Done if !self.notes.is_empty() => Err(DbError::Misuse(
+                "a statement that commits by itself leaves no notes: use a transaction for what is to be noted",
+            )),
             Phase::Open => self.finish("COMMIT").await,
             Phase::Failed => Err(DbError::Misuse("a statement failed before; the transaction was rolled back")),
             Phase::Lost => Err(DbError::Unavailable("the connection was lost".into())),
@@ -415,29 +416,17 @@ impl TenantTx {
         }
     }
 
-    async fn write_notes(&mut self) -> Result<(), DbError> {
-        if self.extent == Extent::Single {
-            return Err(DbError::Misuse("a single statement has no notes: use a transaction"));
+    /// Notes and COMMIT travel together. Once they are sent, nothing is sent again: they may have lasted.
+    async fn commit_with_notes(&mut self) -> Result<(), DbError> {
+        if self.recycled && self.phase == Phase::Fresh && self.connection_ref().client.is_closed() {
+            self.replace().await?;
         }
-        let actor = self.context.actor();
-        if let Some(rows) = self.notes.take_audit(actor) {
-            let actor = &rows.actor;
-            self.execute(
-                &AUDIT,
-                &[
-                    &actor.kind,
-                    &actor.name,
-                    &actor.request_id,
-                    &actor.client_ip,
-                    &rows.actions,
-                    &rows.targets,
-                    &rows.details,
-                ],
-            )
-            .await?;
-        }
-        if let Some((kinds, data)) = self.notes.take_published() {
-            self.execute(&PUBLISH, &[&kinds, &data]).await?;
+        let notes = self.notes.take(self.context.actor());
+        let result = self.attempt(notes.statement, &notes.params(), Want::Count, Some("COMMIT")).await;
+        self.settle(result)?;
+        self.phase = Phase::Done;
+        if notes.publishes() {
+            self.pool.registry.events().published(self.tenant.id, &self.tenant.slug);
         }
         Ok(())
     }
@@ -549,6 +538,7 @@ async fn clean(connection: &mut Connection, open: bool, pool: &Pool) -> Result<(
 }
 
 /// What goes ahead of a statement.
+#[derive(Default)]
 struct Prelude {
     scope: Option<String>,
     begin: Option<&'static str>,

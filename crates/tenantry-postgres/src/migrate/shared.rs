@@ -29,7 +29,14 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
     [
         set(
             Scope::Registry,
-            files!("registry": "0001_baseline.sql", "0002_fleet.sql", "0003_warm.sql", "0004_schedules.sql"),
+            files!(
+                "registry":
+                "0001_baseline.sql",
+                "0002_fleet.sql",
+                "0003_warm.sql",
+                "0004_schedules.sql",
+                "0005_audit_chain.sql",
+            ),
         ),
         set(Scope::Analytics, files!("analytics": "0001_baseline.sql")),
     ]

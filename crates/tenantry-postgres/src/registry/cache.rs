@@ -25,6 +25,7 @@ pub(super) struct Cache {
     pub(super) keys: Map<String, Arc<KeyRow>>,
     pub(super) operators: Map<String, Arc<OperatorRow>>,
     hearing: Arc<Hearing>,
+    changes: AtomicU64,
 }
 
 impl Cache {
@@ -38,7 +39,13 @@ impl Cache {
             keys: Map::new(capacity, &hearing),
             operators: Map::new(capacity, &hearing),
             hearing,
+            changes: AtomicU64::new(0),
         }
+    }
+
+    /// How often something was forgotten.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(super) fn hears(&self) -> bool {
@@ -69,6 +76,7 @@ impl Cache {
             ("operator", _) => self.operators.forget(name),
             _ => self.clear(),
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn clear(&self) {
@@ -77,6 +85,7 @@ impl Cache {
         self.domains.clear();
         self.keys.clear();
         self.operators.clear();
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }
 

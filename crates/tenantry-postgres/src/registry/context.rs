@@ -309,6 +309,10 @@ impl TenantContext {
         &self.principal
     }
 
+    pub(super) fn client_ip(&self) -> Option<IpAddr> {
+        self.request.as_deref().and_then(|(_, ip)| *ip)
+    }
+
     /// Who acts, as an audit event says it.
     #[must_use]
     pub fn actor(&self) -> Actor {

@@ -8,6 +8,7 @@ use super::cache::Cache;
 use crate::config::{DatabaseConfig, RegistryConfig};
 use crate::connect::{Logins, connect_with};
 use crate::error::DbError;
+use crate::events::{self, EventHub};
 
 const CHANGES: &str = "tenantry_registry";
 /// A server that accepts a connection and then says nothing is given up after this.
@@ -40,14 +41,15 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn spawn(database: DatabaseConfig, config: RegistryConfig, cache: Arc<Cache>) -> Self {
+    pub(super) fn spawn(database: DatabaseConfig, config: RegistryConfig, cache: Arc<Cache>, events: EventHub) -> Self {
         let cut_until = Arc::new(Mutex::new(None));
         let cut = Arc::clone(&cut_until);
         let task = tokio::spawn(async move {
             let mut pause = Duration::from_millis(20);
             loop {
                 let began = Instant::now();
-                let result = if is_cut(&cut) { Ok(()) } else { listen(&database, &config, &cache, &cut).await };
+                let result =
+                    if is_cut(&cut) { Ok(()) } else { listen(&database, &config, &cache, &events, &cut).await };
                 cache.deaf();
                 if let Err(error) = result {
                     tracing::warn!(%error, "the registry listener lost its connection");
@@ -86,11 +88,13 @@ async fn listen(
     database: &DatabaseConfig,
     config: &RegistryConfig,
     cache: &Arc<Cache>,
+    events: &EventHub,
     cut: &Mutex<Option<Instant>>,
 ) -> Result<(), DbError> {
     let beat_channel = format!("tenantry_beat_{}", uuid::Uuid::new_v4().simple());
     let (beats, mut beat) = mpsc::unbounded_channel::<u64>();
     let on_change = Arc::clone(cache);
+    let on_events = events.clone();
     let own_channel = beat_channel.clone();
     #[cfg(feature = "negative-controls")]
     let invalidate = config.invalidate;
@@ -103,19 +107,22 @@ async fn listen(
                     // The receiver is gone only when the connection is given up.
                     let _ = beats.send(number);
                 }
+            } else if note.channel() == events::CHANNEL {
+                on_events.heard(note.payload());
             } else if invalidate {
                 on_change.invalidate(note.payload());
             }
         }
     })
     .await?;
-    let listen = format!("LISTEN {CHANGES}; LISTEN {beat_channel}");
+    let listen = format!("LISTEN {CHANGES}; LISTEN {beat_channel}; LISTEN {}", events::CHANNEL);
     match tokio::time::timeout(ANSWER, client.batch_execute(&listen)).await {
         Ok(listening) => listening?,
         Err(_) => return Err(DbError::Unavailable(format!("no answer to LISTEN within {ANSWER:?}"))),
     }
     // Whatever changed while nobody listened was missed.
     cache.clear();
+    events.wake_all();
     let mut number = 0_u64;
     loop {
         if is_cut(cut) {

@@ -3,6 +3,7 @@
 mod alarms;
 mod cache;
 mod context;
+mod entries;
 mod listener;
 mod load;
 mod refusals;
@@ -24,9 +25,13 @@ use crate::clients::Clients;
 use crate::config::{DatabaseConfig, RegistryConfig};
 use crate::connect::Logins;
 use crate::error::{AccessError, DbError};
+use crate::events::{Announcer, EventHub};
 
 use cache::Cache;
 use load::{KeyRow, OperatorRow};
+
+/// Of a longer path only the beginning is noted.
+const LONGEST_PATH: usize = 200;
 
 /// The registry as one process sees it. Cheap to clone.
 ///
@@ -44,6 +49,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     listener: listener::Listener,
     refusals: refusals::Recorder,
+    entries: entries::Entries,
+    events: EventHub,
+    announcer: Announcer,
     needs_version: i32,
 }
 
@@ -78,10 +86,24 @@ impl Registry {
     pub fn start(database: &DatabaseConfig, config: &RegistryConfig, clock: Arc<dyn Clock>) -> Self {
         let clients = Clients::new(database.clone(), Logins::CONTROL, config.connections);
         let cache = Arc::new(Cache::new(config));
-        let listener = listener::Listener::spawn(database.clone(), config.clone(), Arc::clone(&cache));
+        let events = EventHub::new(config.events.clone());
+        let listener = listener::Listener::spawn(database.clone(), config.clone(), Arc::clone(&cache), events.clone());
         let refusals = refusals::Recorder::spawn(clients.clone());
+        let entries = entries::Entries::new(config.note_entries_every);
+        let announcer = Announcer::spawn(events.clone(), clients.clone());
+        let needs_version = config.needs_version;
         Self {
-            inner: Arc::new(Inner { clients, cache, clock, listener, refusals, needs_version: config.needs_version }),
+            inner: Arc::new(Inner {
+                clients,
+                cache,
+                clock,
+                listener,
+                refusals,
+                entries,
+                events,
+                announcer,
+                needs_version,
+            }),
         }
     }
 
@@ -206,6 +228,44 @@ impl Registry {
         self.inner.refusals.record(refusal);
     }
 
+    /// Notes in the tenant's audit trail that somebody has entered it, later and without making the caller wait: the first time
+    /// that a credential comes from an address, and then once in a while. Every request is in the log of accesses.
+    pub fn record_entry(&self, context: &TenantContext, method: &str, path: &str) {
+        if !self.inner.entries.is_due(context) {
+            return;
+        }
+        let actor = context.actor();
+        let path = path.get(..LONGEST_PATH).unwrap_or(path);
+        let recorded = self.inner.refusals.record_entry(refusals::Note {
+            tenant: Some(context.id()),
+            kind: actor.kind,
+            subject: actor.name,
+            action: "access.enter",
+            presented: format!("{method} {path}"),
+            client_ip: actor.client_ip,
+            request_id: actor.request_id.unwrap_or_default(),
+            details: Some(serde_json::json!({
+                "slug": context.slug(), "subject": context.principal().subject(), "method": method, "path": path,
+            })),
+        });
+        if !recorded {
+            self.inner.entries.forget(context);
+        }
+    }
+
+    /// Who waits for what tenants publish.
+    #[must_use]
+    pub fn events(&self) -> &EventHub {
+        &self.inner.events
+    }
+
+    /// Counts what was heard to have changed in the registry; `None` while nothing is heard. As long as it stays the same, and for
+    /// not too long, an answer of the registry holds.
+    #[must_use]
+    pub fn changes(&self) -> Option<u64> {
+        self.inner.cache.hears().then(|| self.inner.cache.changes())
+    }
+
     /// The context's tenant as it is now, or an error when it may not be served any more.
     pub(crate) async fn still_served(&self, context: &TenantContext) -> Result<Arc<Tenant>, DbError> {
         let tenant = match self.by_id(context.id()).await {
@@ -229,6 +289,7 @@ impl Registry {
 
     /// Stops listening; used to end a process cleanly.
     pub fn stop(&self) {
+        self.inner.announcer.stop();
         self.inner.listener.stop();
     }
 

@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tenantry_core::TenantId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
@@ -21,14 +22,34 @@ pub(super) struct Recorder {
     surplus: Arc<AtomicU64>,
 }
 
+/// What is written: a refusal, or an entry.
+pub(super) struct Note {
+    pub(super) tenant: Option<TenantId>,
+    pub(super) kind: &'static str,
+    pub(super) subject: String,
+    pub(super) action: &'static str,
+    pub(super) presented: String,
+    pub(super) client_ip: Option<String>,
+    pub(super) request_id: String,
+    pub(super) details: Option<Value>,
+}
+
+impl From<Refusal> for Note {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { tenant, kind, subject, action, presented, client_ip, request_id } = refusal;
+        let client_ip = client_ip.map(|ip| ip.to_string());
+        Self { tenant, kind, subject, action, presented, client_ip, request_id, details: None }
+    }
+}
+
 struct Running {
-    queue: mpsc::Sender<Refusal>,
+    queue: mpsc::Sender<Note>,
     writer: JoinHandle<()>,
 }
 
 impl Recorder {
     pub(super) fn spawn(clients: Clients) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<Refusal>(QUEUE);
+        let (queue, mut waiting) = mpsc::channel::<Note>(QUEUE);
         let surplus = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&surplus);
         let writer = tokio::spawn(async move {
@@ -45,9 +66,15 @@ impl Recorder {
 
     pub(super) fn record(&self, refusal: Refusal) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.as_ref().is_none_or(|running| running.queue.try_send(refusal).is_err()) {
+        if running.as_ref().is_none_or(|running| running.queue.try_send(refusal.into()).is_err()) {
             self.surplus.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// False when there is no room: an entry can wait, and takes no more than half of what is there for refusals.
+    pub(super) fn record_entry(&self, entry: Note) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().is_some_and(|r| r.queue.capacity() > QUEUE / 2 && r.queue.try_send(entry).is_ok())
     }
 
     /// Takes nothing more and waits until everything is written.
@@ -65,7 +92,7 @@ impl Recorder {
 }
 
 /// Writes a row, and with it how many were missed before. A database that is away is waited for.
-async fn store(clients: &Clients, refusal: &Refusal, counted: &AtomicU64) {
+async fn store(clients: &Clients, refusal: &Note, counted: &AtomicU64) {
     let missed = counted.swap(0, Ordering::Relaxed);
     while let Err(error) = write(clients, refusal, missed).await {
         // One that the database will never take must not keep the others out.
@@ -80,8 +107,8 @@ async fn store(clients: &Clients, refusal: &Refusal, counted: &AtomicU64) {
 }
 
 /// The row that tells of the surplus when no refusal follows that could.
-fn not_recorded() -> Refusal {
-    Refusal {
+fn not_recorded() -> Note {
+    Note {
         tenant: None,
         kind: "system",
         subject: "shutdown".to_owned(),
@@ -89,6 +116,7 @@ fn not_recorded() -> Refusal {
         presented: String::new(),
         client_ip: None,
         request_id: String::new(),
+        details: None,
     }
 }
 
@@ -97,11 +125,20 @@ fn storable(text: &str) -> String {
     text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect()
 }
 
-async fn write(clients: &Clients, refusal: &Refusal, missed: u64) -> Result<(), DbError> {
+async fn write(clients: &Clients, refusal: &Note, missed: u64) -> Result<(), DbError> {
     let client = clients.get().await?;
     let tenant = refusal.tenant.map(|t| *t.as_uuid());
-    let ip = refusal.client_ip.map(|ip| ip.to_string());
-    let details = json!({ "not_recorded_before": missed });
+    let ip = &refusal.client_ip;
+    let details = match &refusal.details {
+        Some(Value::Object(details)) => {
+            let mut details = details.clone();
+            if missed > 0 {
+                details.insert("not_recorded_before".to_owned(), missed.into());
+            }
+            Value::Object(details)
+        }
+        _ => json!({ "not_recorded_before": missed }),
+    };
     let (subject, presented) = (storable(&refusal.subject), storable(&refusal.presented));
     let params: [(&(dyn ToSql + Sync), Type); 8] = [
         typed(&tenant, Type::UUID),
@@ -110,7 +147,7 @@ async fn write(clients: &Clients, refusal: &Refusal, missed: u64) -> Result<(), 
         typed(&refusal.action, Type::TEXT),
         typed(&presented, Type::TEXT),
         typed(&refusal.request_id, Type::TEXT),
-        typed(&ip, Type::TEXT),
+        typed(ip, Type::TEXT),
         typed(&details, Type::JSONB),
     ];
     let sql = "INSERT INTO audit.events (tenant_id, actor_kind, actor, action, target, request_id, client_ip, details) \

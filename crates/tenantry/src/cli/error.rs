@@ -27,6 +27,7 @@ Exit codes:
   9  drift was found
  10  a migration was found wanting
  11  `doctor` found something that fails
+ 12  the audit trail is not as it was written
  13  the API refuses the key, or the key may not do this
  14  the API cannot be reached, is busy or is unavailable";
 
@@ -41,6 +42,7 @@ const NOT_RUN: u8 = 8;
 const DRIFT: u8 = 9;
 const LINT: u8 = 10;
 const UNHEALTHY: u8 = 11;
+const TAMPERED: u8 = 12;
 const REFUSED: u8 = 13;
 const UNREACHABLE: u8 = 14;
 
@@ -87,6 +89,11 @@ impl CliError {
     /// Migrations that should not run as they are.
     pub(super) fn lint(message: impl Into<String>) -> Self {
         Self::new(LINT, message.into())
+    }
+
+    /// Somebody has changed what nobody may.
+    pub(super) fn tampered(message: impl Into<String>) -> Self {
+        Self::new(TAMPERED, message.into())
     }
 
     /// The doctor's patient is ill.

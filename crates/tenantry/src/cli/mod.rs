@@ -3,6 +3,9 @@
 mod api;
 mod api_body;
 mod api_table;
+mod audit;
+mod audit_export;
+mod audit_verify;
 mod confirm;
 mod doctor;
 mod error;
@@ -119,6 +122,9 @@ enum Command {
     Operator(operator::OperatorCommand),
     /// Use the API as a tenant: its records and events, over HTTP with a key of the tenant
     Api(api::ApiArgs),
+    /// The trail of what was done by whom: verify it, write it out
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print the reference of error codes, as Markdown
@@ -182,6 +188,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
         Command::Api(args) => api::run(args, &global).await,
+        Command::Audit(command) => audit::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),
     }

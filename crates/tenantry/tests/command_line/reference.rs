@@ -80,6 +80,9 @@ fn the_command_reference_is_current() {
         "api agents do",
         "api events",
         "api call",
+        "audit",
+        "audit verify",
+        "audit export",
     ] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;

@@ -149,6 +149,7 @@ mod tests {
                 "remove_dependency",
                 "report_session_usage",
                 "run_schedule",
+                "stream_events",
                 "update_agent",
                 "update_message",
                 "update_schedule",

@@ -12,7 +12,7 @@ async fn every_statement_fits_the_migrated_schema() {
     let scope = format!("SET ROLE {}; SET search_path = pg_catalog, pg_temp", tenant.role().quoted());
     client.batch_execute(&scope).await.unwrap();
     assert!(statements().len() > 15);
-    for statement in statements() {
+    for statement in statements().into_iter().chain(tenantry_postgres::event_statements()) {
         let text = statement.for_schema(&tenant.schema);
         // Without types of ours, the server says which it takes the parameters for.
         let inferred = client.prepare(&text).await.unwrap_or_else(|error| panic!("{}: {error:?}", statement.name()));

@@ -46,6 +46,7 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case { operation: "delete_agent", id: Some((|c| c.spare_agent, "agent_not_found")), success: 204, ..PLAIN },
+    Case { operation: "stream_events", queries: Some(event_queries), ..PLAIN },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",
@@ -210,6 +211,11 @@ pub(super) const CASES: &[Case] = &[
     Case { operation: "end_session", id: Some((|c| c.sessions[1], "session_not_found")), ..PLAIN },
     Case { operation: "fail_session", id: Some((|c| c.sessions[2], "session_not_found")), ..PLAIN },
 ];
+
+/// Streams from the first event, from now on, and from a place that only the other may have come to.
+fn event_queries(_: &Company) -> Vec<String> {
+    ["after=0", "after=0&types=agent.*", "after=0&types=task.updated,*", "after=3", ""].map(str::to_owned).to_vec()
+}
 
 /// Every filter of the list of agents, alone and with deleted ones.
 fn agent_queries(of: &Company) -> Vec<String> {

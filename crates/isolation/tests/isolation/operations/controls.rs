@@ -38,6 +38,7 @@ async fn believe_the_header(State(state): State<AppState>, mut request: Request,
     let slug = request.headers()[http::HeaderName::from_static("x-tenant-slug")].to_str().unwrap().parse().unwrap();
     let context = state.tenancy.registry().system_context(&slug, "negative control").await.unwrap();
     request.extensions_mut().insert(TenantScope(context));
+    request.extensions_mut().insert(state.tenancy.clone());
     next.run(request).await
 }
 

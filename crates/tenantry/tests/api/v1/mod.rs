@@ -3,6 +3,7 @@ mod agents;
 mod bulk;
 mod codes;
 mod dependencies;
+mod events;
 mod idempotency;
 mod lists;
 mod messages;

@@ -1,5 +1,6 @@
 mod activity;
 mod agents;
+mod events;
 mod messages;
 mod schedules;
 mod sessions;
@@ -21,6 +22,7 @@ where
 {
     OpenApiRouter::new()
         .merge(agents::router())
+        .merge(events::router())
         .merge(tasks::router())
         .merge(messages::router())
         .merge(activity::router())
