@@ -350,8 +350,8 @@ async fn the_stream_of_events_comes_back_where_it_broke_off() {
         .unwrap();
     assert_eq!(all, names);
 
-    let revoke = server.state.provisioner.revoke_key("acme", acme.key_id.parse().unwrap(), &isolation::server::actor());
-    revoke.await.unwrap();
+    let (key, actor) = (acme.key_id.parse().unwrap(), isolation::server::actor());
+    server.state.provisioner.revoke_key("acme", key, &actor).await.unwrap();
     let end = stream.try_next().await.unwrap_err();
     let told = matches!(&end, Error::Ended(_)) || end.api().is_some_and(|refusal| refusal.status == 401);
     assert!(told, "{end}");
