@@ -87,6 +87,7 @@ fn the_command_reference_is_current() {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;
         let help = if command.is_empty() { help.as_str() } else { help.split("\nCommon options:").next().unwrap() };
+        let help = if command.starts_with("api ") { help.split("\nConnection:").next().unwrap() } else { help };
         let title = format!("tenantry {command}");
         page.push_str(&format!("\n## {}\n\n```text\n{}\n```\n", title.trim(), help.trim_end()));
     }
