@@ -44,4 +44,4 @@ lint: ## check format, lints and documentation
 
 docs: ## write the generated pages of docs/ anew
 	@scripts/setup test
-	TENANTRY_UPDATE_DOCS=1 $(WITH_POSTGRES) cargo test --quiet --package tenantry --test command_line reference
+	TENANTRY_UPDATE_DOCS=1 $(WITH_POSTGRES) cargo test --quiet --package tenantry --test command_line --test api -- reference:: permissions::every_role

@@ -12,6 +12,7 @@ mod scene;
 pub mod server;
 mod snapshot;
 pub mod stream;
+pub mod tokens;
 
 pub use leak::{Leak, assert_leak, assert_none};
 pub use scene::{Bytes, Heard, Party, Scene, connect, simple};

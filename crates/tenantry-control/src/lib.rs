@@ -8,7 +8,12 @@
 mod api;
 mod model;
 mod page;
+mod stripe;
 
-pub use api::router;
-pub use model::{AuditEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, Status, Tenant};
+pub use api::{RULES, Rule, least_role, router, webhooks};
+pub use model::{
+    AuditEvent, Billing, BillingEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, Reading,
+    Status, Tenant,
+};
 pub use page::Page;
+pub use stripe::{CancelledAction, PastDueAction, Stripe, StripeError, StripeSettings};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tenantry_core::TenantStatus;
+use tenantry_core::{OperatorRole, TenantStatus};
 use tenantry_postgres as registry;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -209,6 +209,40 @@ impl From<registry::DeleteOutcome> for Deletion {
     }
 }
 
+/// What an operator's token may do; each role may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = OperatorRole)]
+pub enum Role {
+    /// Reads the registry and the audit trail.
+    #[default]
+    Viewer,
+    /// Suspends and resumes tenants, and reads a tenant's rows with a reason.
+    Support,
+    /// Everything.
+    Admin,
+}
+
+impl From<OperatorRole> for Role {
+    fn from(role: OperatorRole) -> Self {
+        match role {
+            OperatorRole::Viewer => Self::Viewer,
+            OperatorRole::Support => Self::Support,
+            OperatorRole::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<Role> for OperatorRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Viewer => Self::Viewer,
+            Role::Support => Self::Support,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
 /// An operator's token without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Operator {
@@ -216,6 +250,8 @@ pub struct Operator {
     pub id: Uuid,
     /// Name, by which the audit trail calls the operator.
     pub name: String,
+    /// What the token may do.
+    pub role: Role,
     /// The public part of the token, to recognise it by.
     pub lookup: String,
     /// Created.
@@ -230,8 +266,8 @@ pub struct Operator {
 
 impl From<registry::OperatorInfo> for Operator {
     fn from(info: registry::OperatorInfo) -> Self {
-        let registry::OperatorInfo { id, name, lookup, created_at, expires_at, revoked_at } = info;
-        Self { id, name, lookup, created_at, expires_at, revoked_at }
+        let registry::OperatorInfo { id, name, role, lookup, created_at, expires_at, revoked_at } = info;
+        Self { id, name, role: role.into(), lookup, created_at, expires_at, revoked_at }
     }
 }
 
@@ -271,6 +307,8 @@ pub struct Plan {
     /// Storage in gibibytes.
     #[schema(required)]
     pub storage_limit_gb: Option<i32>,
+    /// Last changed; its `ETag` is made of it.
+    pub updated_at: DateTime<Utc>,
 }
 
 impl From<registry::Plan> for Plan {
@@ -282,8 +320,17 @@ impl From<registry::Plan> for Plan {
             max_concurrent_tasks,
             max_tasks_per_month,
             storage_limit_gb,
+            updated_at,
         } = plan;
-        Self { tier, requests_per_minute, max_agents, max_concurrent_tasks, max_tasks_per_month, storage_limit_gb }
+        Self {
+            tier,
+            requests_per_minute,
+            max_agents,
+            max_concurrent_tasks,
+            max_tasks_per_month,
+            storage_limit_gb,
+            updated_at,
+        }
     }
 }
 
@@ -329,6 +376,133 @@ impl From<registry::AuditEvent> for AuditEvent {
             request_id: event.request_id,
             client_ip: event.client_ip,
             details: event.details,
+        }
+    }
+}
+
+/// Rows of a tenant, read by an operator.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Reading {
+    /// The table.
+    pub table: String,
+    /// Its columns, without those that hold secrets.
+    pub columns: Vec<String>,
+    /// The rows in the order of their ids.
+    #[schema(value_type = Vec<Object>)]
+    pub data: Vec<Value>,
+    /// Pass it as `cursor` for the next page; `null` on the last one.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// An event of the payment provider.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BillingEvent {
+    /// The provider's id.
+    pub id: String,
+    /// What happened, in the provider's words.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it happened.
+    pub created: DateTime<Utc>,
+    /// Whose it is there.
+    pub customer: String,
+    /// Of which subscription.
+    pub subscription: String,
+    /// The subscription's status at that moment; `null` for events of invoices.
+    #[schema(required)]
+    pub status: Option<String>,
+    /// The prices paid for; empty for events of invoices.
+    pub prices: Vec<String>,
+    /// The tenant, which may be purged by now; `null` as long as no one tenant has the customer.
+    #[schema(required)]
+    pub tenant_id: Option<Uuid>,
+    /// `applied`, `unchanged`, `unknown_customer` or `ambiguous_customer`.
+    pub outcome: String,
+    /// What an operator should know about it, such as a price without a plan.
+    #[schema(required)]
+    pub detail: Option<String>,
+    /// When it arrived.
+    pub received_at: DateTime<Utc>,
+    /// When it was counted for its tenant.
+    #[schema(required)]
+    pub applied_at: Option<DateTime<Utc>>,
+}
+
+impl From<registry::BillingEventRow> for BillingEvent {
+    fn from(row: registry::BillingEventRow) -> Self {
+        Self {
+            id: row.id,
+            kind: row.kind,
+            created: row.created,
+            customer: row.customer,
+            subscription: row.subscription,
+            status: row.status,
+            prices: row.prices,
+            tenant_id: row.tenant_id.map(|id| *id.as_uuid()),
+            outcome: row.outcome,
+            detail: row.detail,
+            received_at: row.received_at,
+            applied_at: row.applied_at,
+        }
+    }
+}
+
+/// Where a tenant stands with its payments.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Billing {
+    /// `none`, `paid`, `past_due` or `cancelled`; `none` also as long as nothing was heard of its customer.
+    pub standing: String,
+    /// Its customer at the provider.
+    #[schema(required)]
+    pub customer: Option<String>,
+    /// The subscription that counts.
+    #[schema(required)]
+    pub subscription: Option<String>,
+    /// The plan that the payments ask for; operators may have given another one since.
+    #[schema(required)]
+    pub plan_tier: Option<String>,
+    /// Since when a payment is missing.
+    #[schema(required)]
+    pub past_due_since: Option<DateTime<Utc>>,
+    /// When the subscription ended.
+    #[schema(required)]
+    pub cancelled_at: Option<DateTime<Utc>>,
+    /// From when on the tenant is to be suspended.
+    #[schema(required)]
+    pub suspend_at: Option<DateTime<Utc>>,
+    /// Whether it is suspended for this, so that a payment ends it.
+    pub suspended: bool,
+    /// When this last changed.
+    #[schema(required)]
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+impl From<Option<registry::TenantBilling>> for Billing {
+    fn from(billing: Option<registry::TenantBilling>) -> Self {
+        match billing {
+            Some(b) => Self {
+                standing: b.standing,
+                customer: Some(b.customer),
+                subscription: b.subscription,
+                plan_tier: b.plan_tier,
+                past_due_since: b.past_due_since,
+                cancelled_at: b.cancelled_at,
+                suspend_at: b.suspend_at,
+                suspended: b.suspended,
+                updated_at: Some(b.updated_at),
+            },
+            None => Self {
+                standing: registry::Standing::None.as_str().to_owned(),
+                customer: None,
+                subscription: None,
+                plan_tier: None,
+                past_due_since: None,
+                cancelled_at: None,
+                suspend_at: None,
+                suspended: false,
+                updated_at: None,
+            },
         }
     }
 }

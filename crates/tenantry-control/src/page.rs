@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 const DEFAULT: i64 = 50;
 const MAX: i64 = 200;
+const NOT_OURS: &str = "the cursor was not given out by this list; start again without one";
 
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,12 +31,20 @@ impl Limit {
         }
     }
 
+    /// The same as a member of a body.
+    pub(crate) fn in_body(given: Option<i64>) -> Result<Self, Problem> {
+        Self::from_query(given).map_err(|_| {
+            let detail = format!("must be 1 to {MAX}");
+            Problem::of(&codes::VALIDATION_FAILED).pointer("/limit", &detail).detail(format!("`limit` {detail}"))
+        })
+    }
+
     /// One row more than the page: it tells whether there is a next one.
     pub(crate) const fn probe(self) -> i64 {
         self.0 + 1
     }
 
-    fn page_len(self) -> usize {
+    pub(crate) fn page_len(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -47,6 +56,8 @@ pub(crate) enum List {
     Keys,
     Operators,
     Audit,
+    Billing,
+    Rows,
 }
 
 impl List {
@@ -56,10 +67,12 @@ impl List {
             Self::Keys => "k:",
             Self::Operators => "o:",
             Self::Audit => "a:",
+            Self::Billing => "b:",
+            Self::Rows => "r:",
         }
     }
 
-    fn encode(self, last: &str) -> String {
+    pub(crate) fn encode(self, last: &str) -> String {
         URL_SAFE_NO_PAD.encode(format!("{}{last}", self.tag()))
     }
 
@@ -70,14 +83,27 @@ impl List {
         cursor: Option<&str>,
     ) -> Result<Option<T>, Problem> {
         let Some(cursor) = cursor else { return Ok(None) };
-        let read = || {
-            let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-            std::str::from_utf8(&bytes).ok()?.strip_prefix(self.tag())?.parse().ok()
-        };
-        read().map(Some).ok_or_else(|| {
-            let detail = "the cursor was not given out by this list; start again without one";
-            Problem::of(&codes::INVALID_CURSOR).parameter(parameter, detail).detail(detail)
+        self.read(cursor)
+            .map(Some)
+            .ok_or_else(|| Problem::of(&codes::INVALID_CURSOR).parameter(parameter, NOT_OURS).detail(NOT_OURS))
+    }
+
+    /// The same for a cursor in a body.
+    pub(crate) fn decode_member<T: std::str::FromStr>(
+        self,
+        member: &'static str,
+        cursor: Option<&str>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(cursor) = cursor else { return Ok(None) };
+        self.read(cursor).map(Some).ok_or_else(|| {
+            let pointer = format!("/{member}");
+            Problem::of(&codes::VALIDATION_FAILED).pointer(&pointer, NOT_OURS).detail(NOT_OURS)
         })
+    }
+
+    fn read<T: std::str::FromStr>(self, cursor: &str) -> Option<T> {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        std::str::from_utf8(&bytes).ok()?.strip_prefix(self.tag())?.parse().ok()
     }
 }
 

@@ -80,6 +80,11 @@ typed_id!(
     ApiKeyId,
     "api key id"
 );
+typed_id!(
+    /// Names one member of a tenant.
+    MemberId,
+    "member id"
+);
 
 /// The id of one request, from the caller's `X-Request-Id` or made here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -76,8 +76,18 @@ impl MintedToken {
     /// When the operating system has no randomness to give; nothing safe can be done then.
     #[must_use]
     pub fn mint(kind: TokenKind) -> Self {
-        let mut bytes = [0_u8; LOOKUP_BYTES + SECRET_BYTES];
+        let mut bytes = [0_u8; Self::BYTES];
         rand::rngs::OsRng.try_fill_bytes(&mut bytes).expect("the operating system gives randomness");
+        Self::from_bytes(kind, &bytes)
+    }
+
+    /// How many bytes a token is made of.
+    pub const BYTES: usize = LOOKUP_BYTES + SECRET_BYTES;
+
+    /// Makes the token of these bytes, always the same. They must be as hard to guess as random ones: an HMAC under a secret
+    /// key is.
+    #[must_use]
+    pub fn from_bytes(kind: TokenKind, bytes: &[u8; Self::BYTES]) -> Self {
         let lookup = URL_SAFE_NO_PAD.encode(&bytes[..LOOKUP_BYTES]).replace(['-', '_'], "x");
         let secret = URL_SAFE_NO_PAD.encode(&bytes[LOOKUP_BYTES..]);
         let hash = TokenHash(Sha256::digest(secret.as_bytes()).into());
@@ -144,6 +154,16 @@ mod tests {
         assert_eq!(presented.lookup(), one.lookup);
         assert!(presented.matches(&one.hash));
         assert!(!presented.matches(&two.hash));
+    }
+
+    #[test]
+    fn the_same_bytes_make_the_same_token() {
+        let make = |byte: u8| MintedToken::from_bytes(TokenKind::TenantKey, &[byte; MintedToken::BYTES]);
+        assert_eq!(make(7).text.expose_secret(), make(7).text.expose_secret());
+        assert_ne!(make(7).text.expose_secret(), make(8).text.expose_secret());
+        assert!(
+            PresentedToken::parse(make(7).text.expose_secret(), TokenKind::TenantKey).unwrap().matches(&make(7).hash)
+        );
     }
 
     #[test]

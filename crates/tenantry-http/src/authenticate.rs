@@ -75,7 +75,7 @@ pub(crate) async fn prove(
         Credential::Token(text) => {
             let tokens = tokens.ok_or_else(|| invalid("the server accepts API keys only"))?;
             let token = tokens.verify(text).await.map_err(refuse_token)?;
-            Ok(registry.authenticate_token(token).await?)
+            Ok(registry.authenticate_token(token, tokens.unlisted_role()).await?)
         }
     }
 }

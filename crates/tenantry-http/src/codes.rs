@@ -84,6 +84,9 @@ error_codes! {
     PERMISSION_DENIED = 403 "permission_denied" "Permission denied":
         "the credential is the tenant's, but its role or its scopes do not include what the operation needs",
         "use a key with the scope that `permission` names, or ask an admin of the tenant for a role that has it";
+    NOT_A_MEMBER = 403 "not_a_member" "Not a member":
+        "the token is the tenant's, but its subject is none of the tenant's members, and the server lets members in only",
+        "ask an admin of the tenant to add the `subject` of the token as a member";
     TOO_MANY_STREAMS = 429 "too_many_streams" "Too many streams":
         "the tenant, or the whole server, has as many streams of events open as it may",
         "close streams that nobody reads, or share one between several readers; then connect again";
@@ -145,8 +148,32 @@ error_codes! {
         "no tenant has this slug (control plane only)",
         "list the tenants and check the slug";
     KEY_NOT_FOUND = 404 "key_not_found" "API key not found":
-        "the tenant has no key with this id (control plane only)",
+        "the tenant has no key with this id",
         "list the tenant's keys and check the id";
+    MEMBER_NOT_FOUND = 404 "member_not_found" "Member not found":
+        "the tenant has no member with this id",
+        "list the members and check the id";
+    MEMBER_EXISTS = 409 "member_exists" "Member exists":
+        "the subject is a member of the tenant already",
+        "change the role of the member that is there";
+    LAST_OWNER = 409 "last_owner" "Last owner":
+        "the member is the tenant's last owner, and without one nobody could make owners",
+        "make another member an owner first";
+    PLAN_NOT_FOUND = 404 "plan_not_found" "Plan not found":
+        "no plan has this name (control plane only)",
+        "list the plans and check the name";
+    PLAN_EXISTS = 409 "plan_exists" "Plan exists":
+        "a plan has this name already",
+        "choose another name, or change the plan that is there";
+    PLAN_IN_USE = 409 "plan_in_use" "Plan in use":
+        "tenants are on the plan, perhaps deleted ones in their grace period",
+        "give these tenants another plan first";
+    STRIPE_NOT_CONFIGURED = 404 "stripe_not_configured" "Stripe is not configured":
+        "the server has no signing secret for webhooks of Stripe, so it takes none",
+        "for operators: name the file of the endpoint's secret in `stripe.webhook_secret_files`";
+    INVALID_SIGNATURE = 400 "invalid_signature" "Invalid signature":
+        "`Stripe-Signature` is missing, is not made with one of the endpoint's secrets, or is too old",
+        "for operators: compare the endpoint's signing secret with the settings, and the server's clock with the real time";
     OPERATOR_NOT_FOUND = 404 "operator_not_found" "Operator not found":
         "no operator's token has this id (control plane only)",
         "list the operators and check the id";
@@ -154,8 +181,8 @@ error_codes! {
         "a token with this name exists, perhaps a revoked one; the audit trail names operators, so a name is given once",
         "choose another name";
     LAST_OPERATOR = 409 "last_operator" "Last operator":
-        "the token is the last valid one, and without it nobody could call the control plane",
-        "create another operator first, or revoke it at the command line";
+        "the token is the last valid one of an admin, and without it nobody could change the control plane",
+        "create another operator with the role `admin` first, or revoke it at the command line";
     INVALID_TRANSITION = 409 "invalid_transition" "Invalid status change":
         "the tenant's lifecycle has no such step from its present status",
         "see `detail` for the present status";
@@ -165,9 +192,9 @@ error_codes! {
     CONFIRMATION_REQUIRED = 422 "confirmation_required" "Confirmation required":
         "the request destroys data and does not say that this is meant",
         "repeat the tenant's slug as `confirm` in the body";
-    INVALID_VALUE = 422 "invalid_value" "Invalid value":
-        "a value has the right type but is not acceptable",
-        "see `detail` for what is expected";
+    VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
+        "members of the body have the right type but break their rules",
+        "correct the members that `errors` points to";
     INTERNAL_ERROR = 500 "internal_error" "Internal server error":
         "a defect of the server; details are in its log under the request id",
         "tell the operator the request id";

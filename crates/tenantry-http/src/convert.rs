@@ -30,6 +30,9 @@ impl From<AccessError> for Problem {
                 };
                 Self::of(&codes::TENANT_INACTIVE).detail(detail).with("tenantSlug", slug)
             }
+            AccessError::NotAMember { slug } => Self::of(&codes::NOT_A_MEMBER)
+                .detail("the token's subject is no member of the tenant")
+                .with("tenantSlug", slug),
             // whether the other tenant exists is not said
             AccessError::Mismatch { presented } => Self::of(&codes::TENANT_MISMATCH)
                 .detail("the credential is not for the tenant that the request names")
@@ -98,9 +101,19 @@ impl From<ProvisionError> for Problem {
             ProvisionError::Changed(_) => &codes::VERSION_CONFLICT,
             ProvisionError::Transition { .. } => &codes::INVALID_TRANSITION,
             ProvisionError::NotPurgeable { .. } => &codes::NOT_PURGEABLE,
-            ProvisionError::Name(_) | ProvisionError::UnknownPlan(_) | ProvisionError::Invalid { .. } => {
-                &codes::INVALID_VALUE
-            }
+            ProvisionError::PlanNotFound(_) => &codes::PLAN_NOT_FOUND,
+            ProvisionError::PlanExists(_) => &codes::PLAN_EXISTS,
+            ProvisionError::PlanInUse(_) => &codes::PLAN_IN_USE,
+            ProvisionError::UnknownMember(_) => &codes::MEMBER_NOT_FOUND,
+            ProvisionError::MemberTaken(_) => &codes::MEMBER_EXISTS,
+            ProvisionError::LastOwner(_) => &codes::LAST_OWNER,
+            ProvisionError::BeyondCaller(_) => &codes::PERMISSION_DENIED,
+            ProvisionError::KeyReused => &codes::IDEMPOTENCY_KEY_REUSED,
+            ProvisionError::PlanChanged(_) | ProvisionError::MemberChanged(_) => &codes::VERSION_CONFLICT,
+            ProvisionError::Name(_)
+            | ProvisionError::UnknownPlan(_)
+            | ProvisionError::UnknownTable(_)
+            | ProvisionError::Invalid { .. } => &codes::VALIDATION_FAILED,
             ProvisionError::NotRenamable(_) | ProvisionError::Database(_) => &codes::INTERNAL_ERROR,
         };
         let member = match &error {
@@ -108,12 +121,17 @@ impl From<ProvisionError> for Problem {
             ProvisionError::DomainTaken(_) => Some("/allowed_domains"),
             ProvisionError::UnknownPlan(_) => Some("/plan_tier"),
             ProvisionError::OperatorTaken(_) => Some("/name"),
+            ProvisionError::PlanExists(_) => Some("/tier"),
+            ProvisionError::MemberTaken(_) => Some("/subject"),
+            ProvisionError::UnknownTable(_) => Some("/table"),
             _ => None,
         };
         let text = error.to_string();
         match (error, member) {
             (ProvisionError::Database(inner), _) => inner.into(),
             (ProvisionError::Changed(current), _) => Self::of(code).detail(text).with("current", current),
+            (ProvisionError::PlanChanged(current), _) => Self::of(code).detail(text).with("current", current),
+            (ProvisionError::MemberChanged(current), _) => Self::of(code).detail(text).with("current", current),
             (ProvisionError::Invalid { member, detail }, _) => {
                 Self::of(code).pointer(&format!("/{member}"), &detail).detail(detail)
             }
@@ -163,9 +181,9 @@ mod tests {
         let invalid = ProvisionError::Invalid { member: "admin_email", detail: "`x` is not an e-mail address".into() };
         let cases = [
             (ProvisionError::SlugTaken("acme".into()), (409, "tenant_exists"), "/slug"),
-            (ProvisionError::UnknownPlan("gold".into()), (422, "invalid_value"), "/plan_tier"),
+            (ProvisionError::UnknownPlan("gold".into()), (422, "validation_failed"), "/plan_tier"),
             (ProvisionError::DomainTaken("a.b".into()), (409, "domain_taken"), "/allowed_domains"),
-            (invalid, (422, "invalid_value"), "/admin_email"),
+            (invalid, (422, "validation_failed"), "/admin_email"),
         ];
         for (error, expected, pointer) in cases {
             let problem = Problem::from(error);

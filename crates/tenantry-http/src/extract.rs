@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -36,6 +36,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
         must_be_object(&bytes)?;
         // the path to an error costs something to track, so it is looked for only when there is an error
         serde_json::from_slice(&bytes).map(Self).or_else(|_| parse_slowly(&bytes).map(Self))
+    }
+}
+
+/// No body at all, and nothing that announces one, is `None`.
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for ApiJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        if request.headers().get(header::CONTENT_TYPE).is_none() && request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }
 
@@ -231,7 +243,7 @@ mod tests {
         let mut request =
             Request::post("/").header("content-type", content_type).body(Body::from(body.to_owned())).unwrap();
         DefaultBodyLimit::max(200).apply(&mut request);
-        ApiJson::from_request(request, &()).await.map(|ApiJson(task)| task)
+        <ApiJson<NewTask> as FromRequest<()>>::from_request(request, &()).await.map(|ApiJson(task)| task)
     }
 
     async fn errors(body: &str) -> (&'static str, Value) {

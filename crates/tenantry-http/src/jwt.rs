@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use tenantry_core::Clock;
+use tenantry_core::{Clock, Role};
 use tenantry_postgres::VerifiedToken;
 
 use crate::claims;
@@ -33,6 +33,11 @@ pub struct JwtConfig {
     /// The claim that holds the scopes, as a list or separated by spaces. Default: `scope`.
     #[serde(default = "default_scope_claim")]
     pub scope_claim: String,
+    /// What somebody may do whose token is good but who is none of the tenant's members: `none`, `viewer`, `member`, `admin` or
+    /// `owner`. The identity provider says for which tenant a token is; who lets it decide that alone leaves this as it is.
+    /// Default: `member`.
+    #[serde(default)]
+    pub unlisted_role: UnlistedRole,
     /// Keys in files.
     #[serde(default)]
     pub keys: Vec<JwtKeyFile>,
@@ -63,8 +68,40 @@ impl JwtConfig {
             leeway: default_leeway(),
             tenant_claim: default_tenant_claim(),
             scope_claim: default_scope_claim(),
+            unlisted_role: UnlistedRole::default(),
             keys: Vec::new(),
             jwks: None,
+        }
+    }
+}
+
+/// What somebody may do whose token is good but who is none of the tenant's members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnlistedRole {
+    /// Nothing: only members are let in.
+    None,
+    /// As a member with this role.
+    Viewer,
+    /// As a member with this role.
+    #[default]
+    Member,
+    /// As a member with this role.
+    Admin,
+    /// As a member with this role.
+    Owner,
+}
+
+impl UnlistedRole {
+    /// The role, if there is one.
+    #[must_use]
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::None => None,
+            Self::Viewer => Some(Role::Viewer),
+            Self::Member => Some(Role::Member),
+            Self::Admin => Some(Role::Admin),
+            Self::Owner => Some(Role::Owner),
         }
     }
 }
@@ -161,6 +198,12 @@ impl JwtVerifier {
         }
         let jwks = config.jwks.clone().map(|jwks| JwksCache::new(jwks, Arc::clone(&clock))).transpose()?;
         Ok(Self { config, keys, jwks: jwks.map(Arc::new), clock })
+    }
+
+    /// What somebody may do whose token is good but who is none of the tenant's members.
+    #[must_use]
+    pub const fn unlisted_role(&self) -> Option<Role> {
+        self.config.unlisted_role.role()
     }
 
     /// Verifies a token's signature and claims.

@@ -12,6 +12,7 @@
 //! | an invalid credential | 401 | `invalid_credential` |
 //! | a credential of another, unknown or inactive tenant | 403 | `tenant_mismatch`, `invalid_tenant`, `tenant_inactive` |
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
@@ -44,16 +45,9 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
     tenancy.registry().record_entry(&context, parts.method.as_str(), parts.uri.path());
     parts.extensions.insert(TenantScope(context.clone()));
     parts.extensions.insert(tenancy.clone());
-    let body = if parts.method == Method::POST {
-        match Idempotency::read(&parts, body, tenancy.config().body_limit).await {
-            Ok((idempotency, body)) => {
-                parts.extensions.insert(idempotency);
-                body
-            }
-            Err(problem) => return problem.into_response(),
-        }
-    } else {
-        body
+    let body = match idempotency(&tenancy, &mut parts, body).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_response(),
     };
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let mut response = next.run(Request::from_parts(parts, body)).await;
@@ -76,7 +70,21 @@ pub async fn operator_auth(State(tenancy): State<TenancyState>, request: Request
     };
     info.runs_for(Who::Operator(operator.clone()));
     parts.extensions.insert(OperatorScope(operator));
+    let body = match idempotency(&tenancy, &mut parts, body).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_response(),
+    };
     next.run(Request::from_parts(parts, body)).await
+}
+
+/// Leaves the key of a request that may be repeated for its handler.
+async fn idempotency(tenancy: &TenancyState, parts: &mut Parts, body: Body) -> Result<Body, Problem> {
+    if parts.method != Method::POST {
+        return Ok(body);
+    }
+    let (idempotency, body) = Idempotency::read(parts, body, tenancy.config().body_limit).await?;
+    parts.extensions.insert(idempotency);
+    Ok(body)
 }
 
 pub(crate) async fn admit(tenancy: &TenancyState, parts: &Parts, info: &RequestInfo) -> Result<TenantContext, Problem> {

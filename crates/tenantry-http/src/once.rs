@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tenantry_postgres::{DbError, Row, TenantContext, TenantDb, TenantTx, statements};
+use tenantry_postgres::{DbError, OnceRequest, Row, TenantContext, TenantDb, TenantTx, statements};
 
 use crate::codes;
 use crate::problem::Problem;
@@ -68,6 +68,29 @@ impl Idempotency {
         }
         Ok((Self(Some(Key { key: key.to_owned(), fingerprint: hash.finalize().into() })), Body::from(body)))
     }
+}
+
+impl Idempotency {
+    /// The key for a change of the registry, which keeps the answer itself. Who asks is part of it: `tenant/<id>/<subject>` or
+    /// `operator/<id>`.
+    #[must_use]
+    pub fn in_registry(&self, caller: String) -> Option<OnceRequest> {
+        self.0.as_ref().map(|Key { key, fingerprint }| OnceRequest::new(caller, key, *fingerprint))
+    }
+
+    /// As [`in_registry`](Self::in_registry), of a tenant's principal.
+    #[must_use]
+    pub fn of_tenant(&self, context: &TenantContext) -> Option<OnceRequest> {
+        self.in_registry(format!("tenant/{}/{}", context.id(), context.principal().subject()))
+    }
+}
+
+/// Marks an answer to a change of the registry that was given before.
+pub fn replayed(request: Option<&OnceRequest>, mut response: Response) -> Response {
+    if request.is_some_and(OnceRequest::was_replayed) {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 fn is_key(text: &str) -> bool {

@@ -42,6 +42,9 @@ pub struct Action {
     pub permission: Permission,
 }
 
+/// Who one is and what one may, everybody may know, whatever the scopes are.
+const ABOUT_ONESELF: &str = "me:read";
+
 /// The table of an API. An operation that it does not know is refused to everybody.
 #[derive(Debug, Clone, Copy)]
 pub struct Permissions {
@@ -73,12 +76,14 @@ impl Permissions {
     /// What an operation needs; `path` as the route is written.
     #[must_use]
     pub fn of(&self, method: &Method, path: &str) -> Option<Permission> {
+        // A HEAD is answered by the handler of GET.
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
         if let Some(action) = self.actions.iter().find(|action| action.method == *method && action.path == path) {
             return Some(action.permission);
         }
         let segment = path.strip_prefix("/v1/")?.split('/').next()?;
         let resource = self.resources.iter().find(|resource| resource.segment == segment)?;
-        Some(if *method == Method::GET || *method == Method::HEAD { resource.read } else { resource.write })
+        Some(if *method == Method::GET { resource.read } else { resource.write })
     }
 
     /// Every permission, in the order of the table.
@@ -93,6 +98,9 @@ impl Permissions {
     /// are names of this table: the identity provider's own (`openid`, `profile`) say nothing about it.
     #[must_use]
     pub fn allow(&self, principal: &Principal, permission: Permission) -> bool {
+        if permission.name == ABOUT_ONESELF {
+            return true;
+        }
         if principal.role() < permission.role {
             return false;
         }

@@ -39,6 +39,17 @@ impl ClusterSecret {
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()).into()
     }
 
+    /// 32 bytes that nobody without the secret can guess: HMAC-SHA-256 of the parts, each with its length before it.
+    pub(crate) fn derive(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes())
+            .expect("an HMAC takes a key of any length");
+        for part in parts {
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
     /// What the server is given to store in the place of the password: its SCRAM-SHA-256 verifier. So no statement, and no
     /// log of statements, ever holds a password.
     pub(crate) fn verifier_of(&self, role: &str) -> String {

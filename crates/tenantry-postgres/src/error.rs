@@ -3,7 +3,8 @@ use std::time::Duration;
 use tenantry_core::{NameError, TenantStatus};
 use tokio_postgres::error::SqlState;
 
-use crate::provision::TenantRow;
+use crate::provision::{Plan, TenantRow};
+use crate::registry::Member;
 
 /// Which limit was reached when no connection could be had in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +193,12 @@ pub enum AccessError {
         /// Why it is not served.
         status: TenantStatus,
     },
+    /// The token is good, but its subject is no member of its tenant.
+    #[error("the token's subject is no member of tenant `{slug}`")]
+    NotAMember {
+        /// The tenant's slug.
+        slug: String,
+    },
     /// Header, host or token name a tenant that the credential is not for.
     #[error("the credential is not for `{presented}`")]
     Mismatch {
@@ -252,14 +259,47 @@ pub enum ProvisionError {
         /// What stands in the way.
         reason: String,
     },
+    /// A plan with this name exists.
+    #[error("plan `{0}` exists already")]
+    PlanExists(String),
+    /// No plan has this name: it was asked for itself, not named by a tenant.
+    #[error("plan `{0}` does not exist")]
+    PlanNotFound(String),
+    /// Tenants are on the plan.
+    #[error("plan `{0}` has tenants")]
+    PlanInUse(String),
+    /// The plan was changed since the caller read it.
+    #[error("plan `{}` was changed at {}, after it was read", .0.tier, .0.updated_at.to_rfc3339())]
+    PlanChanged(Box<Plan>),
+    /// No such member of the tenant.
+    #[error("member `{0}` does not exist")]
+    UnknownMember(String),
+    /// The tenant has a member with this subject.
+    #[error("`{0}` is a member already")]
+    MemberTaken(String),
+    /// Without this one nobody could make owners any more.
+    #[error("member `{0}` is the last owner; make another one first")]
+    LastOwner(String),
+    /// The member was changed since the caller read it.
+    #[error("the member has version {}, the request is based on another one", .0.version)]
+    MemberChanged(Box<Member>),
+    /// Who asks may not give or take so much.
+    #[error("{0}")]
+    BeyondCaller(String),
+    /// An `Idempotency-Key` that came with another request before.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The domain does not let operators read this table.
+    #[error("`{0}` is not a table that can be read")]
+    UnknownTable(String),
     /// No such operator.
     #[error("operator `{0}` does not exist")]
     UnknownOperator(String),
     /// The operator's name is taken, perhaps by a revoked token: audit events name operators, so a name is never given twice.
     #[error("operator `{0}` exists already")]
     OperatorTaken(String),
-    /// Revoking this token would leave nobody who may call the control plane.
-    #[error("operator `{0}` holds the last valid token; create another one first")]
+    /// Revoking this token would leave nobody who may do everything in the control plane.
+    #[error("operator `{0}` holds the last valid token of an admin; create another one first")]
     LastOperator(String),
     /// The tenant was changed since the caller read it.
     #[error("tenant `{}` was changed at {}, after it was read", .0.slug, .0.updated_at.to_rfc3339())]

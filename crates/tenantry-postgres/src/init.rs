@@ -175,8 +175,12 @@ async fn roles(
     superuser: bool,
     report: &mut InitReport,
 ) -> Result<(), DbError> {
-    let groups = [Logins::OWNER, Logins::METER, Logins::AUDITOR, Logins::TENANT_GROUP];
-    let logins = [(Logins::MIGRATOR, "CREATEROLE"), (Logins::CONTROL, "NOCREATEROLE")];
+    let groups = [Logins::OWNER, Logins::METER, Logins::TENANT_GROUP];
+    let logins = [
+        (Logins::MIGRATOR, "INHERIT CREATEROLE"),
+        (Logins::CONTROL, "INHERIT NOCREATEROLE"),
+        (Logins::AUDITOR, "NOINHERIT NOCREATEROLE"),
+    ];
     // From 16 on, who may not create databases may not even take that right away. A new role does not have it.
     let no_databases = if superuser { " NOCREATEDB" } else { "" };
     for role in groups {
@@ -184,7 +188,7 @@ async fn roles(
     }
     for (role, rights) in logins {
         let password = quote_literal(&database.secret.verifier_of(role));
-        let options = format!("LOGIN INHERIT {rights}{no_databases} PASSWORD {password}");
+        let options = format!("LOGIN {rights}{no_databases} PASSWORD {password}");
         ensure_role(client, role, &options, report).await?;
     }
     if version >= 160_000 {

@@ -76,7 +76,7 @@
 //!
 //! ```compile_fail,E0624
 //! use tenantry_postgres::Operator;
-//! let forged = Operator::new(Default::default(), String::new());
+//! let forged = Operator::new(Default::default(), String::new(), tenantry_core::OperatorRole::Admin);
 //! ```
 //!
 //! Without a context there is no transaction:
@@ -123,6 +123,7 @@ mod error;
 mod events;
 mod init;
 pub mod migrate;
+mod once;
 mod provision;
 mod registry;
 mod statement;
@@ -138,14 +139,16 @@ pub use events::{
     EventBatch, EventFilter, EventHub, EventsConfig, PublishedEvent, Subscription, TooManyStreams, event_statements,
 };
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
+pub use once::OnceRequest;
 pub use provision::{
-    ApiKeyInfo, AuditEvent, AuditFilter, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, NewTenant,
-    OperatorInfo, OwnLimits, Plan, Provisioner, Refilled, TenantFilter, TenantPatch, TenantRow, TenantSchema,
-    WarmStatus,
+    ApiKeyInfo, AuditEvent, AuditFilter, AuditedTable, BillingEvent, BillingEventRow, BillingFilter, BillingOutcome,
+    BillingPolicy, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, EventKind, NewPlan, NewTenant,
+    OnCancelled, OnPastDue, OperatorInfo, OwnLimits, Plan, PlanPatch, Provisioner, ReadRequest, ReadRows, Refilled,
+    Standing, TenantBilling, TenantFilter, TenantPatch, TenantRow, TenantSchema, WarmStatus,
 };
 pub use registry::{
-    Actor, Identified, Limits, NotReady, Operator, Principal, Refusal, Registry, SettingsChange, SettingsError, Tenant,
-    TenantContext, TenantSettings, VerifiedToken, Via,
+    Actor, Identified, Limits, Member, MemberFilter, MemberPatch, NewKey, NewMember, NotReady, Operator, Principal,
+    Refusal, Registry, SettingsChange, SettingsError, Tenant, TenantContext, TenantSettings, VerifiedToken, Via,
 };
 pub use statement::Statement;
 pub use tokio_postgres::Row;

@@ -271,8 +271,7 @@ async fn nobody_but_their_owners_may_reach_the_registry() {
         }
     }
     let control = as_role(&world, "tenantry_control").await;
-    for no in ["DELETE FROM public.tenants", "UPDATE public.plans SET max_agents = 1", "SELECT FROM tenant_acme.notes"]
-    {
+    for no in ["DELETE FROM public.tenants", "UPDATE public.cells SET capacity = 1", "SELECT FROM tenant_acme.notes"] {
         assert_eq!(state(&control, no).await, "42501", "{no}");
     }
 }

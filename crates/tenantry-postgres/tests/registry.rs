@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tenantry_core::{PresentedToken, Slug, TenantStatus, TokenKind};
+use tenantry_core::{PresentedToken, Role, Slug, TenantStatus, TokenKind};
 use tenantry_postgres::{
     AccessError, Actor, DbError, Identified, NewTenant, NotReady, TenantPatch, TenantSchema, VerifiedToken,
 };
@@ -196,9 +196,9 @@ async fn identification_and_credential_must_agree() {
         assert!(matches!(refused, Err(AccessError::Mismatch { .. })), "{foreign:?}");
     }
     let token = |s: &str| VerifiedToken::vouch(s.parse().unwrap(), "u".into(), vec![]);
-    let unknown = r.authenticate_token(token("nobody")).await;
+    let unknown = r.authenticate_token(token("nobody"), Some(Role::Member)).await;
     assert!(matches!(unknown, Err(AccessError::UnknownTenant { slug }) if slug == "nobody"));
-    assert_eq!(r.authenticate_token(token("acme")).await.unwrap().tenant(), acme.tenant.id);
+    assert_eq!(r.authenticate_token(token("acme"), Some(Role::Member)).await.unwrap().tenant(), acme.tenant.id);
 
     // Another key's public part with this key's secret proves nothing.
     let other = world.provisioner.create_key("acme", "other", &[], None, &who).await.unwrap();

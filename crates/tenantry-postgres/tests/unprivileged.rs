@@ -39,6 +39,16 @@ fn tenant(slug: &str, dedicated: bool) -> NewTenant {
     }
 }
 
+/// The migrations of a set, as reports call them.
+fn files(set: &str) -> Vec<String> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations").to_owned() + "/" + set;
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(directory).unwrap().map(name).collect();
+    names.retain(|name| !name.ends_with(".down.sql"));
+    names.sort();
+    names.iter().map(|name| format!("{set} {}", name.trim_end_matches(".sql"))).collect()
+}
+
 #[tokio::test]
 async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
     let config = ThrowawayConfig {
@@ -114,14 +124,4 @@ async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
     registry.stop();
     drop((root, admin));
     server.stop().await.unwrap();
-}
-
-/// The migrations of a set, as a report names them.
-fn files(set: &str) -> Vec<String> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
-    let entries = std::fs::read_dir(format!("{directory}/{set}")).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut labels: Vec<String> = names.map(|name| format!("{set} {}", name.trim_end_matches(".sql"))).collect();
-    labels.sort();
-    labels
 }

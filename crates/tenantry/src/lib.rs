@@ -10,3 +10,4 @@ pub use api::{error_reference, openapi, router};
 pub use server::{Server, StartError};
 pub use settings::{DEFAULT_FILE, LogFormat, LogSettings, Settings, SettingsError};
 pub use state::AppState;
+pub use tenantry_control::Stripe;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use tenantry_control::{Stripe, StripeError};
 use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
-use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
+use tenantry_postgres::{Actor, DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause after each warm schema: making one keeps a core of the database busy for a moment, and tenants are being served.
 const WARM_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often tenants are looked for whose time to pay is over.
+const DUNNING: Duration = Duration::from_secs(60);
+
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How long an end waits for schedules that are being run. One that is cut off is undone, and run by another server.
@@ -30,6 +34,9 @@ pub enum StartError {
     /// The settings of tokens.
     #[error("the settings of tokens cannot be used: {0}")]
     Jwt(#[from] JwtConfigError),
+    /// The settings of Stripe.
+    #[error("the settings of Stripe cannot be used: {0}")]
+    Stripe(#[from] StripeError),
     /// The database was not prepared by this version's `init`.
     #[error("the database is not prepared: {0}")]
     NotPrepared(String),
@@ -61,7 +68,9 @@ impl Server {
         let registry = Registry::start(database, &registry_config, clock.clone());
         let db = TenantDb::new(database.clone(), settings.access.clone(), registry.clone());
         let provisioner = Provisioner::new(database, schema, settings.cell_capacity)
-            .with_grace(TimeDelta::days(settings.grace_days.into()));
+            .with_grace(TimeDelta::days(settings.grace_days.into()))
+            .with_billing(settings.stripe.policy());
+        let stripe = Stripe::load(&settings.stripe, clock.clone())?;
         let scheduling = Scheduling::new(clock.clone(), &settings.scheduler);
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
@@ -72,7 +81,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        Ok(Self { state: AppState { tenancy, provisioner, scheduling }, settings: settings.clone() })
+        Ok(Self { state: AppState { tenancy, provisioner, scheduling, stripe }, settings: settings.clone() })
     }
 
     /// What the endpoints share.
@@ -87,6 +96,7 @@ impl Server {
         let warm = usize::from(self.settings.warm);
         let provisioner = self.state.provisioner.clone();
         let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
+        let dunning = tokio::spawn(suspend_overdue(self.state.provisioner.clone()));
         let stop = CancellationToken::new();
         let running = self.run_schedules(&stop);
         let db = self.state.tenancy.db().clone();
@@ -112,6 +122,7 @@ impl Server {
             // One that is being made ends with its connection, and the database takes it back.
             refilling.abort();
         }
+        dunning.abort();
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
@@ -128,5 +139,23 @@ impl Server {
         let scheduler =
             Scheduler::new(tenancy.registry().clone(), tenancy.db().clone(), Arc::new(SystemClock), settings);
         Some(tokio::spawn(scheduler.run(stop.clone())))
+    }
+}
+
+/// Suspends tenants whose time to pay is over, for as long as it is polled. Events do it as they come; this is for when none comes.
+async fn suspend_overdue(provisioner: Provisioner) {
+    let mut ticks = tokio::time::interval(DUNNING);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match provisioner.suspend_overdue(&Actor::system("billing")).await {
+            Ok(0) => {}
+            Ok(suspended) => {
+                tracing::info!(target: "tenantry::billing", suspended, "tenants suspended: their time to pay is over")
+            }
+            Err(error) => {
+                tracing::warn!(target: "tenantry::billing", %error, "tenants whose time to pay is over cannot be looked for")
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tenantry_control::StripeSettings;
 use tenantry_http::HttpConfig;
 use tenantry_postgres::{AccessConfig, EventsConfig, RegistryConfig};
 use workforce::SchedulerSettings;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub access: AccessConfig,
     /// The registry's cache.
     pub registry: RegistryConfig,
+    /// Stripe's webhooks, and what follows from them.
+    pub stripe: StripeSettings,
     /// Schedules that are due.
     pub scheduler: SchedulerSettings,
     /// Events and the streams that tell of them.
@@ -61,6 +64,7 @@ impl Default for Settings {
             http: HttpConfig::default(),
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
+            stripe: StripeSettings::default(),
             scheduler: SchedulerSettings::default(),
             events: EventsConfig::default(),
         }

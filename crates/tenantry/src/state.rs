@@ -1,4 +1,5 @@
 use axum::extract::FromRef;
+use tenantry_control::Stripe;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
 use workforce::Scheduling;
@@ -10,6 +11,8 @@ pub struct AppState {
     pub tenancy: TenancyState,
     /// Changes of the fleet, for the control plane.
     pub provisioner: Provisioner,
+    /// What is needed to believe a webhook of Stripe.
+    pub stripe: Stripe,
     /// The clock of schedules, and how often they may be due.
     pub scheduling: Scheduling,
 }
@@ -29,6 +32,12 @@ impl FromRef<AppState> for Registry {
 impl FromRef<AppState> for TenantDb {
     fn from_ref(state: &AppState) -> Self {
         state.tenancy.db().clone()
+    }
+}
+
+impl FromRef<AppState> for Stripe {
+    fn from_ref(state: &AppState) -> Self {
+        state.stripe.clone()
     }
 }
 

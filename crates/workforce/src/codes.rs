@@ -1,5 +1,7 @@
 //! The errors of this domain that a caller can meet, for the error reference.
 
+pub use tenantry_http::codes::VALIDATION_FAILED;
+
 tenantry_http::error_codes! {
     AGENT_NOT_FOUND = 404 "agent_not_found" "Agent not found":
         "the company has no live agent with this id",
@@ -73,9 +75,6 @@ tenantry_http::error_codes! {
     BULK_REJECTED = 422 "bulk_rejected" "Bulk request rejected":
         "an item of an atomic bulk request failed, so none of its items was done",
         "correct the items that `items` names and send all again, or send them without `atomic`";
-    VALIDATION_FAILED = 422 "validation_failed" "Validation failed":
-        "members of the body break their rules",
-        "correct the members that `errors` points to";
 }
 
 #[cfg(test)]

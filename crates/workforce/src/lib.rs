@@ -49,8 +49,8 @@ pub use place::{Key, Order, Place};
 pub use scheduler::{Scheduler, SchedulerSettings, Scheduling, Tally};
 pub use store::statements;
 pub use task_status::TaskStatus;
-use tenantry_postgres::TenantSchema;
 use tenantry_postgres::migrate::{MigrationSet, Scope};
+use tenantry_postgres::{AuditedTable, TenantSchema};
 pub use text_enum::UnknownWord;
 
 /// The migrations of a tenant's schema in order: file and SQL, with the pseudo schema.
@@ -64,6 +64,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_messages.down.sql", include_str!("../../../migrations/tenant/0004_messages.down.sql")),
     ("0005_schedules.sql", include_str!("../../../migrations/tenant/0005_schedules.sql")),
     ("0005_schedules.down.sql", include_str!("../../../migrations/tenant/0005_schedules.down.sql")),
+    ("0006_auditor.sql", include_str!("../../../migrations/tenant/0006_auditor.sql")),
+    ("0006_auditor.down.sql", include_str!("../../../migrations/tenant/0006_auditor.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.
@@ -85,11 +87,121 @@ pub const TENANT_TABLES: &[&str] = &[
 /// Tables whose rows the tenant may add and read, never change.
 pub const APPEND_ONLY_TABLES: &[&str] = &["activity_logs"];
 
+/// What operators may read of a company, with a reason: rows without secrets. `0006_auditor.sql` grants the same to the role
+/// that reads; a table that is not here is not read.
+pub const AUDITED_TABLES: &[AuditedTable] = &[
+    AuditedTable { name: "activity_logs", columns: &["id", "agent_id", "task_id", "action", "details", "timestamp"] },
+    AuditedTable {
+        name: "agent_sessions",
+        columns: &["id", "agent_id", "task_id", "status", "tokens_used", "tool_calls", "started_at", "ended_at"],
+    },
+    AuditedTable {
+        name: "agents",
+        columns: &[
+            "id",
+            "name",
+            "role",
+            "personality_prompt",
+            "status",
+            "current_task_id",
+            "capabilities",
+            "tool_permissions",
+            "version",
+            "created_at",
+            "updated_at",
+            "deleted_at",
+        ],
+    },
+    AuditedTable {
+        name: "credential_proxies",
+        columns: &["id", "name", "service", "allowed_agents", "created_at", "rotated_at"],
+    },
+    AuditedTable {
+        name: "messages",
+        columns: &[
+            "id",
+            "from_agent_id",
+            "to_agent_id",
+            "subject",
+            "body",
+            "type",
+            "status",
+            "is_external_draft",
+            "external_recipient",
+            "approved_by",
+            "approved_at",
+            "created_at",
+            "read_at",
+            "deleted_at",
+        ],
+    },
+    AuditedTable {
+        name: "provider_accounts",
+        columns: &[
+            "id",
+            "provider",
+            "status",
+            "owner_key",
+            "access_token_expires_at",
+            "refresh_token_expires_at",
+            "scopes",
+            "last_error",
+            "last_error_at",
+            "last_used_at",
+            "created_at",
+            "updated_at",
+        ],
+    },
+    AuditedTable {
+        name: "schedules",
+        columns: &[
+            "id",
+            "agent_id",
+            "name",
+            "cron_expression",
+            "task_template",
+            "enabled",
+            "last_run_at",
+            "next_run_at",
+            "failure_count",
+            "deleted_at",
+        ],
+    },
+    AuditedTable { name: "task_dependencies", columns: &["id", "task_id", "depends_on_task_id", "depth"] },
+    AuditedTable {
+        name: "tasks",
+        columns: &[
+            "id",
+            "agent_id",
+            "created_by_id",
+            "title",
+            "description",
+            "status",
+            "previous_status",
+            "priority",
+            "progress_percent",
+            "progress_details",
+            "result",
+            "deadline",
+            "started_at",
+            "completed_at",
+            "error_details",
+            "version",
+            "retry_count",
+            "max_retries",
+            "created_at",
+            "deleted_at",
+            "provider",
+            "provider_account_id",
+        ],
+    },
+];
+
 /// What the provisioning code puts into a new tenant's schema.
 #[must_use]
 pub fn tenant_schema() -> TenantSchema {
     let migrations = MigrationSet::new(Scope::Tenant, MIGRATIONS).expect("the files' names are a set");
-    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES)
+    TenantSchema::replaying(migrations, TENANT_TABLES).with_append_only(APPEND_ONLY_TABLES).with_audited(AUDITED_TABLES)
 }
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub enum List {
     Activity,
     /// Sessions.
     Sessions,
+    /// Members by age.
+    Members,
+    /// API keys by age.
+    Keys,
 }
 
 impl List {
@@ -47,6 +51,8 @@ impl List {
             Self::Thread => b'c',
             Self::Activity => b'l',
             Self::Sessions => b'r',
+            Self::Members => b'#',
+            Self::Keys => b'*',
         }
     }
 }

@@ -82,8 +82,8 @@ async fn book(
 fn refused(error: DbError) -> Problem {
     match error.sqlstate() {
         Some("23505") => Problem::of(&codes::CONFLICT).detail("a room has this name"),
-        Some("23503") => Problem::of(&codes::INVALID_VALUE).detail("there is no such room"),
-        Some("23514") => Problem::of(&codes::INVALID_VALUE).detail("a value is out of its range"),
+        Some("23503") => Problem::of(&codes::VALIDATION_FAILED).detail("there is no such room"),
+        Some("23514") => Problem::of(&codes::VALIDATION_FAILED).detail("a value is out of its range"),
         _ => error.into(),
     }
 }

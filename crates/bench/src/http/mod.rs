@@ -40,8 +40,12 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
     let server = ground.server().await?;
     let tenancy =
         TenancyState::new(server.registry.clone(), server.db.clone(), HttpConfig::default(), Arc::new(SystemClock))?;
-    let state =
-        AppState { tenancy, provisioner: ground.provisioner.clone(), scheduling: workforce::Scheduling::default() };
+    let state = AppState {
+        tenancy,
+        provisioner: ground.provisioner.clone(),
+        scheduling: workforce::Scheduling::default(),
+        stripe: tenantry::Stripe::off(),
+    };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;
 

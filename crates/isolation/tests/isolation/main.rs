@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test fails as a test does")]
 
 mod analytics;
+mod auditor;
 mod cancelled;
 mod child;
 mod controls;

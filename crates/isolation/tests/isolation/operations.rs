@@ -19,7 +19,7 @@ use company::{COMMON_NAME, Company};
 use document::{Operation, Plane, operations};
 
 /// Operations that are for everybody. What they answer is checked to hold nothing of a tenant.
-const PUBLIC: &[&str] = &["health", "ready"];
+const PUBLIC: &[&str] = &["health", "ready", "receive_stripe_event"];
 
 fn case_of(operation: &Operation) -> &'static Case {
     CASES.iter().find(|case| case.operation == operation.id).unwrap_or_else(|| {
@@ -447,7 +447,7 @@ fn operator_path(operation: &Operation, slug: &str, key: &str) -> String {
     operation.path_with(|name| match name {
         "slug" => slug.to_owned(),
         "id" | "key" | "key_id" => key.to_owned(),
-        "name" => "nobody".to_owned(),
+        "name" | "tier" => "nobody".to_owned(),
         other => panic!(
             "operation `{}` has a path parameter `{other}` that its isolation test does not know: \
              add it to `operator_path` in tests/isolation/operations.rs",
@@ -505,8 +505,8 @@ async fn what_is_for_everybody_tells_nothing() {
     for (method, path) in public.chain([document]) {
         for request in [server.request(method.clone(), &path), server.by(&acme.tenant, method.clone(), &path)] {
             let answer = Answer::to(request).await;
-            // a probe on a machine under load may say that it is not ready
-            assert!([200, 503].contains(&answer.status), "{path}: {}", answer.text);
+            // a probe on a machine under load may say that it is not ready; a webhook is not signed
+            assert!([200, 503, 400].contains(&answer.status), "{path}: {}", answer.text);
             for secret in [
                 &acme.mark,
                 &acme.tenant.schema,

@@ -2,14 +2,21 @@
 
 mod admin;
 mod caller;
+mod permissions;
 mod respond;
 mod slug;
 #[cfg(test)]
 mod tests;
+mod webhooks;
+
+pub use permissions::{RULES, Rule, least_role};
 
 use axum::extract::FromRef;
+use axum::middleware::from_fn;
 use tenantry_postgres::Provisioner;
 use utoipa_axum::router::OpenApiRouter;
+
+use crate::stripe::Stripe;
 
 /// All endpoints below `/admin/v1`, with their OpenAPI description. Mount them behind
 /// [`operator_auth`](tenantry_http::operator_auth), or each answers 401.
@@ -18,5 +25,15 @@ where
     S: Clone + Send + Sync + 'static,
     Provisioner: FromRef<S>,
 {
-    admin::router()
+    admin::router().route_layer(from_fn(permissions::authorize))
+}
+
+/// What the payment provider calls, below `/webhooks`. It takes no credential: its requests are signed.
+pub fn webhooks<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Provisioner: FromRef<S>,
+    Stripe: FromRef<S>,
+{
+    webhooks::router()
 }

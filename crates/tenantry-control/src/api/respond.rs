@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tenantry_core::{Clock as _, SystemClock};
 use tenantry_http::{Problem, ProblemBody, codes};
+use tenantry_postgres as registry;
 use tenantry_postgres::TenantRow;
 use utoipa::IntoResponses;
 
-use crate::model::Tenant;
+use crate::model::{Plan, Tenant};
 
 /// The answers that every endpoint of the control plane may give.
 #[derive(IntoResponses)]
@@ -22,6 +23,9 @@ pub(super) enum Common {
     /// No operator's token, or not a valid one. A tenant's key is none.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(#[to_schema] ProblemBody),
+    /// The operator's role does not reach so far.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] ProblemBody),
     /// A defect of the server; the log knows more under the request id.
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(#[to_schema] ProblemBody),
@@ -52,7 +56,7 @@ pub(super) enum WithBody {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers; the provisioner makes them")]
 pub(super) enum OfTenant {
-    /// No such tenant, key or operator.
+    /// No such tenant, key, plan or operator.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(#[to_schema] ProblemBody),
 }
@@ -63,6 +67,12 @@ pub(super) fn tenant(row: TenantRow) -> Response {
     ([(header::ETAG, tag)], Json(Tenant::from(row))).into_response()
 }
 
+/// A plan with its `ETag`.
+pub(super) fn plan(status: StatusCode, row: registry::Plan) -> Response {
+    let tag = etag(row.updated_at);
+    (status, [(header::ETAG, tag)], Json(Plan::from(row))).into_response()
+}
+
 /// A record just made: 201 with its address.
 pub(super) fn created<T: Serialize>(location: String, record: &T) -> Response {
     // slugs and ids are letters, digits and hyphens, so the conversion cannot fail
@@ -70,7 +80,7 @@ pub(super) fn created<T: Serialize>(location: String, record: &T) -> Response {
     (StatusCode::CREATED, [(header::LOCATION, location)], Json(record)).into_response()
 }
 
-/// The tag of a tenant: the microsecond of its last change, which the database keeps.
+/// The tag of a tenant or plan: the microsecond of its last change, which the database keeps.
 pub(super) fn etag(updated_at: DateTime<Utc>) -> HeaderValue {
     // digits and quotes, so the conversion cannot fail
     HeaderValue::try_from(format!("\"{}\"", updated_at.timestamp_micros())).unwrap_or(HeaderValue::from_static(""))
@@ -83,7 +93,7 @@ pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<DateTime<Ut
     let version = value.to_str().ok().and_then(parse_etag).filter(|_| values.next().is_none());
     version
         .map(Some)
-        .ok_or_else(|| Problem::of(&codes::INVALID_PRECONDITION).detail("`If-Match` must be one `ETag` of this tenant"))
+        .ok_or_else(|| Problem::of(&codes::INVALID_PRECONDITION).detail("`If-Match` must be one `ETag` of this record"))
 }
 
 /// Strong tags only, in the one spelling we give out.
@@ -98,7 +108,7 @@ pub(super) fn check_expiry(expires_at: Option<DateTime<Utc>>) -> Result<(), Prob
     match expires_at {
         Some(at) if at <= SystemClock.now() => {
             let detail = format!("`{}` has passed", at.to_rfc3339());
-            Err(Problem::of(&codes::INVALID_VALUE).pointer("/expires_at", &detail).detail(detail))
+            Err(Problem::of(&codes::VALIDATION_FAILED).pointer("/expires_at", &detail).detail(detail))
         }
         _ => Ok(()),
     }

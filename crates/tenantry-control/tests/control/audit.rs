@@ -17,7 +17,7 @@ async fn every_change_is_written_down_with_who_asked() {
     let new = json!({ "slug": "acme", "admin_email": "it@acme.example" });
     let tenant = sent(Method::POST, "/admin/v1/tenants", Some(new.clone())).await.ok(201);
     let id = tenant["tenant"]["id"].as_str().unwrap();
-    let secret = tenant["api_key"]["token"].as_str().unwrap().rsplit('_').next().unwrap();
+    let secret = tenant["api_key"]["token"].as_str().unwrap().splitn(3, '_').nth(2).unwrap();
     sent(Method::PATCH, "/admin/v1/tenants/acme", Some(json!({ "max_agents": 9 }))).await.ok(200);
     let key = sent(Method::POST, "/admin/v1/tenants/acme/keys", Some(json!({ "name": "ci" }))).await.ok(201);
     let key_path = format!("/admin/v1/tenants/acme/keys/{}", key["id"].as_str().unwrap());
@@ -88,5 +88,56 @@ async fn the_trail_is_paged_and_filtered() {
     for method in [Method::PATCH, Method::DELETE, Method::POST] {
         let answer = plane.send(method, "/admin/v1/audit", Some(&plane.token), &[], None).await;
         assert_eq!(answer.status.as_u16(), 405, "nobody changes the trail");
+    }
+}
+
+#[tokio::test]
+async fn the_trail_is_searched() {
+    let plane = Plane::start().await;
+    for slug in ["acme", "globex"] {
+        plane.tenant(slug).await;
+    }
+    let named = |body| {
+        plane.send(
+            Method::POST,
+            "/admin/v1/tenants/acme/keys",
+            Some(&plane.token),
+            &[("x-request-id", "req-7")],
+            Some(body),
+        )
+    };
+    let key = named(json!({ "name": "Nightly Export" })).await.ok(201);
+    let target = format!("key/{}", key["id"].as_str().unwrap());
+    let before =
+        plane.get("/admin/v1/audit?action=key.create").await.ok(200)["data"][0]["at"].as_str().unwrap().to_owned();
+    for (query, expected) in [
+        ("action_prefix=key.".to_owned(), vec!["key.create"]),
+        ("request_id=req-7".to_owned(), vec!["key.create"]),
+        (format!("target={target}"), vec!["key.create"]),
+        ("text=nightly%20EXPORT".to_owned(), vec!["key.create"]),
+        ("text=%25".to_owned(), vec![]),
+        ("actor=ada&actor_kind=operator&action_prefix=tenant.".to_owned(), vec!["tenant.create", "tenant.create"]),
+        ("actor=ada&actor_kind=api_key".to_owned(), vec![]),
+        ("tenant=globex&actor=ada".to_owned(), vec!["tenant.create"]),
+        (format!("since={}", before.replace('+', "%2B")), vec!["key.create"]),
+        (format!("until={}&tenant=acme", before.replace('+', "%2B")), vec!["tenant.create"]),
+        ("since=2100-01-01T00:00:00Z".to_owned(), vec![]),
+    ] {
+        let found = plane.get(&format!("/admin/v1/audit?{query}")).await.ok(200);
+        assert_eq!(actions(&found), expected, "{query}");
+    }
+    for (query, parameter) in [
+        ("actor_kind=ghost", "actor_kind"),
+        ("actor=", "actor"),
+        ("text=a%00", "text"),
+        ("since=yesterday", "since"),
+        ("until=0001-01-01T00:00:00Z", "until"),
+        ("action_prefix=%20", "action_prefix"),
+    ] {
+        assert_eq!(
+            plane.get(&format!("/admin/v1/audit?{query}")).await.face(),
+            (400, "invalid_query", parameter),
+            "{query}"
+        );
     }
 }

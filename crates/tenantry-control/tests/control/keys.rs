@@ -46,13 +46,13 @@ async fn keys_that_make_no_sense_are_refused() {
     plane.tenant("acme").await;
     let past = Utc::now() - TimeDelta::seconds(1);
     for (body, code, pointer) in [
-        (json!({ "name": "x", "expires_at": past }), "invalid_value", "/expires_at"),
+        (json!({ "name": "x", "expires_at": past }), "validation_failed", "/expires_at"),
         (json!({ "name": "x", "expires_at": "tomorrow" }), "invalid_body", "/expires_at"),
-        (json!({ "name": "" }), "invalid_value", "/name"),
-        (json!({ "name": "a\0" }), "invalid_value", "/name"),
-        (json!({ "name": "x".repeat(101) }), "invalid_value", "/name"),
-        (json!({ "name": "x", "scopes": ["two words"] }), "invalid_value", "/scopes"),
-        (json!({ "name": "x", "scopes": vec!["s"; 33] }), "invalid_value", "/scopes"),
+        (json!({ "name": "" }), "validation_failed", "/name"),
+        (json!({ "name": "a\0" }), "validation_failed", "/name"),
+        (json!({ "name": "x".repeat(101) }), "validation_failed", "/name"),
+        (json!({ "name": "x", "scopes": ["two words"] }), "validation_failed", "/scopes"),
+        (json!({ "name": "x", "scopes": vec!["s"; 33] }), "validation_failed", "/scopes"),
         (json!({ "name": "x", "scope": [] }), "invalid_body", "/scope"),
     ] {
         assert_eq!(plane.post(PATH, body.clone()).await.face(), (422, code, pointer), "{body}");

@@ -4,8 +4,11 @@
 
 mod access;
 mod audit;
+mod billing;
 mod keys;
 mod life;
+mod once;
 mod operators;
 mod plane;
+mod plans;
 mod refusals;

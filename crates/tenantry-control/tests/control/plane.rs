@@ -9,11 +9,16 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use tenantry_core::SystemClock;
+use tenantry_control::Stripe;
+use tenantry_core::{OperatorRole, SystemClock};
 use tenantry_http::{HttpConfig, TenancyState, TenantRouter, TenantScope, harden, operator_auth};
-use tenantry_postgres::{Actor, Provisioner, TenantSchema};
+use tenantry_postgres::{Actor, BillingPolicy, Provisioner, TenantSchema};
 use testkit::{World, WorldConfig};
 use tower::ServiceExt as _;
+
+/// The signing secrets of the webhook endpoint, while it is rotated.
+pub(crate) const OLD_SECRET: &str = "whsec_old";
+pub(crate) const SECRET: &str = "whsec_new";
 
 /// A server with the control plane and one endpoint of tenants, `GET /v1/whoami`.
 pub(crate) struct Plane {
@@ -27,6 +32,13 @@ pub(crate) struct Plane {
 struct State {
     tenancy: TenancyState,
     provisioner: Provisioner,
+    stripe: Stripe,
+}
+
+impl FromRef<State> for Stripe {
+    fn from_ref(state: &State) -> Self {
+        state.stripe.clone()
+    }
 }
 
 impl FromRef<State> for Provisioner {
@@ -72,10 +84,25 @@ impl Plane {
         let sql = "CREATE TABLE tenant.notes (id integer PRIMARY KEY, body text NOT NULL);";
         let mut world = World::start(WorldConfig::new(TenantSchema::new(sql, &["notes"]))).await;
         world.provisioner = world.provisioner.with_grace(grace);
-        let made = world.provisioner.issue_operator("ada", None, &Actor::system("test")).await.unwrap();
+        let made =
+            world.provisioner.issue_operator("ada", OperatorRole::Admin, None, &Actor::system("test")).await.unwrap();
         let token = secrecy::ExposeSecret::expose_secret(&made.token).to_owned();
         let router = router(&world);
         Self { world, router, token }
+    }
+
+    /// As it is, with what follows from payments.
+    pub(crate) async fn with_billing(policy: BillingPolicy) -> Self {
+        let mut plane = Self::start().await;
+        plane.world.provisioner = plane.world.provisioner.with_billing(policy);
+        plane.router = router(&plane.world);
+        plane
+    }
+
+    /// The token of an operator with a role.
+    pub(crate) async fn operator(&self, name: &str, role: OperatorRole) -> String {
+        let made = self.world.provisioner.issue_operator(name, role, None, &Actor::system("test")).await.unwrap();
+        secrecy::ExposeSecret::expose_secret(&made.token).to_owned()
     }
 
     /// Sends a request with a credential and other headers.
@@ -159,12 +186,15 @@ pub(crate) fn router(world: &World) -> Router {
     let config = HttpConfig::default();
     let tenancy =
         TenancyState::new(world.registry.clone(), world.db.clone(), config.clone(), Arc::new(SystemClock)).unwrap();
-    let state = State { tenancy, provisioner: world.provisioner.clone() };
+    let secrets = [OLD_SECRET, SECRET].map(|secret| secret.to_owned().into()).into();
+    let stripe = Stripe::new(secrets, Duration::from_secs(300), Arc::new(SystemClock));
+    let state = State { tenancy, provisioner: world.provisioner.clone(), stripe };
     let (operators, _) = tenantry_control::router::<State>().split_for_parts();
     let routes = TenantRouter::new()
         .get("/v1/whoami", whoami)
         .protect(&state.tenancy)
         .merge(operators.route_layer(from_fn_with_state(state.tenancy.clone(), operator_auth)))
+        .merge(tenantry_control::webhooks::<State>().split_for_parts().0)
         .with_state(state);
     harden(routes, &config)
 }

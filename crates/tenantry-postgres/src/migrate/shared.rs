@@ -36,6 +36,8 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
                 "0003_warm.sql",
                 "0004_schedules.sql",
                 "0005_audit_chain.sql",
+                "0006_members.sql",
+                "0007_billing.sql",
             ),
         ),
         set(Scope::Analytics, files!("analytics": "0001_baseline.sql")),

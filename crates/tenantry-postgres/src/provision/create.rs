@@ -4,11 +4,12 @@ use tenantry_core::{ApiKeyId, MintedToken, RoleName, SchemaName, TenantId, Tenan
 use tokio_postgres::types::Type;
 
 use super::{
-    ApiKeyInfo, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantRow, check_email, check_limit, check_plan,
-    keys, normal_domains,
+    ApiKeyInfo, CreatedKey, CreatedTenant, NewTenant, OwnLimits, Provisioner, TenantRow, check_email, check_limit,
+    check_plan, keys, normal_domains,
 };
 use crate::clients::{Lent, typed};
 use crate::error::{DbError, ProvisionError};
+use crate::once;
 use crate::registry::Actor;
 
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'";
@@ -58,7 +59,16 @@ impl Provisioner {
         actor: &Actor,
     ) -> Result<CreatedTenant, ProvisionError> {
         let domains = new.check(&limits)?;
-        let (key, minted) = keys::first();
+        let client = self.migrator.get().await?;
+        if self.once.is_some()
+            && let Some((tenant, info)) =
+                once::start::<(TenantRow, ApiKeyInfo)>(&client, BEGIN, self.once.as_deref()).await?
+        {
+            client.give_back();
+            let token = self.token(info.id).text;
+            return Ok(CreatedTenant { tenant, key: CreatedKey { info, token } });
+        }
+        let (key, minted) = keys::first(self);
         let creation = Creation {
             new,
             schema: SchemaName::for_slug(&new.slug),
@@ -69,18 +79,29 @@ impl Provisioner {
             minted,
             facts: json!({ "slug": new.slug, "plan_tier": new.plan_tier }),
         };
-        let client = self.migrator.get().await?;
-        if !new.dedicated {
+        let claimed = if new.dedicated {
+            None
+        } else {
             let row = self.claim(&client, &creation).await?;
             self.wanted.notify_one();
-            if let Some(tenant) = row {
-                client.give_back();
-                return Ok(creation.created(tenant));
+            row
+        };
+        let was_claimed = claimed.is_some();
+        let tenant = match claimed {
+            Some(tenant) => tenant,
+            None => self.make(&client, &creation).await?,
+        };
+        let created = creation.created(tenant);
+        if self.once.is_some() {
+            self.finish(client, &(&created.tenant, &created.key.info)).await?;
+        } else {
+            // A claim is a transaction by itself.
+            if !was_claimed {
+                client.batch_execute("COMMIT").await?;
             }
+            client.give_back();
         }
-        let tenant = self.make(&client, &creation).await?;
-        client.give_back();
-        Ok(creation.created(tenant))
+        Ok(created)
     }
 
     /// Takes a warm schema, if there is one that this program can serve.
@@ -111,7 +132,7 @@ impl Provisioner {
         Ok(row.map(|row| creation.row(TenantId::from_uuid(row.get("tenant")), row.get("schema_version"), row)))
     }
 
-    /// Makes everything. What does not need an answer is sent at once: the server goes through it without waiting for us.
+    /// Makes everything; the commit is left to the caller. What does not need an answer is sent at once: the server goes through it without waiting for us.
     async fn make(&self, client: &Lent, creation: &Creation<'_>) -> Result<TenantRow, ProvisionError> {
         let Creation { new, limits, actor, minted, .. } = creation;
         let (slug, schema, hash) = (new.slug.as_str(), creation.schema.as_str(), minted.hash.as_bytes());
@@ -169,7 +190,9 @@ impl Provisioner {
             (false, true) => self.new_cell_ddl(login, &role) + "; ",
             (false, false) => String::new(),
         };
-        client.batch_execute(&format!("{rest}COMMIT")).await?;
+        if !rest.is_empty() {
+            client.batch_execute(&rest).await?;
+        }
         Ok(creation.row(id, self.schema.version, settled))
     }
 }

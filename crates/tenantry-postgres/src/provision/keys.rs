@@ -1,20 +1,21 @@
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde_json::json;
 use tenantry_core::{ApiKeyId, MintedToken, TenantId, TokenKind};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, begin, check_name, list};
+use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, check_name, list};
 use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
+use crate::once;
 use crate::registry::Actor;
 
-const COLUMNS: &str = "id, name, lookup, scopes, created_at, expires_at, revoked_at";
+pub(crate) const COLUMNS: &str = "id, name, lookup, scopes, created_at, expires_at, revoked_at";
 
 /// The first key of a tenant, for the statement that makes both.
-pub(super) fn first() -> (ApiKeyId, MintedToken) {
-    (ApiKeyId::generate(), MintedToken::mint(TokenKind::TenantKey))
+pub(super) fn first(provisioner: &Provisioner) -> (ApiKeyId, MintedToken) {
+    let id = ApiKeyId::generate();
+    (id, provisioner.token(id))
 }
 
 /// What [`first`] made, once it is stored.
@@ -31,15 +32,16 @@ pub(super) fn stored_first(id: ApiKeyId, minted: MintedToken, created_at: DateTi
     CreatedKey { info, token: minted.text }
 }
 
-async fn insert(
+/// Stores a key.
+pub(crate) async fn insert(
     client: &Client,
     tenant: TenantId,
+    id: ApiKeyId,
+    minted: &MintedToken,
     name: &str,
     scopes: &[String],
     expires_at: Option<DateTime<Utc>>,
-) -> Result<(ApiKeyInfo, SecretString), DbError> {
-    let minted = MintedToken::mint(TokenKind::TenantKey);
-    let id = ApiKeyId::generate();
+) -> Result<ApiKeyInfo, DbError> {
     let rows = client
         .query_typed(
             &format!(
@@ -58,10 +60,10 @@ async fn insert(
         )
         .await?;
     let row = rows.first().ok_or(DbError::Misuse("a key was not stored"))?;
-    Ok((info(row), minted.text))
+    Ok(info(row))
 }
 
-fn info(row: &Row) -> ApiKeyInfo {
+pub(crate) fn info(row: &Row) -> ApiKeyInfo {
     ApiKeyInfo {
         id: ApiKeyId::from_uuid(row.get("id")),
         name: row.get("name"),
@@ -73,7 +75,28 @@ fn info(row: &Row) -> ApiKeyInfo {
     }
 }
 
+/// At most `limit` keys, those made before the key `after`, newest first: ids are ordered by time.
+pub(crate) async fn list_of(
+    client: &Client,
+    tenant: TenantId,
+    after: Option<ApiKeyId>,
+    limit: i64,
+) -> Result<Vec<ApiKeyInfo>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) \
+         ORDER BY id DESC LIMIT $3"
+    );
+    let after = after.map(|id| *id.as_uuid());
+    let params = [typed(tenant.as_uuid(), Type::UUID), typed(&after, Type::UUID), typed(&limit, Type::INT8)];
+    Ok(client.query_typed(&sql, &params).await?.iter().map(info).collect())
+}
+
 impl Provisioner {
+    /// The token of a key that is made for the request at hand.
+    pub(super) fn token(&self, id: ApiKeyId) -> MintedToken {
+        once::mint(self.once.as_deref(), &self.secret, TokenKind::TenantKey, *id.as_uuid())
+    }
+
     /// Creates an API key; its token is in the answer and nowhere else.
     ///
     /// # Errors
@@ -89,10 +112,15 @@ impl Provisioner {
         check_name(name)?;
         check_scopes(scopes)?;
         let client = self.control.get().await?;
-        begin(&client).await?;
+        if let Some(info) = self.start::<ApiKeyInfo>(&client).await? {
+            client.give_back();
+            return Ok(CreatedKey { token: self.token(info.id).text, info });
+        }
         let tenant = list::by_slug(&client, slug).await?;
-        let inserted = insert(&client, tenant.id, name, scopes, expires_at).await;
-        let (key, token) = inserted.map_err(|error| match error {
+        let id = ApiKeyId::generate();
+        let minted = self.token(id);
+        let inserted = insert(&client, tenant.id, id, &minted, name, scopes, expires_at).await;
+        let key = inserted.map_err(|error| match error {
             // purged since it was found
             gone if gone.is_foreign_key_violation() => ProvisionError::NotFound(slug.to_owned()),
             other => other.into(),
@@ -103,12 +131,11 @@ impl Provisioner {
             actor,
             "key.create",
             &format!("key/{}", key.id),
-            json!({ "name": name }),
+            json!({ "name": name, "scopes": scopes, "expires_at": expires_at }),
         )
         .await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
-        Ok(CreatedKey { info: key, token })
+        self.finish(client, &key).await?;
+        Ok(CreatedKey { info: key, token: minted.text })
     }
 
     /// All keys of a tenant, revoked ones too, newest first.
@@ -131,15 +158,9 @@ impl Provisioner {
     ) -> Result<Vec<ApiKeyInfo>, ProvisionError> {
         let client = self.control.get().await?;
         let tenant = list::by_slug(&client, slug).await?;
-        let sql = format!(
-            "SELECT {COLUMNS} FROM public.tenant_api_keys WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) \
-             ORDER BY id DESC LIMIT $3"
-        );
-        let after = after.map(|id| *id.as_uuid());
-        let params = [typed(tenant.id.as_uuid(), Type::UUID), typed(&after, Type::UUID), typed(&limit, Type::INT8)];
-        let rows = client.query_typed(&sql, &params).await?;
+        let keys = list_of(&client, tenant.id, after, limit).await?;
         client.give_back();
-        Ok(rows.iter().map(info).collect())
+        Ok(keys)
     }
 
     /// Revokes a key; every server refuses it within a second. Revoking again changes nothing.
@@ -148,7 +169,7 @@ impl Provisioner {
     /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownKey`], [`ProvisionError::Database`].
     pub async fn revoke_key(&self, slug: &str, key: ApiKeyId, actor: &Actor) -> Result<ApiKeyInfo, ProvisionError> {
         let client = self.control.get().await?;
-        begin(&client).await?;
+        client.batch_execute(once::BEGIN).await?;
         let tenant = list::by_slug(&client, slug).await?;
         let params = [typed(key.as_uuid(), Type::UUID), typed(tenant.id.as_uuid(), Type::UUID)];
         let sql = format!(
@@ -170,7 +191,7 @@ impl Provisioner {
 }
 
 /// Scopes are words that a domain gives a meaning; here they are only kept in shape.
-fn check_scopes(scopes: &[String]) -> Result<(), ProvisionError> {
+pub(crate) fn check_scopes(scopes: &[String]) -> Result<(), ProvisionError> {
     let word = |s: &String| {
         (1..=64).contains(&s.len())
             && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'/' | b'*' | b'-'))

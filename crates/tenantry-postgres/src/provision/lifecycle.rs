@@ -3,7 +3,7 @@ use serde_json::json;
 use tenantry_core::TenantStatus;
 use tokio_postgres::types::Type;
 
-use super::{DeleteOutcome, Provisioner, TenantRow, audit, begin, list};
+use super::{DeleteOutcome, Provisioner, TenantRow, audit, list};
 use crate::clients::typed;
 use crate::error::ProvisionError;
 use crate::registry::Actor;
@@ -54,7 +54,10 @@ impl Provisioner {
         actor: &Actor,
     ) -> Result<TenantRow, ProvisionError> {
         let client = self.control.get().await?;
-        begin(&client).await?;
+        if let Some(done) = self.start(&client).await? {
+            client.give_back();
+            return Ok(done);
+        }
         client
             .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR NO KEY UPDATE", &[typed(&slug, Type::TEXT)])
             .await?;
@@ -73,9 +76,13 @@ impl Provisioner {
             audit(&client, Some(*before.id.as_uuid()), actor, action, &format!("tenant/{}", before.id), details)
                 .await?;
         }
+        if to == TenantStatus::Suspended {
+            // Now it is suspended because somebody said so: a payment does not end it.
+            let sql = "UPDATE public.tenant_billing SET suspended = false WHERE tenant_id = $1 AND suspended";
+            client.execute_typed(sql, &[typed(before.id.as_uuid(), Type::UUID)]).await?;
+        }
         let after = list::by_slug(&client, slug).await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
+        self.finish(client, &after).await?;
         Ok(after)
     }
 }

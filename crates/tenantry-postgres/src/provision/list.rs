@@ -11,7 +11,7 @@ const SELECT: &str = "SELECT t.id, t.slug, t.schema_name, t.status, t.plan_tier,
         p.cell_id, p.generation, p.schema_version, p.statement_timeout_ms, p.lock_timeout_ms, p.canary, c.shard \
     FROM public.tenants t JOIN public.tenant_placements p ON p.tenant_id = t.id JOIN public.cells c ON c.id = p.cell_id";
 
-pub(super) async fn by_slug(client: &Client, slug: &str) -> Result<TenantRow, ProvisionError> {
+pub(crate) async fn by_slug(client: &Client, slug: &str) -> Result<TenantRow, ProvisionError> {
     let rows = client.query_typed(&format!("{SELECT} WHERE t.slug = $1"), &[typed(&slug, Type::TEXT)]).await?;
     match rows.first() {
         Some(row) => Ok(tenant(row)?),

@@ -1,29 +1,38 @@
 //! The life of tenants: created whole or not at all, suspended, deleted with grace, purged; and their keys.
 
+mod billing;
 mod create;
 mod ddl;
 mod events;
-mod keys;
+pub(crate) mod keys;
 mod lifecycle;
 mod list;
 mod operators;
 mod plans;
 mod purge;
+mod reads;
 mod schema;
 mod update;
 mod warm;
 
+pub use billing::{
+    BillingEvent, BillingEventRow, BillingFilter, BillingOutcome, BillingPolicy, EventKind, OnCancelled, OnPastDue,
+    Standing, TenantBilling,
+};
 pub use events::{AuditEvent, AuditFilter};
+pub(crate) use list::by_slug;
 pub use operators::{CreatedOperator, OperatorInfo};
-pub use plans::Plan;
-pub use schema::TenantSchema;
+pub use plans::{NewPlan, Plan, PlanPatch};
+pub use reads::{ReadRequest, ReadRows};
+pub use schema::{AuditedTable, TenantSchema};
 pub use warm::{Refilled, WarmStatus};
 
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tenantry_core::{ApiKeyId, Slug, TenantId, TenantStatus};
 use tokio::sync::Notify;
@@ -31,10 +40,11 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use crate::clients::{Clients, typed};
+use crate::clients::{Clients, Lent, typed};
 use crate::config::{ClusterSecret, DatabaseConfig};
 use crate::connect::Logins;
 use crate::error::{DbError, ProvisionError};
+use crate::once::{self, OnceRequest};
 use crate::registry::Actor;
 
 /// Changes the fleet. Cheap to clone.
@@ -42,11 +52,15 @@ use crate::registry::Actor;
 pub struct Provisioner {
     migrator: Clients,
     control: Clients,
+    auditor: Clients,
     schema: Arc<TenantSchema>,
     secret: ClusterSecret,
     database: String,
     cell_capacity: i32,
     grace: TimeDelta,
+    billing: Arc<BillingPolicy>,
+    /// The request that the next change answers, if it may be repeated.
+    once: Option<Arc<OnceRequest>>,
     /// Told when a creation has taken a warm schema, or found none.
     wanted: Arc<Notify>,
 }
@@ -96,11 +110,12 @@ pub struct CreatedTenant {
 }
 
 /// A tenant's row for operators.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TenantRow {
     /// Id.
     pub id: TenantId,
     /// Public name.
+    #[serde(deserialize_with = "registered")]
     pub slug: Slug,
     /// Schema.
     pub schema_name: String,
@@ -145,7 +160,7 @@ pub struct TenantRow {
 }
 
 /// An API key without its secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApiKeyInfo {
     /// Id.
     pub id: ApiKeyId,
@@ -208,7 +223,7 @@ pub struct TenantPatch {
 }
 
 /// What a deletion did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeleteOutcome {
     /// The tenant.
     pub tenant: TenantRow,
@@ -223,11 +238,14 @@ impl Provisioner {
         Self {
             migrator: Clients::new(database.clone(), Logins::MIGRATOR, 4),
             control: Clients::new(database.clone(), Logins::CONTROL, 4),
+            auditor: Clients::new(database.clone(), Logins::AUDITOR, 2),
             schema: Arc::new(schema),
             secret: database.secret.clone(),
             database: database.database().to_owned(),
             cell_capacity: i32::from(cell_capacity.max(1)),
             grace: TimeDelta::days(30),
+            billing: Arc::default(),
+            once: None,
             wanted: Arc::default(),
         }
     }
@@ -244,6 +262,36 @@ impl Provisioner {
     pub const fn with_grace(mut self, grace: TimeDelta) -> Self {
         self.grace = grace;
         self
+    }
+
+    /// Sets what follows from what the payment provider says; see [`BillingPolicy`].
+    #[must_use]
+    pub fn with_billing(mut self, policy: BillingPolicy) -> Self {
+        self.billing = Arc::new(policy);
+        self
+    }
+
+    /// The same, for one request: its change is made once, and the same request again gets the same answer.
+    #[must_use]
+    pub fn once(&self, request: Option<OnceRequest>) -> Self {
+        Self { once: request.map(Arc::new), ..self.clone() }
+    }
+
+    /// Connections of the control role.
+    pub(crate) const fn control(&self) -> &Clients {
+        &self.control
+    }
+
+    /// Begins the transaction of a change, unless it is made already: then here is its answer.
+    async fn start<T: DeserializeOwned>(&self, client: &Client) -> Result<Option<T>, ProvisionError> {
+        once::start(client, once::BEGIN, self.once.as_deref()).await
+    }
+
+    /// Ends the transaction of a change.
+    async fn finish<T: Serialize>(&self, client: Lent, answer: &T) -> Result<(), ProvisionError> {
+        once::finish(&client, self.once.as_deref(), answer).await?;
+        client.give_back();
+        Ok(())
     }
 
     /// How long a deleted tenant's data is kept before it may be purged.
@@ -279,6 +327,11 @@ impl Actor {
     }
 }
 
+/// A slug that was given away: it may have been reserved since.
+fn registered<'de, D: Deserializer<'de>>(from: D) -> Result<Slug, D::Error> {
+    Slug::from_registry(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
 /// Writes the audit event of a change into the transaction that makes it.
 pub(crate) async fn audit(
     client: &Client,
@@ -311,7 +364,7 @@ pub(crate) async fn begin(client: &Client) -> Result<(), DbError> {
     Ok(client.batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '15s'").await?)
 }
 
-fn check_email(email: &str) -> Result<(), ProvisionError> {
+pub(crate) fn check_email(email: &str) -> Result<(), ProvisionError> {
     let fine = email.len() <= 255
         && email.split_once('@').is_some_and(|(user, host)| {
             !user.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
@@ -331,7 +384,7 @@ fn start_of(text: &str) -> String {
 }
 
 /// The name of a key or an operator: a line of 1 to 100 characters.
-fn check_name(name: &str) -> Result<(), ProvisionError> {
+pub(crate) fn check_name(name: &str) -> Result<(), ProvisionError> {
     if (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control) && name.trim() == name {
         return Ok(());
     }
@@ -364,12 +417,16 @@ fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
         .map(|domain| {
             let host = domain.trim().trim_end_matches('.').to_ascii_lowercase();
             let labels = host.split('.').collect::<Vec<_>>();
-            let label =
-                |l: &&str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            let fine = host.len() <= 253
-                && labels.len() > 1
-                && labels.iter().all(label)
-                && host.parse::<std::net::IpAddr>().is_err();
+            let label = |l: &&str| {
+                (1..=63).contains(&l.len())
+                    && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                    && !l.starts_with('-')
+                    && !l.ends_with('-')
+            };
+            // No top level domain is a number, and what ends with one is read as an address of IPv4 by many, `127.1` for one.
+            let number =
+                labels.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) || is_hexadecimal(last));
+            let fine = host.len() <= 253 && labels.len() > 1 && labels.iter().all(label) && !number;
             if fine {
                 Ok(host)
             } else {
@@ -378,4 +435,40 @@ fn normal_domains(domains: &[String]) -> Result<Vec<String>, ProvisionError> {
             }
         })
         .collect()
+}
+
+/// `0x7f`, which is a number to what reads addresses.
+fn is_hexadecimal(label: &str) -> bool {
+    label.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_not_addresses() {
+        for (given, stored) in
+            [("App.Example.COM.", "app.example.com"), ("xn--bcher-kva.example", "xn--bcher-kva.example")]
+        {
+            assert_eq!(normal_domains(&[given.to_owned()]).unwrap(), [stored]);
+        }
+        for bad in [
+            "-.-",
+            "127.1",
+            "127.0.0.1",
+            "10.0x7f",
+            "1.2.3",
+            "a..b",
+            "-a.example",
+            "a-.example",
+            "localhost",
+            "",
+            ".",
+            "a_b.example",
+            "::1",
+        ] {
+            assert!(normal_domains(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,26 +1,29 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenantry_core::{MintedToken, TokenKind};
+use tenantry_core::{OperatorRole, TokenKind};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Provisioner, audit, begin, check_name};
+use super::{Provisioner, audit, check_name};
 use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
+use crate::once;
 use crate::registry::Actor;
 
-const COLUMNS: &str = "id, name, lookup, created_at, expires_at, revoked_at";
+const COLUMNS: &str = "id, name, role, lookup, created_at, expires_at, revoked_at";
 
 /// An operator's token without its secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OperatorInfo {
     /// Id.
     pub id: Uuid,
     /// Name, by which audit events call the operator.
     pub name: String,
+    /// What the token may do.
+    pub role: OperatorRole,
     /// The public part of the token, to recognise it by.
     pub lookup: String,
     /// Created.
@@ -44,6 +47,8 @@ fn info(row: &Row) -> OperatorInfo {
     OperatorInfo {
         id: row.get("id"),
         name: row.get("name"),
+        // The table has a constraint. Whoever added a role to it and not here gets the least.
+        role: row.get::<_, &str>("role").parse().unwrap_or(OperatorRole::Viewer),
         lookup: row.get("lookup"),
         created_at: row.get("created_at"),
         expires_at: row.get("expires_at"),
@@ -52,12 +57,12 @@ fn info(row: &Row) -> OperatorInfo {
 }
 
 impl Provisioner {
-    /// Creates an operator's token for the control plane, valid until it is revoked.
+    /// Creates an operator's token that may do everything, valid until it is revoked.
     ///
     /// # Errors
     /// As [`issue_operator`](Self::issue_operator).
     pub async fn create_operator(&self, name: &str, actor: &Actor) -> Result<SecretString, ProvisionError> {
-        Ok(self.issue_operator(name, None, actor).await?.token)
+        Ok(self.issue_operator(name, OperatorRole::Admin, None, actor).await?.token)
     }
 
     /// Creates an operator's token for the control plane.
@@ -67,16 +72,21 @@ impl Provisioner {
     pub async fn issue_operator(
         &self,
         name: &str,
+        role: OperatorRole,
         expires_at: Option<DateTime<Utc>>,
         actor: &Actor,
     ) -> Result<CreatedOperator, ProvisionError> {
         check_name(name)?;
-        let minted = MintedToken::mint(TokenKind::Operator);
-        let id = Uuid::now_v7();
+        let token = |id| once::mint(self.once.as_deref(), &self.secret, TokenKind::Operator, id);
         let client = self.control.get().await?;
-        begin(&client).await?;
+        if let Some(info) = self.start::<OperatorInfo>(&client).await? {
+            client.give_back();
+            return Ok(CreatedOperator { token: token(info.id).text, info });
+        }
+        let id = Uuid::now_v7();
+        let minted = token(id);
         let sql = format!(
-            "INSERT INTO public.operator_tokens (id, name, lookup, hash, expires_at) VALUES ($1, $2, $3, $4, $5) RETURNING {COLUMNS}"
+            "INSERT INTO public.operator_tokens (id, name, lookup, hash, expires_at, role) VALUES ($1, $2, $3, $4, $5, $6) RETURNING {COLUMNS}"
         );
         let stored = client
             .query_typed(
@@ -87,6 +97,7 @@ impl Provisioner {
                     typed(&minted.lookup, Type::TEXT),
                     typed(&minted.hash.as_bytes(), Type::BYTEA),
                     typed(&expires_at, Type::TIMESTAMPTZ),
+                    typed(&role.as_str(), Type::TEXT),
                 ],
             )
             .await
@@ -98,10 +109,11 @@ impl Provisioner {
             other => other?,
         };
         let row = rows.first().ok_or(DbError::Misuse("an operator was not stored"))?;
-        audit(&client, None, actor, "operator.create", &format!("operator/{id}"), json!({ "name": name })).await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
-        Ok(CreatedOperator { info: info(row), token: minted.text })
+        let info = info(row);
+        let details = json!({ "name": name, "role": role });
+        audit(&client, None, actor, "operator.create", &format!("operator/{id}"), details).await?;
+        self.finish(client, &info).await?;
+        Ok(CreatedOperator { info, token: minted.text })
     }
 
     /// At most `limit` operators, revoked ones too, those made before the operator `after`, newest first.
@@ -133,7 +145,7 @@ impl Provisioner {
         Ok(())
     }
 
-    /// Revokes an operator's token by its id, unless it is the last valid one: operators cannot lock everybody out of the
+    /// Revokes an operator's token by its id, unless it is the last valid one of an admin: operators cannot lock everybody out of the
     /// control plane, not even two at once that revoke each other. Revoking again changes nothing.
     ///
     /// # Errors
@@ -144,7 +156,7 @@ impl Provisioner {
 
     async fn revoke(&self, id: Uuid, keep_last: bool, actor: &Actor) -> Result<OperatorInfo, ProvisionError> {
         let client = self.control.get().await?;
-        begin(&client).await?;
+        client.batch_execute(once::BEGIN).await?;
         // Locks every token that counts, in one order: a second revocation waits here and then sees the first.
         let sql = format!(
             "SELECT {COLUMNS}, expires_at <= clock_timestamp() AS expired FROM public.operator_tokens \
@@ -159,11 +171,12 @@ impl Provisioner {
             return Ok(operator);
         }
         let valid = |row: &Row| {
-            row.get::<_, Option<DateTime<Utc>>>("revoked_at").is_none()
+            row.get::<_, &str>("role") == OperatorRole::Admin.as_str()
+                && row.get::<_, Option<DateTime<Utc>>>("revoked_at").is_none()
                 && row.get::<_, Option<bool>>("expired") != Some(true)
         };
         let others = rows.iter().filter(|row| row.get::<_, Uuid>("id") != id && valid(row)).count();
-        if keep_last && others == 0 {
+        if keep_last && operator.role == OperatorRole::Admin && others == 0 {
             return Err(ProvisionError::LastOperator(operator.name));
         }
         let sql = format!(

@@ -8,6 +8,7 @@ use super::{Provisioner, TenantRow, audit, list};
 use crate::clients::typed;
 use crate::connect::Logins;
 use crate::error::ProvisionError;
+use crate::once;
 use crate::registry::Actor;
 
 impl Provisioner {
@@ -19,7 +20,11 @@ impl Provisioner {
     /// [`ProvisionError::NotFound`], [`ProvisionError::Database`].
     pub async fn purge(&self, slug: &str, grace: TimeDelta, actor: &Actor) -> Result<TenantRow, ProvisionError> {
         let client = self.migrator.get().await?;
-        client.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'").await?;
+        let begin = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
+        if let Some(done) = once::start(&client, begin, self.once.as_deref()).await? {
+            client.give_back();
+            return Ok(done);
+        }
         client
             .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR UPDATE", &[typed(&slug, Type::TEXT)])
             .await?;
@@ -78,8 +83,7 @@ impl Provisioner {
         client.batch_execute(&format!("DROP ROLE {role}")).await?;
         let target = format!("tenant/{}", tenant.id);
         audit(&client, Some(*tenant.id.as_uuid()), actor, "tenant.purge", &target, json!({ "slug": slug })).await?;
-        client.batch_execute("COMMIT").await?;
-        client.give_back();
+        self.finish(client, &tenant).await?;
         Ok(tenant)
     }
 }

@@ -1,6 +1,16 @@
 use crate::migrate::{MigrationSet, Scope};
 use crate::statement::without_word;
 
+/// A table of a tenant that operators may read, with a reason. The domain's migrations grant just these columns to the
+/// role `tenantry_auditor`; the table has a column `id` of type uuid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditedTable {
+    /// Its name.
+    pub name: &'static str,
+    /// The columns, none of which holds a secret.
+    pub columns: &'static [&'static str],
+}
+
 /// The tables a domain puts into each tenant's schema.
 #[derive(Debug, Clone)]
 pub struct TenantSchema {
@@ -16,6 +26,8 @@ pub struct TenantSchema {
     pub tables: Vec<String>,
     /// Those of `tables` whose rows the tenant's role may add and read, never change.
     pub append_only: Vec<String>,
+    /// Those of `tables` that operators may read, with a reason.
+    pub audited: Vec<AuditedTable>,
     /// What brings an existing tenant to `version`, step by step.
     pub migrations: MigrationSet,
 }
@@ -30,6 +42,7 @@ impl TenantSchema {
             sql: sql.to_owned(),
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
             append_only: Vec::new(),
+            audited: Vec::new(),
             migrations: MigrationSet::none(Scope::Tenant),
         }
     }
@@ -50,6 +63,13 @@ impl TenantSchema {
     #[must_use]
     pub fn with_append_only(mut self, tables: &[&str]) -> Self {
         self.append_only = tables.iter().map(|table| (*table).to_owned()).collect();
+        self
+    }
+
+    /// Tables that operators may read, with a reason.
+    #[must_use]
+    pub fn with_audited(mut self, tables: &[AuditedTable]) -> Self {
+        self.audited = tables.to_vec();
         self
     }
 

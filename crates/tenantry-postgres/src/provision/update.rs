@@ -3,10 +3,11 @@ use tokio_postgres::types::Type;
 
 use super::create::refused;
 use super::{
-    Provisioner, TenantPatch, TenantRow, audit, begin, check_email, check_limit, check_plan, list, normal_domains,
+    Provisioner, TenantPatch, TenantRow, audit, billing, check_email, check_limit, check_plan, list, normal_domains,
 };
 use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
+use crate::once;
 use crate::registry::Actor;
 
 const UPDATE: &str = "UPDATE public.tenants SET plan_tier = coalesce($2, plan_tier), admin_email = coalesce($3, admin_email), \
@@ -24,7 +25,8 @@ const UPDATE_PLACEMENT: &str = "UPDATE public.tenant_placements SET \
     WHERE tenant_id = $1";
 
 impl Provisioner {
-    /// Changes plan, limits, contact, hosts, billing ids, time limits, or whether it is a canary. Every change moves `updated_at`.
+    /// Changes plan, limits, contact, hosts, billing ids, time limits, or whether it is a canary. Every change moves `updated_at`; a
+    /// patch that names nothing changes nothing.
     ///
     /// # Errors
     /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownPlan`], [`ProvisionError::DomainTaken`], [`ProvisionError::Invalid`],
@@ -33,12 +35,21 @@ impl Provisioner {
         check(patch)?;
         let domains = patch.allowed_domains.as_deref().map(normal_domains).transpose()?;
         let client = self.control.get().await?;
-        begin(&client).await?;
+        client.batch_execute(once::BEGIN).await?;
+        if let Some(Some(customer)) = &patch.stripe_customer_id {
+            billing::lock(&client, customer).await?;
+        }
         // The lock makes what the audit event calls `before` the row that is changed.
         client
             .query_typed("SELECT 1 FROM public.tenants WHERE slug = $1 FOR NO KEY UPDATE", &[typed(&slug, Type::TEXT)])
             .await?;
         let before = list::by_slug(&client, slug).await?;
+        if is_empty(patch) {
+            client.batch_execute("ROLLBACK").await?;
+            client.give_back();
+            let stale = patch.if_updated_at.is_some_and(|at| at != before.updated_at);
+            return if stale { Err(ProvisionError::Changed(Box::new(before))) } else { Ok(before) };
+        }
         let result = client
             .execute_typed(
                 UPDATE,
@@ -85,6 +96,10 @@ impl Provisioner {
                 )
                 .await?;
         }
+        if patch.stripe_customer_id.is_some() {
+            // What was heard of the customer before anybody said whose it is.
+            billing::settle(&client, &self.billing, before.id, actor).await?;
+        }
         let after = list::by_slug(&client, slug).await?;
         let details = json!({ "before": before, "after": after });
         audit(&client, Some(*before.id.as_uuid()), actor, "tenant.update", &format!("tenant/{}", before.id), details)
@@ -93,6 +108,36 @@ impl Provisioner {
         client.give_back();
         Ok(after)
     }
+}
+
+/// Whether the patch names nothing to change.
+fn is_empty(patch: &TenantPatch) -> bool {
+    // Taken apart, so that a new member is not forgotten.
+    let TenantPatch {
+        plan_tier,
+        admin_email,
+        allowed_domains,
+        max_agents,
+        max_tasks_per_month,
+        storage_limit_gb,
+        stripe_customer_id,
+        stripe_subscription_id,
+        statement_timeout_ms,
+        lock_timeout_ms,
+        canary,
+        if_updated_at: _,
+    } = patch;
+    plan_tier.is_none()
+        && admin_email.is_none()
+        && allowed_domains.is_none()
+        && max_agents.is_none()
+        && max_tasks_per_month.is_none()
+        && storage_limit_gb.is_none()
+        && stripe_customer_id.is_none()
+        && stripe_subscription_id.is_none()
+        && statement_timeout_ms.is_none()
+        && lock_timeout_ms.is_none()
+        && canary.is_none()
 }
 
 fn check(patch: &TenantPatch) -> Result<(), ProvisionError> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
-use tenantry_core::{Slug, TenantId};
+use tenantry_core::{Role, Slug, TenantId};
 use tokio::sync::OnceCell;
 
 use super::context::Tenant;
@@ -24,6 +24,8 @@ pub(super) struct Cache {
     pub(super) domains: Map<String, TenantId>,
     pub(super) keys: Map<String, Arc<KeyRow>>,
     pub(super) operators: Map<String, Arc<OperatorRow>>,
+    /// What a subject may do for a tenant.
+    pub(super) members: Map<(TenantId, String), Role>,
     hearing: Arc<Hearing>,
     changes: AtomicU64,
 }
@@ -38,6 +40,7 @@ impl Cache {
             domains: Map::new(capacity, &hearing),
             keys: Map::new(capacity, &hearing),
             operators: Map::new(capacity, &hearing),
+            members: Map::new(capacity, &hearing),
             hearing,
             changes: AtomicU64::new(0),
         }
@@ -74,6 +77,10 @@ impl Cache {
             }
             ("key", _) => self.keys.forget(name),
             ("operator", _) => self.operators.forget(name),
+            ("member", _) => match name.split_once(':').map(|(id, subject)| (id.parse(), subject)) {
+                Some((Ok(id), subject)) => self.members.forget(&(id, subject.to_owned())),
+                _ => self.members.clear(),
+            },
             _ => self.clear(),
         }
         self.changes.fetch_add(1, Ordering::AcqRel);
@@ -85,6 +92,7 @@ impl Cache {
         self.domains.clear();
         self.keys.clear();
         self.operators.clear();
+        self.members.clear();
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tenantry_core::calendar::Tz;
-use tenantry_core::{ApiKeyId, Generation, Role, RoleName, SchemaName, Slug, TenantId, TenantStatus};
+use tenantry_core::{ApiKeyId, Generation, OperatorRole, Role, RoleName, SchemaName, Slug, TenantId, TenantStatus};
 use uuid::Uuid;
 
 use super::load::KeyRow;
@@ -173,8 +173,8 @@ impl Principal {
         }
     }
 
-    pub(super) fn for_token(tenant: TenantId, token: VerifiedToken) -> Self {
-        Self { tenant, subject: token.subject, role: Role::Member, scopes: token.scopes, via: Via::Token }
+    pub(super) fn for_token(tenant: TenantId, token: VerifiedToken, role: Role) -> Self {
+        Self { tenant, subject: token.subject, role, scopes: token.scopes, via: Via::Token }
     }
 
     pub(super) fn for_system(tenant: TenantId, reason: &'static str) -> Self {
@@ -227,11 +227,18 @@ impl Principal {
 pub struct Operator {
     id: Uuid,
     name: String,
+    role: OperatorRole,
 }
 
 impl Operator {
-    pub(super) const fn new(id: Uuid, name: String) -> Self {
-        Self { id, name }
+    pub(super) const fn new(id: Uuid, name: String, role: OperatorRole) -> Self {
+        Self { id, name, role }
+    }
+
+    /// What the operator may do.
+    #[must_use]
+    pub const fn role(&self) -> OperatorRole {
+        self.role
     }
 
     /// The token's id.

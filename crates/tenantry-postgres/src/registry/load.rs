@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tenantry_core::{ApiKeyId, Generation, SchemaName, Slug, TenantId, TokenHash};
+use tenantry_core::{ApiKeyId, Generation, OperatorRole, Role, SchemaName, Slug, TenantId, TokenHash};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -43,6 +43,7 @@ pub(super) struct KeyRow {
 pub(super) struct OperatorRow {
     pub(super) id: Uuid,
     pub(super) name: String,
+    pub(super) role: OperatorRole,
     pub(super) hash: TokenHash,
     life: Life,
 }
@@ -72,19 +73,23 @@ impl OperatorRow {
 }
 
 async fn one(clients: &Clients, sql: &str, param: Typed<'_>) -> Result<Option<Row>, DbError> {
+    read(clients, sql, &[param]).await
+}
+
+async fn read(clients: &Clients, sql: &str, params: &[Typed<'_>]) -> Result<Option<Row>, DbError> {
     let read = async {
-        match once(clients, sql, param.clone()).await {
+        match once(clients, sql, params).await {
             // The server may have closed a connection that lay idle, and a read can be repeated.
-            Err(DbError::Unavailable(_)) => once(clients, sql, param).await,
+            Err(DbError::Unavailable(_)) => once(clients, sql, params).await,
             answer => answer,
         }
     };
     clients.in_time(read).await
 }
 
-async fn once(clients: &Clients, sql: &str, param: Typed<'_>) -> Result<Option<Row>, DbError> {
+async fn once(clients: &Clients, sql: &str, params: &[Typed<'_>]) -> Result<Option<Row>, DbError> {
     let client = clients.get().await?;
-    let mut rows = client.query_typed(sql, &[param]).await?;
+    let mut rows = client.query_typed(sql, params).await?;
     client.give_back();
     Ok(rows.pop())
 }
@@ -120,15 +125,25 @@ pub(super) async fn key(clients: &Clients, lookup: &str) -> Result<Option<Arc<Ke
 }
 
 pub(super) async fn operator(clients: &Clients, lookup: &str) -> Result<Option<Arc<OperatorRow>>, DbError> {
-    let sql = "SELECT id, name, hash, expires_at, revoked_at IS NOT NULL AS revoked \
+    let sql = "SELECT id, name, role, hash, expires_at, revoked_at IS NOT NULL AS revoked \
                FROM public.operator_tokens WHERE lookup = $1";
     let Some(row) = one(clients, sql, typed(&lookup, Type::TEXT)).await? else { return Ok(None) };
     Ok(Some(Arc::new(OperatorRow {
         id: row.get("id"),
         name: row.get("name"),
+        // Whoever adds a role to the table and not to this program gives it the least here.
+        role: row.get::<_, &str>("role").parse().unwrap_or(OperatorRole::Viewer),
         hash: stored_hash(&row)?,
         life: Life { expires_at: row.get("expires_at"), revoked: row.get("revoked") },
     })))
+}
+
+pub(super) async fn role_of(clients: &Clients, tenant: TenantId, subject: &str) -> Result<Option<Role>, DbError> {
+    let sql = "SELECT role FROM public.tenant_members WHERE tenant_id = $1 AND subject = $2";
+    let params = [typed(tenant.as_uuid(), Type::UUID), typed(&subject, Type::TEXT)];
+    let Some(row) = read(clients, sql, &params).await? else { return Ok(None) };
+    let role = row.get::<_, &str>(0).parse().map_err(|_| DbError::Misuse("the registry holds an unknown role"))?;
+    Ok(Some(role))
 }
 
 fn stored_hash(row: &Row) -> Result<TokenHash, DbError> {

@@ -4,8 +4,10 @@ mod alarms;
 mod cache;
 mod context;
 mod entries;
+mod keys;
 mod listener;
 mod load;
+mod members;
 mod refusals;
 mod settings;
 
@@ -14,15 +16,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenantry_core::{Clock, PresentedToken, Slug, TenantId, TenantStatus};
+use tenantry_core::{Clock, PresentedToken, Role, Slug, TenantId, TenantStatus};
 
 pub(crate) use context::TimeLimits;
 pub use context::{Actor, Identified, Limits, Operator, Principal, Tenant, TenantContext, VerifiedToken, Via};
+pub use keys::NewKey;
 pub use listener::NotReady;
+pub use members::{Member, MemberFilter, MemberPatch, NewMember};
 pub use settings::{SettingsChange, SettingsError, TenantSettings};
 
 use crate::clients::Clients;
-use crate::config::{DatabaseConfig, RegistryConfig};
+use crate::config::{ClusterSecret, DatabaseConfig, RegistryConfig};
 use crate::connect::Logins;
 use crate::error::{AccessError, DbError};
 use crate::events::{Announcer, EventHub};
@@ -45,6 +49,7 @@ pub struct Registry {
 
 struct Inner {
     clients: Clients,
+    secret: ClusterSecret,
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     listener: listener::Listener,
@@ -91,10 +96,11 @@ impl Registry {
         let refusals = refusals::Recorder::spawn(clients.clone());
         let entries = entries::Entries::new(config.note_entries_every);
         let announcer = Announcer::spawn(events.clone(), clients.clone());
-        let needs_version = config.needs_version;
+        let (secret, needs_version) = (database.secret.clone(), config.needs_version);
         Self {
             inner: Arc::new(Inner {
                 clients,
+                secret,
                 cache,
                 clock,
                 listener,
@@ -149,15 +155,23 @@ impl Registry {
         Ok(Principal::for_key(&key))
     }
 
-    /// Takes a token whose signature and claims were verified.
+    /// Takes a token whose signature and claims were verified. Its subject has the role that it has among the tenant's
+    /// members, or `unlisted` when it is none of them.
     ///
     /// # Errors
-    /// [`AccessError::UnknownTenant`] when its tenant does not exist.
-    pub async fn authenticate_token(&self, token: VerifiedToken) -> Result<Principal, AccessError> {
+    /// [`AccessError::UnknownTenant`] when its tenant does not exist, [`AccessError::NotAMember`] for a subject that is not
+    /// listed when `unlisted` is no role.
+    pub async fn authenticate_token(
+        &self,
+        token: VerifiedToken,
+        unlisted: Option<Role>,
+    ) -> Result<Principal, AccessError> {
         let tenant = self.by_slug(&token.tenant_slug).await?;
         let tenant =
             tenant.ok_or_else(|| AccessError::UnknownTenant { slug: token.tenant_slug.as_str().to_owned() })?;
-        Ok(Principal::for_token(tenant.id, token))
+        let role = self.role_of(tenant.id, token.subject()).await?.or(unlisted);
+        let role = role.ok_or_else(|| AccessError::NotAMember { slug: tenant.slug.as_str().to_owned() })?;
+        Ok(Principal::for_token(tenant.id, token, role))
     }
 
     /// Proves an operator's token.
@@ -169,7 +183,7 @@ impl Registry {
         if !presented.matches(&row.hash) || !row.valid_at(self.inner.clock.now()) {
             return Err(AccessError::InvalidCredential);
         }
-        Ok(Operator::new(row.id, row.name.clone()))
+        Ok(Operator::new(row.id, row.name.clone(), row.role))
     }
 
     /// Whether a host is some tenant's custom domain.
@@ -336,6 +350,13 @@ impl Registry {
         let clients = &self.inner.clients;
         let load = || load::key(clients, lookup);
         self.inner.cache.keys.get_or_load(lookup.to_owned(), load).await
+    }
+
+    /// The role of a subject among a tenant's members.
+    async fn role_of(&self, tenant: TenantId, subject: &str) -> Result<Option<Role>, AccessError> {
+        let clients = &self.inner.clients;
+        let load = || load::role_of(clients, tenant, subject);
+        self.inner.cache.members.get_or_load((tenant, subject.to_owned()), load).await
     }
 
     async fn operator(&self, lookup: &str) -> Result<Option<Arc<OperatorRow>>, AccessError> {

@@ -24,11 +24,13 @@ pub fn router(state: &AppState) -> Router {
     let (tenants, _) = workforce::router::<AppState>().split_for_parts();
     let (operators, _) = tenantry_control::router::<AppState>().split_for_parts();
     let (public, _) = public().split_for_parts();
+    let (webhooks, _) = tenantry_control::webhooks::<AppState>().split_for_parts();
     let router = TenantRouter::from_untyped(tenants)
         .authorize(workforce::PERMISSIONS)
         .protect(&state.tenancy)
         .merge(protect_operators(operators, state))
         .merge(public)
+        .merge(webhooks)
         .merge(docs::routes())
         .route("/openapi.json", openapi::route())
         .with_state(state.clone());

@@ -2,12 +2,15 @@ use std::sync::LazyLock;
 
 use axum::http::{Method, header};
 use axum::routing::{MethodRouter, get};
+use tenantry_control::least_role;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder,
+};
 
 use crate::AppState;
 
@@ -17,10 +20,12 @@ pub fn document() -> OpenApi {
     let (_, mut tenants) = workforce::router::<AppState>().split_for_parts();
     let (_, mut operators) = tenantry_control::router::<AppState>().split_for_parts();
     let (_, mut document) = super::public().split_for_parts();
+    let (_, webhooks) = tenantry_control::webhooks::<AppState>().split_for_parts();
     of_tenants(&mut tenants);
     of_operators(&mut operators);
     document.merge(tenants);
     document.merge(operators);
+    document.merge(webhooks);
     refer_to_problem(&mut document);
     document.info = InfoBuilder::new()
         .title("Tenantry")
@@ -69,8 +74,21 @@ fn of_tenants(api: &mut OpenApi) {
             separate_by_commas(parameter);
         }
         if method == Method::POST {
-            operation.parameters.get_or_insert_default().push(idempotency_key().into());
+            may_be_repeated(operation);
         }
+    }
+}
+
+/// Describes the key of a request that may be repeated, and the answers to one that is not right.
+fn may_be_repeated(operation: &mut Operation) {
+    operation.parameters.get_or_insert_default().push(idempotency_key().into());
+    for (status, description) in [
+        ("413", "the body is larger than the server accepts"),
+        ("422", "the `Idempotency-Key` came with another request before"),
+    ] {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response = ResponseBuilder::new().description(description).content("application/problem+json", content);
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
     }
 }
 
@@ -86,8 +104,13 @@ fn separate_by_commas(parameter: &mut RefOr<Parameter>) {
 }
 
 fn of_operators(api: &mut OpenApi) {
-    for (_, _, operation) in operations(api) {
-        operation.security = Some(vec![SecurityRequirement::new("operator", Vec::<String>::new())]);
+    for (path, method, operation) in operations(api) {
+        // The role in the place of a scope, as for tenants.
+        let role: Vec<&str> = least_role(&method, &path).iter().map(|role| role.as_str()).collect();
+        operation.security = Some(vec![SecurityRequirement::new("operator", role)]);
+        if method == Method::POST {
+            may_be_repeated(operation);
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl From<EmbeddedError> for CliError {
 impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         let hint = match &error {
-            StartError::Jwt(_) => return Self::usage(error.to_string()),
+            StartError::Jwt(_) | StartError::Stripe(_) => return Self::usage(error.to_string()),
             StartError::NotPrepared(_) => {
                 "run `tenantry init` on it first, or `tenantry migrate up` when an earlier version prepared it"
             }
@@ -216,11 +216,24 @@ impl From<ProvisionError> for CliError {
         let message = error.to_string();
         match error {
             ProvisionError::Name(_) | ProvisionError::Invalid { .. } => Self::usage(message),
-            ProvisionError::UnknownPlan(_) => Self::usage(message)
-                .hint("the plans are `free`, `starter`, `growth` and `enterprise` unless you added some"),
+            ProvisionError::UnknownPlan(_) => Self::usage(message).hint("`tenantry plan list` shows all"),
             ProvisionError::NotFound(_) => Self::new(NOT_FOUND, message).hint("`tenantry tenant list` shows all"),
             ProvisionError::UnknownKey(_) => Self::new(NOT_FOUND, message).hint("`tenantry key list SLUG` shows all"),
             ProvisionError::UnknownOperator(_) => Self::new(NOT_FOUND, message),
+            ProvisionError::PlanNotFound(_) => Self::new(NOT_FOUND, message).hint("`tenantry plan list` shows all"),
+            ProvisionError::UnknownMember(_) => {
+                Self::new(NOT_FOUND, message).hint("`tenantry member list SLUG` shows all")
+            }
+            ProvisionError::PlanExists(_) | ProvisionError::MemberTaken(_) | ProvisionError::LastOwner(_) => {
+                Self::new(CONFLICT, message)
+            }
+            ProvisionError::PlanInUse(_) => Self::new(CONFLICT, message)
+                .hint("`tenantry tenant list --plan TIER` shows them; deleted ones count as well"),
+            ProvisionError::PlanChanged(_) | ProvisionError::MemberChanged(_) => Self::new(CONFLICT, message),
+            // what only a request over HTTP can meet
+            ProvisionError::BeyondCaller(_) | ProvisionError::KeyReused | ProvisionError::UnknownTable(_) => {
+                Self::failed(message)
+            }
             ProvisionError::OperatorTaken(_) => {
                 Self::new(CONFLICT, message).hint("a name is given once, also when its token is revoked")
             }

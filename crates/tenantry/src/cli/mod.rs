@@ -14,6 +14,7 @@ mod import_file;
 mod import_report;
 mod init;
 mod key;
+mod member;
 mod migrate;
 mod migrate_drift;
 mod migrate_lint;
@@ -23,6 +24,7 @@ mod migrate_run;
 mod open;
 mod operator;
 mod output;
+mod plan;
 mod reference;
 mod secret;
 mod serve;
@@ -117,6 +119,12 @@ enum Command {
     /// Tenants' API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Tenants' members: who may act for them with tokens of the identity provider
+    #[command(subcommand)]
+    Member(member::MemberCommand),
+    /// Plans and their limits
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// Operators of the control plane and their tokens
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
@@ -186,6 +194,8 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Migrate(command) => migrate::run(command, &global, &settings).await,
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
+        Command::Member(command) => member::run(command, &global, &settings).await,
+        Command::Plan(command) => plan::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
         Command::Api(args) => api::run(args, &global).await,
         Command::Audit(command) => audit::run(command, &global, &settings).await,

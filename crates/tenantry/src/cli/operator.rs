@@ -1,9 +1,11 @@
 //! `tenantry operator …`.
 
-use clap::Subcommand;
+use chrono::{DateTime, Utc};
+use clap::{Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tenantry::Settings;
+use tenantry_core::OperatorRole;
 use tenantry_postgres::Actor;
 
 use super::confirm::Confirm;
@@ -20,6 +22,12 @@ pub(super) enum OperatorCommand {
     Create {
         /// Who it is for; audit events carry this name
         name: String,
+        /// What it may do: `viewer` reads, `support` suspends, resumes and reads rows with a reason, `admin` does everything
+        #[arg(long, value_enum, default_value_t = Role::Admin)]
+        role: Role,
+        /// When it ends, such as 2027-01-31T00:00:00Z
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<DateTime<Utc>>,
     },
     /// Show operators, revoked ones too
     List,
@@ -32,14 +40,35 @@ pub(super) enum OperatorCommand {
     },
 }
 
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Role {
+    Viewer,
+    Support,
+    Admin,
+}
+
+impl From<Role> for OperatorRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Viewer => Self::Viewer,
+            Role::Support => Self::Support,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
 pub(super) async fn run(command: OperatorCommand, global: &Global, settings: &Settings) -> Result<(), CliError> {
     let provisioner = global.provisioner(settings)?;
     match command {
-        OperatorCommand::Create { name } => {
-            let token = provisioner.create_operator(&name, &Actor::cli()).await?;
-            let token = token.expose_secret();
-            let lines = [("operator", name.clone()), ("token", token.to_owned())];
-            output::record(global.output, &json!({ "name": name, "token": token }), &lines)?;
+        OperatorCommand::Create { name, role, expires_at } => {
+            if expires_at.is_some_and(|at| at <= Utc::now()) {
+                return Err(CliError::usage("`--expires-at` is in the past"));
+            }
+            let made = provisioner.issue_operator(&name, role.into(), expires_at, &Actor::cli()).await?;
+            let (token, role) = (made.token.expose_secret(), made.info.role);
+            let lines = [("operator", name.clone()), ("role", role.to_string()), ("token", token.to_owned())];
+            output::record(global.output, &json!({ "name": name, "role": role, "token": token }), &lines)?;
             say("the token is shown once and cannot be read again");
             Ok(())
         }
@@ -52,9 +81,10 @@ pub(super) async fn run(command: OperatorCommand, global: &Global, settings: &Se
                 }
                 operators.extend(page);
             }
-            output::list(global.output, &operators, &["name", "token", "created", "expires", "revoked"], |o| {
+            output::list(global.output, &operators, &["name", "role", "token", "created", "expires", "revoked"], |o| {
                 vec![
                     o.name.clone(),
+                    o.role.to_string(),
                     format!("top_{}_…", o.lookup),
                     time(o.created_at),
                     optional(o.expires_at.map(time)),

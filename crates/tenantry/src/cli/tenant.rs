@@ -171,13 +171,28 @@ async fn purge_expired(
         args.confirm.word(&question, "purge")?;
     }
     let mut purged = Vec::with_capacity(tenants.len());
+    let mut failed = Vec::new();
     for (done, tenant) in tenants.iter().enumerate() {
-        purged.push(provisioner.purge(tenant.slug.as_str(), grace, actor).await?);
-        say(format!("purged `{}` ({} of {})", tenant.slug, done + 1, tenants.len()));
+        // One that cannot be purged keeps no other.
+        match provisioner.purge(tenant.slug.as_str(), grace, actor).await {
+            Ok(tenant) => {
+                say(format!("purged `{}` ({} of {})", tenant.slug, done + 1, tenants.len()));
+                purged.push(tenant);
+            }
+            Err(error) => {
+                say(format!("cannot purge `{}` ({} of {}): {error}", tenant.slug, done + 1, tenants.len()));
+                failed.push(format!("`{}`", tenant.slug));
+            }
+        }
     }
     output::list(global.output, &purged, &["slug", "id", "deleted"], |t| {
         vec![t.slug.to_string(), t.id.to_string(), optional(t.deleted_at.map(time))]
-    })
+    })?;
+    match (failed.is_empty(), purged.is_empty()) {
+        (true, _) => Ok(()),
+        (false, false) => Err(CliError::some_failed(format!("not purged: {}", failed.join(", ")))),
+        (false, true) => Err(CliError::not_run(format!("none was purged: {}", failed.join(", ")))),
+    }
 }
 
 fn lines(tenant: &TenantRow) -> Vec<(&'static str, String)> {

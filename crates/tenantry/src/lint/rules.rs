@@ -211,7 +211,7 @@ fn grant(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
             "PUBLIC is every role, those of all other tenants too",
             "grant to `tenant_role`, or to the role of the platform that needs it",
         );
-    } else if scope == Scope::Tenant && to.iter().any(|role| !matches!(*role, "tenant_role" | "," | ";")) {
+    } else if scope == Scope::Tenant && to.iter().any(|role| !may_be_granted(role, stmt)) {
         found.at(
             stmt,
             "grant-to-others",
@@ -228,6 +228,20 @@ fn grant(scope: Scope, stmt: &Stmt, found: &mut Findings<'_>) {
         );
     }
 }
+
+/// A tenant's own role may get anything; the auditor reads.
+fn may_be_granted(role: &str, stmt: &Stmt) -> bool {
+    match role {
+        "tenant_role" | "," | ";" => true,
+        "tenantry_auditor" => {
+            stmt.begins("grant select") && !stmt.words.iter().any(|word| WRITES.contains(&word.as_str()))
+        }
+        _ => false,
+    }
+}
+
+/// Rights that go beyond reading.
+const WRITES: [&str; 6] = ["insert", "update", "delete", "truncate", "references", "trigger"];
 
 /// What a new table needs.
 fn tables(scope: Scope, file: &SqlFile, set: &[SqlFile], found: &mut Findings<'_>) {

@@ -7,5 +7,6 @@ mod browser;
 mod company;
 mod health;
 mod openapi_json;
+mod permissions;
 mod ready;
 mod v1;

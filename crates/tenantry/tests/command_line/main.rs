@@ -8,6 +8,8 @@ mod doctor;
 mod import;
 mod installation;
 mod kill;
+mod kill_registry;
+mod members;
 mod migrate;
 mod migrations;
 mod reference;

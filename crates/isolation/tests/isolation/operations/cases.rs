@@ -210,6 +210,31 @@ pub(super) const CASES: &[Case] = &[
     },
     Case { operation: "end_session", id: Some((|c| c.sessions[1], "session_not_found")), ..PLAIN },
     Case { operation: "fail_session", id: Some((|c| c.sessions[2], "session_not_found")), ..PLAIN },
+    Case { operation: "list_members", queries: Some(member_queries), ..PLAIN },
+    Case {
+        operation: "add_member",
+        success: 201,
+        body: Some(|own| json!({ "subject": format!("new {}", own.mark), "role": "admin" })),
+        ..PLAIN
+    },
+    Case { operation: "get_member", id: Some((|c| c.member, "member_not_found")), ..PLAIN },
+    Case {
+        operation: "update_member",
+        id: Some((|c| c.member, "member_not_found")),
+        body: Some(|own| json!({ "role": "viewer", "email": format!("{}@new.example", own.mark) })),
+        ..PLAIN
+    },
+    Case { operation: "remove_member", id: Some((|c| c.spare_member, "member_not_found")), success: 204, ..PLAIN },
+    Case { operation: "list_api_keys", queries: Some(key_queries), ..PLAIN },
+    Case {
+        operation: "create_api_key",
+        success: 201,
+        body: Some(|own| json!({ "name": format!("new {}", own.mark), "scopes": ["agents:read"] })),
+        ..PLAIN
+    },
+    Case { operation: "get_api_key", id: Some((|c| c.key, "key_not_found")), ..PLAIN },
+    Case { operation: "revoke_api_key", id: Some((|c| c.spare_key, "key_not_found")), ..PLAIN },
+    Case { operation: "get_me", ..PLAIN },
 ];
 
 /// Streams from the first event, from now on, and from a place that only the other may have come to.
@@ -345,6 +370,23 @@ fn session_queries(of: &Company) -> Vec<String> {
         format!("cursor={}", of.talk_cursors[3]),
         format!("cursor={}&agent_id={}", of.talk_cursors[3], of.agent),
     ]
+}
+
+/// Every filter of the list of members.
+fn member_queries(of: &Company) -> Vec<String> {
+    vec![
+        String::new(),
+        "limit=1".to_owned(),
+        "role=viewer".to_owned(),
+        "role=member".to_owned(),
+        "subject=common".to_owned(),
+        format!("cursor={}", of.members_cursor),
+        format!("cursor={}&role=member", of.members_cursor),
+    ]
+}
+
+fn key_queries(of: &Company) -> Vec<String> {
+    vec![String::new(), "limit=1".to_owned(), format!("cursor={}", of.keys_cursor)]
 }
 
 fn with_deleted(filters: &[String]) -> Vec<String> {

@@ -44,6 +44,18 @@ pub(super) struct Company {
     pub(super) entry: Uuid,
     /// Sessions: to be reported on, ended and failed.
     pub(super) sessions: [Uuid; 3],
+    /// A member.
+    pub(super) member: Uuid,
+    /// A member that may be removed.
+    pub(super) spare_member: Uuid,
+    /// An API key.
+    pub(super) key: Uuid,
+    /// An API key that may be revoked.
+    pub(super) spare_key: Uuid,
+    /// A place in its list of members.
+    pub(super) members_cursor: String,
+    /// A place in its list of keys.
+    pub(super) keys_cursor: String,
     /// A place in its list of agents.
     pub(super) agents_cursor: String,
     /// A place in its list of tasks.
@@ -77,6 +89,12 @@ impl Company {
             drafts: [Uuid::nil(); 3],
             entry: Uuid::nil(),
             sessions: [Uuid::nil(); 3],
+            member: Uuid::nil(),
+            spare_member: Uuid::nil(),
+            key: Uuid::nil(),
+            spare_key: Uuid::nil(),
+            members_cursor: String::new(),
+            keys_cursor: String::new(),
             agents_cursor: String::new(),
             tasks_cursor: String::new(),
             talk_cursors: Default::default(),
@@ -116,6 +134,18 @@ impl Company {
         common["name"] = json!(COMMON_NAME);
         self.peer = self.make(server, "/v1/agents", common).await;
         self.talk(server).await;
+        let member = |subject: &str| json!({ "subject": subject, "email": format!("{}@acme.example", self.mark), "role": "member" });
+        let subject = format!("subject {}", self.mark);
+        // the same subject may be a member of every company
+        (self.member, self.spare_member) = (
+            self.make(server, "/v1/members", member("common")).await,
+            self.make(server, "/v1/members", member(&subject)).await,
+        );
+        let key = json!({ "name": format!("key {}", self.mark), "scopes": ["tasks:read"] });
+        self.key = self.make(server, "/v1/keys", key.clone()).await;
+        self.spare_key = self.make(server, "/v1/keys", key).await;
+        self.members_cursor = self.cursor(server, "/v1/members").await;
+        self.keys_cursor = self.cursor(server, "/v1/keys").await;
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
@@ -249,6 +279,7 @@ impl Company {
             ("tenant_domains", "tenant_id"),
             ("tenant_placements", "tenant_id"),
             ("tenant_api_keys", "tenant_id"),
+            ("tenant_members", "tenant_id"),
         ] {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));

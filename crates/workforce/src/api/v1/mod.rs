@@ -1,6 +1,9 @@
 mod activity;
 mod agents;
 mod events;
+mod keys;
+mod me;
+mod members;
 mod messages;
 mod schedules;
 mod sessions;
@@ -19,11 +22,15 @@ where
     Registry: FromRef<S>,
     Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
 {
     OpenApiRouter::new()
         .merge(agents::router())
         .merge(events::router())
         .merge(tasks::router())
+        .merge(members::router())
+        .merge(keys::router())
+        .merge(me::router())
         .merge(messages::router())
         .merge(activity::router())
         .merge(sessions::router())

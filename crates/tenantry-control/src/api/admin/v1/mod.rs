@@ -1,4 +1,5 @@
 mod audit;
+mod billing;
 mod operators;
 mod plans;
 mod tenants;
@@ -17,4 +18,5 @@ where
         .merge(plans::router())
         .merge(operators::router())
         .merge(audit::router())
+        .merge(billing::router())
 }

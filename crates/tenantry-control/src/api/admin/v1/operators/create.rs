@@ -6,9 +6,9 @@ use tenantry_http::{ApiJson, Problem, ProblemBody};
 use tenantry_postgres::Provisioner;
 use utoipa::ToSchema;
 
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Repeatable};
 use crate::api::respond::{Common, WithBody, check_expiry, created};
-use crate::model::NewOperator;
+use crate::model::{NewOperator, Role};
 
 /// An operator to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -16,6 +16,10 @@ use crate::model::NewOperator;
 pub(super) struct CreateOperator {
     /// Who it is, 1 to 100 characters. The audit trail names the operator so, and no other ever gets the name.
     name: String,
+    /// What the token may do; `viewer` unless given.
+    #[serde(default)]
+    #[schema(required = false)]
+    role: Role,
     /// Not valid from then on; valid until it is revoked unless given.
     expires_at: Option<DateTime<Utc>>,
 }
@@ -38,10 +42,11 @@ pub(super) struct CreateOperator {
 )]
 pub(super) async fn create_operator(
     Caller(actor): Caller,
+    once: Repeatable,
     State(provisioner): State<Provisioner>,
     ApiJson(body): ApiJson<CreateOperator>,
 ) -> Result<Response, Problem> {
     check_expiry(body.expires_at)?;
-    let made = provisioner.issue_operator(&body.name, body.expires_at, &actor).await?;
-    Ok(created(format!("/admin/v1/operators/{}", made.info.id), &NewOperator::from(made)))
+    let made = once.on(&provisioner).issue_operator(&body.name, body.role.into(), body.expires_at, &actor).await?;
+    Ok(once.answer(created(format!("/admin/v1/operators/{}", made.info.id), &NewOperator::from(made))))
 }

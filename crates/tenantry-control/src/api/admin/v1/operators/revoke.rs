@@ -8,8 +8,8 @@ use crate::api::caller::Caller;
 use crate::api::respond::{Common, OfTenant};
 use crate::model::Operator;
 
-/// Revokes an operator's token: every server refuses it within a second. The last valid one stays, so that nobody locks everybody
-/// out. Revoking again changes nothing.
+/// Revokes an operator's token: every server refuses it within a second. The last valid one of an admin stays, so that nobody
+/// locks everybody out. Revoking again changes nothing.
 #[utoipa::path(
     delete,
     path = "/admin/v1/operators/{id}",
@@ -20,7 +20,7 @@ use crate::model::Operator;
         Common,
         OfTenant,
         (status = 200, description = "the operator with the revoked token", body = Operator),
-        (status = 409, description = "it is the last valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "it is the last valid token of an admin", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn revoke_operator(

@@ -1,4 +1,8 @@
+mod create;
+mod delete;
+mod get;
 mod list;
+mod update;
 
 use axum::extract::FromRef;
 use tenantry_postgres::Provisioner;
@@ -10,5 +14,9 @@ where
     S: Clone + Send + Sync + 'static,
     Provisioner: FromRef<S>,
 {
-    OpenApiRouter::new().routes(routes!(list::list_plans))
+    OpenApiRouter::new().routes(routes!(list::list_plans, create::create_plan)).routes(routes!(
+        get::get_plan,
+        update::update_plan,
+        delete::delete_plan
+    ))
 }

@@ -6,7 +6,7 @@ use tenantry_http::{ApiJson, Problem, ProblemBody};
 use tenantry_postgres::{NewTenant, OwnLimits, ProvisionError, Provisioner};
 use utoipa::ToSchema;
 
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Repeatable};
 use crate::api::respond::{Common, WithBody, created};
 use crate::model::Provisioned;
 
@@ -45,8 +45,8 @@ fn free() -> String {
 /// Makes a tenant, complete or not at all: registry, schema, role, tables, grants, audit event and first API key. The key's
 /// token is shown in this answer only. Of two requests for one slug one wins and the other gets 409.
 ///
-/// The slug is what makes a repetition harmless: whoever got no answer repeats the request, and on 409 finds the tenant by its slug
-/// and makes another key.
+/// With an `Idempotency-Key` a repetition gets the same answer, token included. Without one the slug makes it harmless: on 409
+/// the tenant is found by its slug, and another key can be made.
 #[utoipa::path(
     post,
     path = "/admin/v1/tenants",
@@ -64,6 +64,7 @@ fn free() -> String {
 )]
 pub(super) async fn create_tenant(
     Caller(actor): Caller,
+    once: Repeatable,
     State(provisioner): State<Provisioner>,
     ApiJson(body): ApiJson<CreateTenant>,
 ) -> Result<Response, Problem> {
@@ -79,6 +80,6 @@ pub(super) async fn create_tenant(
         max_tasks_per_month: body.max_tasks_per_month,
         storage_limit_gb: body.storage_limit_gb,
     };
-    let made = provisioner.create_with(&new, limits, &actor).await?;
-    Ok(created(format!("/admin/v1/tenants/{}", new.slug), &Provisioned::from(made)))
+    let made = once.on(&provisioner).create_with(&new, limits, &actor).await?;
+    Ok(once.answer(created(format!("/admin/v1/tenants/{}", new.slug), &Provisioned::from(made))))
 }

@@ -1,9 +1,11 @@
+mod billing;
 mod create;
 mod delete;
 mod get;
 mod keys;
 mod list;
 mod purge;
+mod reads;
 mod restore;
 mod resume;
 mod suspend;
@@ -26,5 +28,7 @@ where
         .routes(routes!(resume::resume_tenant))
         .routes(routes!(restore::restore_tenant))
         .routes(routes!(purge::purge_tenant))
+        .routes(routes!(billing::get_tenant_billing))
+        .routes(routes!(reads::read_rows))
         .merge(keys::router())
 }

@@ -1,11 +1,12 @@
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use tenantry_http::{ApiJson, ApiPath, Problem, ProblemBody, codes};
 use tenantry_postgres::Provisioner;
 use utoipa::ToSchema;
 
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Repeatable};
 use crate::api::respond::{Common, OfTenant, WithBody};
 use crate::api::slug::PathSlug;
 use crate::model::Tenant;
@@ -38,13 +39,17 @@ pub(super) struct PurgeTenant {
 )]
 pub(super) async fn purge_tenant(
     Caller(actor): Caller,
+    once: Repeatable,
     State(provisioner): State<Provisioner>,
     ApiPath(slug): ApiPath<PathSlug>,
-    ApiJson(body): ApiJson<PurgeTenant>,
-) -> Result<Json<Tenant>, Problem> {
-    if body.confirm.as_deref() != Some(slug.as_str()) {
+    body: Option<ApiJson<PurgeTenant>>,
+) -> Result<Response, Problem> {
+    // Without a body it is not said either.
+    let confirm = body.and_then(|ApiJson(body)| body.confirm);
+    if confirm.as_deref() != Some(slug.as_str()) {
         let detail = format!("`confirm` must be `{}`", slug.as_str());
         return Err(Problem::of(&codes::CONFIRMATION_REQUIRED).pointer("/confirm", &detail).detail(detail));
     }
-    Ok(Json(provisioner.purge(slug.as_str(), provisioner.grace(), &actor).await?.into()))
+    let purged = once.on(&provisioner).purge(slug.as_str(), provisioner.grace(), &actor).await?;
+    Ok(once.answer(Json(Tenant::from(purged)).into_response()))
 }

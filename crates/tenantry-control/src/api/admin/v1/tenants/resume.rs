@@ -3,7 +3,7 @@ use axum::response::Response;
 use tenantry_http::{ApiPath, Problem, ProblemBody};
 use tenantry_postgres::Provisioner;
 
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Repeatable};
 use crate::api::respond::{Common, OfTenant, tenant};
 use crate::api::slug::PathSlug;
 use crate::model::Tenant;
@@ -26,8 +26,9 @@ use crate::model::Tenant;
 )]
 pub(super) async fn resume_tenant(
     Caller(actor): Caller,
+    once: Repeatable,
     State(provisioner): State<Provisioner>,
     ApiPath(slug): ApiPath<PathSlug>,
 ) -> Result<Response, Problem> {
-    Ok(tenant(provisioner.resume(slug.as_str(), &actor).await?))
+    Ok(once.answer(tenant(once.on(&provisioner).resume(slug.as_str(), &actor).await?)))
 }

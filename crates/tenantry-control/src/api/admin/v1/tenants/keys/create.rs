@@ -6,7 +6,7 @@ use tenantry_http::{ApiJson, ApiPath, Problem};
 use tenantry_postgres::Provisioner;
 use utoipa::ToSchema;
 
-use crate::api::caller::Caller;
+use crate::api::caller::{Caller, Repeatable};
 use crate::api::respond::{Common, OfTenant, WithBody, check_expiry, created};
 use crate::api::slug::PathSlug;
 use crate::model::NewKey;
@@ -45,13 +45,14 @@ pub(super) struct CreateKey {
 )]
 pub(super) async fn create_key(
     Caller(actor): Caller,
+    once: Repeatable,
     State(provisioner): State<Provisioner>,
     ApiPath(slug): ApiPath<PathSlug>,
     ApiJson(body): ApiJson<CreateKey>,
 ) -> Result<Response, Problem> {
     check_expiry(body.expires_at)?;
     let slug = slug.as_str();
-    let made = provisioner.create_key(slug, &body.name, &body.scopes, body.expires_at, &actor).await?;
+    let made = once.on(&provisioner).create_key(slug, &body.name, &body.scopes, body.expires_at, &actor).await?;
     let location = format!("/admin/v1/tenants/{slug}/keys/{}", made.info.id);
-    Ok(created(location, &NewKey::from(made)))
+    Ok(once.answer(created(location, &NewKey::from(made))))
 }
