@@ -35,6 +35,10 @@ impl Parameters {
         self.one(name, at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)).as_ref())
     }
 
+    pub(crate) fn into_inner(self) -> Vec<(&'static str, String)> {
+        self.0
+    }
+
     pub(crate) fn flag(self, name: &'static str, set: bool) -> Self {
         self.one(name, set.then_some(&true))
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use isolation::server::TestServer;
 use relay::{Fault, Relay};
-use tenantry_client::{BulkItem, Client, Error, Event, Retry};
+use tenantry_client::{BulkItem, Client, Error, Event, MemberFilter, Retry};
 use workforce::activity::{ActivityFilter, CreateActivity};
 use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent, UpdateAgent};
 use workforce::message::{CreateBroadcast, CreateMessage, Message, MessageFilter, MessageType, UpdateMessage};
@@ -16,10 +16,16 @@ use workforce::schedule::{CreateSchedule, ScheduleFilter, UpdateSchedule};
 use workforce::session::{CreateSession, ReportUsage, SessionFilter, SessionStatus};
 use workforce::settings::UpdateSettings;
 use workforce::task::{CreateTask, TaskFilter, TaskOrder, UpdateTask};
-use workforce::{AgentId, MessageStatus, Patch, TaskStatus};
+use workforce::{AddMember, AgentId, CreateApiKey, MemberRole, MessageStatus, Patch, TaskStatus, UpdateMember};
 
 /// Operations without a function of their own, each with the reason. `Client::call` reaches them.
-const WITHOUT: [(&str, &str); 0] = [];
+const WITHOUT: [(&str, &str); 2] =
+    [("GET /v1/plan", "its types are not public yet"), ("GET /v1/usage", "its types are not public yet")];
+/// The same of all operations below a path.
+const WITHOUT_BELOW: [(&str, &str); 2] = [
+    ("/v1/provider-accounts", "their bodies hold secrets, and types of secrets cannot be written"),
+    ("/v1/credentials", "their bodies hold secrets, and types of secrets cannot be written"),
+];
 
 fn agent(name: &str) -> CreateAgent {
     CreateAgent { name: name.into(), role: "support".into(), ..CreateAgent::default() }
@@ -81,6 +87,7 @@ async fn every_operation_has_a_function() {
     activity_and_sessions(&client, &mira).await;
     schedules_and_settings(&client, &mira).await;
 
+    access(&client).await;
     let first = client.events().after(0).stream().try_next().await.unwrap().unwrap();
     assert!(matches!(&first, Event::Published(event) if event.record::<Agent>().unwrap().name == "Mira"), "{first:?}");
 
@@ -90,6 +97,7 @@ async fn every_operation_has_a_function() {
     let unused: Vec<_> = documented
         .iter()
         .filter(|operation| !WITHOUT.iter().any(|(name, _)| name == operation))
+        .filter(|operation| !WITHOUT_BELOW.iter().any(|(path, _)| operation.contains(path)))
         .filter(|operation| {
             // a fixed path is not taken for one with a parameter
             let exact = |request: &&String| !documented.contains(*request) || request == operation;
@@ -253,6 +261,28 @@ async fn schedules_and_settings(client: &Client, mira: &Agent) {
     let settings = client.settings().get().await.unwrap();
     let change = UpdateSettings { display_currency: Patch::Set("EUR".into()), ..UpdateSettings::default() };
     assert_eq!(client.settings().update(settings.version, &change).await.unwrap().display_currency, "EUR");
+}
+
+async fn access(client: &Client) {
+    let me = client.me().await.unwrap();
+    assert_eq!((me.tenant.slug.as_str(), me.role), ("acme", MemberRole::Owner));
+
+    let keys = client.keys();
+    let new = CreateApiKey { name: "ci".into(), scopes: vec!["tasks:read".into()], expires_at: None };
+    let made = keys.create(&new).await.unwrap();
+    assert_eq!(keys.get(made.key.id).await.unwrap().scopes, ["tasks:read"]);
+    assert_eq!(keys.list(&()).all().await.unwrap().len(), 2);
+    assert!(keys.revoke(made.key.id).await.unwrap().revoked_at.is_some());
+
+    let members = client.members();
+    let new = AddMember { subject: "auth0|ada".into(), email: None, role: MemberRole::Admin };
+    let ada = members.create(&new).await.unwrap();
+    assert_eq!(members.get(ada.id).await.unwrap().role, MemberRole::Admin);
+    let change = UpdateMember { version: None, role: Patch::Set(MemberRole::Viewer), email: Patch::Keep };
+    let ada = members.update(ada.id, ada.version, &change).await.unwrap();
+    let viewers = MemberFilter { role: Some(MemberRole::Viewer), subject: Some("auth0|ada".into()) };
+    assert_eq!(members.list(&viewers).all().await.unwrap().len(), 1);
+    members.delete(ada.id, ada.version).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

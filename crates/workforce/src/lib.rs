@@ -37,6 +37,9 @@ mod time_order;
 
 pub use api::bulk::{BulkResult, ItemResult};
 pub use api::router;
+pub use api::v1::keys::{ApiKey, CreateApiKey, NewApiKey};
+pub use api::v1::me::{Me, OwnKey, OwnLimits, OwnTenant, Whoever};
+pub use api::v1::members::{AddMember, Member, MemberRole, UpdateMember};
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
 pub use fields::{Fields, Record};

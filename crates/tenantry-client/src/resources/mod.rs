@@ -1,5 +1,6 @@
 //! One module per kind of record.
 
+mod access;
 mod activity;
 mod agents;
 mod bulk;
@@ -9,6 +10,7 @@ mod sessions;
 mod settings;
 mod tasks;
 
+pub use access::{Keys, MemberFilter, Members};
 pub use activity::Activities;
 pub use agents::Agents;
 pub use bulk::BulkItem;

@@ -59,6 +59,14 @@ enum ApiCommand {
     /// Schedules, which make tasks
     #[command(subcommand)]
     Schedules(Action),
+    /// API keys; `delete` revokes one
+    #[command(subcommand)]
+    Keys(Action),
+    /// Members: people with tokens of the identity provider
+    #[command(subcommand)]
+    Members(Action),
+    /// Show who the key is, and what it may do
+    Me,
     /// Print what happens, as it happens
     Events(EventArgs),
     /// Any operation of the API
@@ -178,6 +186,9 @@ pub(super) async fn run(args: ApiArgs, global: &Global) -> Result<(), CliError> 
         ApiCommand::Activity(action) => ("/v1/activity", action),
         ApiCommand::Sessions(action) => ("/v1/sessions", action),
         ApiCommand::Schedules(action) => ("/v1/schedules", action),
+        ApiCommand::Keys(action) => ("/v1/keys", action),
+        ApiCommand::Members(action) => ("/v1/members", action),
+        ApiCommand::Me => return shown(&client.call(Method::GET, "/v1/me").await?, global.output),
         ApiCommand::Events(args) => return events(&client, args, global.output).await,
         ApiCommand::Call { method, path, body } => {
             if !path.starts_with('/') {

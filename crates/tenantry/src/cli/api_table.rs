@@ -13,6 +13,8 @@ pub(super) fn columns<'a>(path: &str, first: Option<&'a Value>) -> Vec<&'a str> 
         "/v1/activity" => &["id", "timestamp", "action", "agent_id", "task_id"],
         "/v1/sessions" => &["id", "status", "agent_id", "task_id", "started_at", "ended_at"],
         "/v1/schedules" => &["id", "name", "cron_expression", "time_zone", "enabled", "next_run_at", "version"],
+        "/v1/keys" => &["id", "name", "lookup", "scopes", "expires_at", "revoked_at"],
+        "/v1/members" => &["id", "subject", "email", "role", "version"],
         _ => &[],
     };
     let members = first.and_then(Value::as_object);

@@ -2,7 +2,7 @@
 
 pub(crate) mod bulk;
 mod query;
-mod v1;
+pub(crate) mod v1;
 
 use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb, TenantTx};

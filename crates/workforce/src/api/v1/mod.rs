@@ -1,9 +1,9 @@
 mod activity;
 mod agents;
 mod events;
-mod keys;
-mod me;
-mod members;
+pub(crate) mod keys;
+pub(crate) mod me;
+pub(crate) mod members;
 mod messages;
 mod schedules;
 mod sessions;
