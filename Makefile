@@ -8,7 +8,7 @@ ARGS ?=
 WITH_POSTGRES := cargo run --quiet --package tenantry-embedded --bin with-postgres --
 
 .DEFAULT_GOAL := help
-.PHONY: help run test isolation bench bench-fleet conformance lint docs
+.PHONY: help run test isolation bench bench-fleet bench-api conformance lint docs
 
 help: ## print this list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ bench: ## measure, and write the figures to target/bench/
 bench-fleet: ## measure migrations of 10,000 tenants, beside django-tenants
 	@scripts/setup bench-fleet
 	cargo run --release --package bench -- fleet $(ARGS)
+
+bench-api: ## measure the API with everything on, beside Express with a pool per tenant
+	@scripts/setup bench-api
+	cargo run --release --package bench -- api $(ARGS)
 
 conformance: ## hold a running server against its OpenAPI document, with schemathesis
 	@scripts/conformance $(ARGS)

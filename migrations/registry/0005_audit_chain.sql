@@ -75,6 +75,7 @@ DO $$
     END $$;
 ALTER TABLE audit.events ENABLE TRIGGER append_only;
 
+-- tenantry: allow adding-not-nullable-field: the backfill above has the table locked and rewritten already, and nothing reads it while it runs
 ALTER TABLE audit.events ALTER COLUMN seq SET NOT NULL, ALTER COLUMN prev_hash SET NOT NULL, ALTER COLUMN hash SET NOT NULL;
 CREATE TRIGGER chained BEFORE INSERT ON audit.events FOR EACH ROW EXECUTE FUNCTION audit.chain_event();
 

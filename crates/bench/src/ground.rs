@@ -21,12 +21,10 @@ use uuid::Uuid;
 pub(crate) const CELL_CAPACITY: u16 = 200;
 /// Agents of every tenant.
 pub(crate) const AGENTS: usize = 10;
-const SETTINGS: &[(&str, &str)] = &[
-    ("max_connections", "200"),
-    ("shared_buffers", "1GB"),
-    ("max_locks_per_transaction", "256"),
-    ("max_wal_size", "4GB"),
-];
+const SETTINGS: &[(&str, &str)] =
+    &[("shared_buffers", "1GB"), ("max_locks_per_transaction", "256"), ("max_wal_size", "4GB")];
+/// Connections of the server, where a benchmark does not need more.
+const CONNECTIONS: usize = 200;
 const SECRET: &str = "a secret of the benchmarks, for throwaway clusters only";
 
 /// Names `n`-th agent; every tenant's have the same ids, each in its own table.
@@ -43,6 +41,7 @@ pub(crate) struct Ground {
     cluster: Cluster,
     dir: PathBuf,
     keep: bool,
+    connections: usize,
     pub(crate) config: DatabaseConfig,
     pub(crate) provisioner: Provisioner,
 }
@@ -56,11 +55,16 @@ pub(crate) struct Server {
 impl Ground {
     /// Starts a cluster that loses nothing in a crash, made anew unless it is to be kept and is there.
     pub(crate) async fn start(name: &str, keep: Option<&Path>) -> anyhow::Result<Self> {
+        Self::with_connections(name, keep, CONNECTIONS).await
+    }
+
+    /// The same for so many connections.
+    pub(crate) async fn with_connections(name: &str, keep: Option<&Path>, connections: usize) -> anyhow::Result<Self> {
         let dir = match keep {
             Some(dir) => dir.to_owned(),
             None => std::env::temp_dir().join(format!("tenantry-bench-{}-{name}", std::process::id())),
         };
-        let cluster = launch(&dir, true).await?;
+        let cluster = launch(&dir, connections).await?;
         let admin = connect(&cluster.superuser_url("postgres")).await?;
         if admin.query("SELECT 1 FROM pg_database WHERE datname = 'bench'", &[]).await?.is_empty() {
             admin.batch_execute("CREATE DATABASE bench").await?;
@@ -68,13 +72,18 @@ impl Ground {
         let config = database(&cluster)?;
         initialise(&cluster.superuser_url("bench"), &config).await?;
         let provisioner = Provisioner::new(&config, workforce::tenant_schema(), CELL_CAPACITY);
-        Ok(Self { cluster, dir, keep: keep.is_some(), config, provisioner })
+        Ok(Self { cluster, dir, keep: keep.is_some(), connections, config, provisioner })
     }
 
     /// What to tell about the server.
     pub(crate) fn facts(&self) -> String {
         let settings: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        format!("{}, durable (fsync and synchronous_commit on), {}", self.cluster.version(), settings.join(", "))
+        format!(
+            "{}, durable (fsync and synchronous_commit on), max_connections={}, {}",
+            self.cluster.version(),
+            self.connections,
+            settings.join(", ")
+        )
     }
 
     /// The server's process.
@@ -205,12 +214,13 @@ fn agents(schema: &str, slug: &str) -> String {
     )
 }
 
-async fn launch(dir: &Path, durable: bool) -> anyhow::Result<Cluster> {
+async fn launch(dir: &Path, connections: usize) -> anyhow::Result<Cluster> {
     let mut config = ClusterConfig::new(dir);
-    config.durable = durable;
+    config.durable = true;
     config.stop_timeout = Duration::from_secs(300);
     config.start_timeout = Duration::from_secs(600);
     config.progress = Progress::new(|message| eprintln!("bench: {message}"));
+    config = config.setting("max_connections", connections.to_string());
     for (name, value) in SETTINGS {
         config = config.setting(*name, *value);
     }

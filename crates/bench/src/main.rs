@@ -6,6 +6,8 @@
 //! make bench ARGS='access --keep /var/tmp/fleet'  keeps the filled cluster for the next run
 //! make bench-fleet                                the fleet, with 10,000 tenants
 //! make bench-fleet ARGS='--tenants 1000'          the same with fewer
+//! make bench-api                                  the API beside Express, about a quarter of an hour
+//! make bench-api ARGS='--rounds 1 --seconds 1'    a glance at the same
 //! ```
 //!
 //! # How to read the figures
@@ -67,14 +69,30 @@
 //! the commit that has everything on disk. `noop_up` is a run that finds nothing to do; its `baseline` is django-tenants' time for
 //! one tenant times the size of the fleet. Creations are one after the other: `cold` makes the schema, `warm` claims one that waits.
 //! The rows with `reads` are what 8 clients without a pause meet during a run; `baseline` is what they met just before.
+//!
+//! # `api`: what the API does beside the same in Node
+//!
+//! List (the default page of 50), read, update and create of agents and of tasks, by 8 clients over 100 tenants, with everything on:
+//! key, permissions, context, limits and quotas, audit, events, access log, and an idempotency key with every POST. Beside it
+//! `crates/bench/peer-node/` does the same with Express and `pg`, one pool per tenant, in a database of its own on the same server
+//! with the same rows and indexes; what it does not do is written in its `server.js`. Both get the same bytes from the same child
+//! process, and before anything is measured each answer must have the same members on all sides.
+//!
+//! `OPERATION_rate`, `_p50` and `_p99` have Node's figure as `baseline`, `OPERATION_over_node` is the quotient of the rates, side by side in
+//! each round. `_over_node_N` is the same with N processes of Node (`--node-workers`), one for each core unless given; `_over_node_N_cached` lets
+//! these remember a tenant for a second instead of asking the registry in each request, in which a suspended tenant is still served.
+//! Commits are on disk on all sides: `bare_commits` is what the same clients reach that do nothing but commit, and bounds the rates of changes.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 #![expect(clippy::disallowed_methods, reason = "access is measured without authentication")]
 
 mod access;
+mod access_log;
+mod api;
 mod fleet;
 mod ground;
 mod http;
+mod load;
 mod report;
 mod revocation;
 mod stats;
@@ -105,6 +123,15 @@ struct Options {
     /// Tenants of django-tenants in `fleet`; 0 leaves it out.
     #[arg(long, default_value_t = 200)]
     peer_tenants: usize,
+    /// Processes of Node in the second comparison of `api`, as many as there are cores unless given; 1 leaves that out.
+    #[arg(long, default_value_t = cores())]
+    node_workers: usize,
+    /// Seconds of each window of `api`.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Operations of `api`, such as `tasks_read,tasks_create`; all unless given.
+    #[arg(long, value_delimiter = ',')]
+    operations: Vec<String>,
     /// Where the figures go.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -113,9 +140,20 @@ struct Options {
     load: bool,
 }
 
+impl Options {
+    fn wants(&self, operation: &str) -> bool {
+        self.operations.is_empty() || self.operations.iter().any(|name| name == operation)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Name {
     Access,
+    Api,
     Fleet,
     Http,
     Revocation,
@@ -124,18 +162,19 @@ enum Name {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if options.load {
-        return http::load::run();
+        return load::run();
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(options))
 }
 
 async fn measure(options: Options) -> anyhow::Result<()> {
-    let all = [Name::Access, Name::Http, Name::Revocation, Name::Fleet];
+    let all = [Name::Access, Name::Http, Name::Revocation, Name::Fleet, Name::Api];
     let names = if options.names.is_empty() { &all[..] } else { &options.names };
     for name in names {
         let began = std::time::Instant::now();
         let report = match name {
             Name::Access => Box::pin(access::measure(&options)).await?,
+            Name::Api => Box::pin(api::measure(&options)).await?,
             Name::Fleet => Box::pin(fleet::measure(&options)).await?,
             Name::Http => Box::pin(http::measure(&options)).await?,
             Name::Revocation => Box::pin(revocation::measure()).await?,

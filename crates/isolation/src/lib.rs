@@ -10,6 +10,7 @@ pub mod privileges;
 pub mod residue;
 mod scene;
 pub mod server;
+pub mod service;
 mod snapshot;
 pub mod stream;
 pub mod tokens;

@@ -54,6 +54,10 @@ impl TestServer {
     pub async fn on(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.http.base_domains = tenantry_http::BaseDomains::new([BASE_DOMAIN]).expect("a domain");
+        settings.secrets.source = tenantry_secrets::MasterSource::File;
+        settings.secrets.file = Some(master_keys());
+        settings.oauth = authorizations();
+        settings.egress.laboratory = crate::service::laboratory();
         change(&mut settings);
         let server = Server::start(&database.config, &settings).await.expect("the server starts");
         let state = server.state().clone();
@@ -128,6 +132,29 @@ impl TestServer {
         drop(self.stop);
         self.served.await.expect("serving ends in good order")
     }
+}
+
+/// A provider that gives authorizations, as far as they can begin.
+fn authorizations() -> workforce::keychain::OAuthConfig {
+    serde_json::from_value(serde_json::json!({
+        "callback_url": "https://app.test/oauth/callback",
+        "providers": { "openai": {
+            "authorization_url": "https://id.service.test/authorize", "token_url": "https://id.service.test/token",
+            "client_id": "tenantry",
+        } },
+    }))
+    .expect("settings")
+}
+
+/// The master key of every test, in a file: whole, whoever writes it at the same time.
+fn master_keys() -> std::path::PathBuf {
+    let path = std::env::temp_dir().join("tenantry-test-master-keys");
+    if !path.exists() {
+        let own = path.with_extension(uuid::Uuid::new_v4().simple().to_string());
+        std::fs::write(&own, "test AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").expect("a file can be written");
+        std::fs::rename(&own, &path).expect("a file can be renamed");
+    }
+    path
 }
 
 /// A client of its own: no proxy of the environment comes between, no redirect is followed.

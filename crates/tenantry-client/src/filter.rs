@@ -1,6 +1,7 @@
 use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use workforce::account::AccountFilter;
 use workforce::activity::ActivityFilter;
 use workforce::agent::AgentFilter;
 use workforce::message::MessageFilter;
@@ -130,6 +131,16 @@ impl Filter for ScheduleFilter {
             .one("enabled", self.enabled.as_ref())
             .one("agent_id", self.agent_id.as_ref())
             .flag("include_deleted", self.include_deleted)
+            .0
+    }
+}
+
+impl Filter for AccountFilter {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        Parameters::default()
+            .one("status", self.status.as_ref())
+            .one("provider", self.provider.as_ref())
+            .one("owner_key", self.owner_key.as_ref())
             .0
     }
 }

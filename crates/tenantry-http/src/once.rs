@@ -83,6 +83,12 @@ impl Idempotency {
     pub fn of_tenant(&self, context: &TenantContext) -> Option<OnceRequest> {
         self.in_registry(format!("tenant/{}/{}", context.id(), context.principal().subject()))
     }
+
+    /// Whether the request has a key at all.
+    #[must_use]
+    pub const fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 /// Marks an answer to a change of the registry that was given before.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -50,6 +50,11 @@ impl ClusterSecret {
         mac.finalize().into_bytes().into()
     }
 
+    /// A key of 32 bytes for one purpose.
+    fn key_for(&self, purpose: &str) -> SecretSlice<u8> {
+        self.derive(&[b"tenantry key", purpose.as_bytes()]).to_vec().into()
+    }
+
     /// What the server is given to store in the place of the password: its SCRAM-SHA-256 verifier. So no statement, and no
     /// log of statements, ever holds a password.
     pub(crate) fn verifier_of(&self, role: &str) -> String {
@@ -84,6 +89,12 @@ impl DatabaseConfig {
     pub fn with_pooler(mut self, url: &str) -> Result<Self, tokio_postgres::Error> {
         self.pooler = Some(Address::parse(url)?);
         Ok(self)
+    }
+
+    /// A key of 32 bytes that all servers of the installation can derive, for one purpose.
+    #[must_use]
+    pub fn key_for(&self, purpose: &str) -> SecretSlice<u8> {
+        self.secret.key_for(purpose)
     }
 
     /// The database's name.

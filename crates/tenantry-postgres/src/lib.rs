@@ -118,6 +118,7 @@ mod audit;
 mod clients;
 mod config;
 mod connect;
+mod data_keys;
 pub mod doctor;
 mod error;
 mod events;
@@ -134,6 +135,7 @@ pub use audit::{Anchor, AnchorError, AuditTrail, ChainId, ChainedEvent, ExportRa
 pub use config::Defences;
 pub use config::{AccessConfig, AccessMode, ClusterSecret, DatabaseConfig, RegistryConfig};
 pub use connect::Logins;
+pub use data_keys::{DataKeyStore, MasterKeyUse, StoredDataKey};
 pub use error::{AccessError, DbError, Exhausted, ProvisionError};
 pub use events::{
     EventBatch, EventFilter, EventHub, EventsConfig, PublishedEvent, Subscription, TooManyStreams, event_statements,

@@ -8,10 +8,12 @@ use tenantry_control::{Stripe, StripeError};
 use tenantry_core::SystemClock;
 use tenantry_http::{Drained, JwtConfigError, TenancyState};
 use tenantry_postgres::{Actor, DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
+use tenantry_secrets::{MasterKeyError, Secrets};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use workforce::{Scheduler, Scheduling};
+use workforce::keychain::{Broken, oauth};
+use workforce::{Keychain, Scheduler, Scheduling};
 
 use crate::{AppState, Settings, router};
 
@@ -22,6 +24,8 @@ const WARM_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often tenants are looked for whose time to pay is over.
 const DUNNING: Duration = Duration::from_secs(60);
+/// Between two looks for tokens that are due.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
@@ -37,6 +41,12 @@ pub enum StartError {
     /// The settings of Stripe.
     #[error("the settings of Stripe cannot be used: {0}")]
     Stripe(#[from] StripeError),
+    /// The master keys.
+    #[error(transparent)]
+    Secrets(#[from] MasterKeyError),
+    /// Authorization of accounts, or requests to services.
+    #[error(transparent)]
+    Keychain(#[from] Broken),
     /// The database was not prepared by this version's `init`.
     #[error("the database is not prepared: {0}")]
     NotPrepared(String),
@@ -60,6 +70,8 @@ impl Server {
     pub async fn start(database: &DatabaseConfig, settings: &Settings) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock);
         let schema = workforce::tenant_schema();
+        let secrets = Secrets::start(database, &settings.secrets, clock.clone()).await?;
+        let keychain = Keychain::new(database, secrets, &settings.oauth, &settings.egress, clock.clone())?;
         let registry_config = RegistryConfig {
             needs_version: schema.needs,
             events: settings.events.clone(),
@@ -81,7 +93,8 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        Ok(Self { state: AppState { tenancy, provisioner, scheduling, stripe }, settings: settings.clone() })
+        let state = AppState { tenancy, provisioner, scheduling, stripe, keychain };
+        Ok(Self { state, settings: settings.clone() })
     }
 
     /// What the endpoints share.
@@ -97,6 +110,12 @@ impl Server {
         let provisioner = self.state.provisioner.clone();
         let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
         let dunning = tokio::spawn(suspend_overdue(self.state.provisioner.clone()));
+        let renewing = tokio::spawn(oauth::keep_fresh(
+            self.state.tenancy.registry().clone(),
+            self.state.tenancy.db().clone(),
+            self.state.keychain.clone(),
+            RENEWAL_PAUSE,
+        ));
         let stop = CancellationToken::new();
         let running = self.run_schedules(&stop);
         let db = self.state.tenancy.db().clone();
@@ -123,6 +142,8 @@ impl Server {
             refilling.abort();
         }
         dunning.abort();
+        // A renewal that is under way is taken up by another server when its lease is over.
+        renewing.abort();
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();

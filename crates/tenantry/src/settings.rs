@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use tenantry_control::StripeSettings;
 use tenantry_http::HttpConfig;
 use tenantry_postgres::{AccessConfig, EventsConfig, RegistryConfig};
+use tenantry_secrets::SecretsConfig;
 use workforce::SchedulerSettings;
+use workforce::keychain::{EgressConfig, OAuthConfig};
 
 /// The settings file of the working directory, read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "tenantry.toml";
@@ -44,6 +46,12 @@ pub struct Settings {
     pub registry: RegistryConfig,
     /// Stripe's webhooks, and what follows from them.
     pub stripe: StripeSettings,
+    /// Secrets of tenants at rest.
+    pub secrets: SecretsConfig,
+    /// Authorization of provider accounts.
+    pub oauth: OAuthConfig,
+    /// Requests to services with credentials.
+    pub egress: EgressConfig,
     /// Schedules that are due.
     pub scheduler: SchedulerSettings,
     /// Events and the streams that tell of them.
@@ -65,6 +73,9 @@ impl Default for Settings {
             access: AccessConfig::default(),
             registry: RegistryConfig::default(),
             stripe: StripeSettings::default(),
+            secrets: SecretsConfig::default(),
+            oauth: OAuthConfig::default(),
+            egress: EgressConfig::default(),
             scheduler: SchedulerSettings::default(),
             events: EventsConfig::default(),
         }

@@ -2,7 +2,8 @@ use axum::extract::FromRef;
 use tenantry_control::Stripe;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
-use workforce::Scheduling;
+use tenantry_secrets::Secrets;
+use workforce::{Keychain, Scheduling};
 
 /// What the endpoints share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct AppState {
     pub provisioner: Provisioner,
     /// What is needed to believe a webhook of Stripe.
     pub stripe: Stripe,
+    /// Tenants' secrets, accounts and credentials.
+    pub keychain: Keychain,
     /// The clock of schedules, and how often they may be due.
     pub scheduling: Scheduling,
 }
@@ -44,6 +47,18 @@ impl FromRef<AppState> for Stripe {
 impl FromRef<AppState> for Provisioner {
     fn from_ref(state: &AppState) -> Self {
         state.provisioner.clone()
+    }
+}
+
+impl FromRef<AppState> for Secrets {
+    fn from_ref(state: &AppState) -> Self {
+        state.keychain.secrets.clone()
+    }
+}
+
+impl FromRef<AppState> for Keychain {
+    fn from_ref(state: &AppState) -> Self {
+        state.keychain.clone()
     }
 }
 

@@ -4,12 +4,14 @@ use serde_json::Value;
 use tenantry_http::codes::{ErrorCode, INTERNAL_ERROR, INVALID_CURSOR, INVALID_QUERY, VERSION_CONFLICT};
 use tenantry_http::{Early, Problem};
 use tenantry_postgres::DbError;
+use tenantry_secrets::SecretsError;
 use uuid::Uuid;
 
 use crate::dependency::{MAX_DEPENDENCIES, MAX_DEPTH, NamedTask};
+use crate::keychain::KeychainError;
 use crate::message::MessageType;
 use crate::session::SessionStatus;
-use crate::{FieldError, MessageStatus, TaskStatus, codes};
+use crate::{FieldError, MessageStatus, TaskStatus, codes, keychain};
 
 /// What kind of record an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,10 @@ pub enum Kind {
     Agent,
     /// A task.
     Task,
+    /// A provider account.
+    ProviderAccount,
+    /// A credential.
+    Credential,
     /// A message.
     Message,
     /// An entry of the activity log.
@@ -33,6 +39,8 @@ impl Kind {
         match self {
             Self::Agent => &codes::AGENT_NOT_FOUND,
             Self::Task => &codes::TASK_NOT_FOUND,
+            Self::ProviderAccount => &keychain::codes::PROVIDER_ACCOUNT_NOT_FOUND,
+            Self::Credential => &keychain::codes::CREDENTIAL_NOT_FOUND,
             Self::Message => &codes::MESSAGE_NOT_FOUND,
             Self::Activity => &codes::ACTIVITY_NOT_FOUND,
             Self::Session => &codes::SESSION_NOT_FOUND,
@@ -46,6 +54,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Agent => "agent",
             Self::Task => "task",
+            Self::ProviderAccount => "provider account",
+            Self::Credential => "credential",
             Self::Message => "message",
             Self::Activity => "activity",
             Self::Session => "session",
@@ -234,9 +244,27 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Accounts and credentials.
+    #[error(transparent)]
+    Keychain(#[from] KeychainError),
+    /// No credential has this name.
+    #[error("credential `{0}` does not exist")]
+    UnknownCredential(String),
+    /// Sealing or opening a secret.
+    #[error(transparent)]
+    Secrets(SecretsError),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+impl From<SecretsError> for Error {
+    fn from(error: SecretsError) -> Self {
+        match error {
+            SecretsError::Database(error) => Self::Database(error),
+            other => Self::Secrets(other),
+        }
+    }
 }
 
 impl From<Error> for Problem {
@@ -283,6 +311,17 @@ impl From<Error> for Problem {
             Error::InvalidCursor => problem(&INVALID_CURSOR).parameter("cursor", &text),
             Error::Corrupt { .. } => {
                 tracing::error!(error = %text, "a stored row cannot be read");
+                Self::of(&INTERNAL_ERROR)
+            }
+            Error::Keychain(error) => error.into(),
+            Error::UnknownCredential(_) => problem(&keychain::codes::CREDENTIAL_NOT_FOUND),
+            Error::Secrets(error) if error.is_temporary() => {
+                tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");
+                Self::of(&keychain::codes::SECRETS_UNAVAILABLE)
+                    .detail("the server cannot reach the keys of secrets at the moment")
+            }
+            Error::Secrets(_) => {
+                tracing::error!(target: "tenantry::secrets", error = %text, "a secret was not sealed or opened");
                 Self::of(&INTERNAL_ERROR)
             }
             Error::Database(error) => error.into(),

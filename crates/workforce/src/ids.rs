@@ -6,6 +6,16 @@ typed_id!(
     "agent id"
 );
 typed_id!(
+    /// Names one account of a company at a provider.
+    ProviderAccountId,
+    "provider account id"
+);
+typed_id!(
+    /// Names one credential of one company.
+    CredentialId,
+    "credential id"
+);
+typed_id!(
     /// Names one schedule of one company.
     ScheduleId,
     "schedule id"

@@ -7,16 +7,19 @@
 //!
 //! The binary passes [`MIGRATIONS`] and [`TENANT_TABLES`] to the provisioning code and merges [`router`].
 
+pub mod account;
 pub mod activity;
 pub mod agent;
 pub mod api;
 mod checks;
 pub mod codes;
+pub mod credential;
 pub mod cron;
 pub mod dependency;
 mod error;
 mod fields;
 mod ids;
+pub mod keychain;
 pub mod message;
 mod message_status;
 mod page;
@@ -34,16 +37,20 @@ pub mod task;
 mod task_status;
 mod text_enum;
 mod time_order;
+mod write_only;
 
 pub use api::bulk::{BulkResult, ItemResult};
-pub use api::router;
 pub use api::v1::keys::{ApiKey, CreateApiKey, NewApiKey};
 pub use api::v1::me::{Me, OwnKey, OwnLimits, OwnTenant, Whoever};
 pub use api::v1::members::{AddMember, Member, MemberRole, UpdateMember};
+pub use api::{public_router, router};
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};
 pub use fields::{Fields, Record};
-pub use ids::{ActivityId, AgentId, DependencyId, MessageId, ScheduleId, SessionId, TaskId};
+pub use ids::{
+    ActivityId, AgentId, CredentialId, DependencyId, MessageId, ProviderAccountId, ScheduleId, SessionId, TaskId,
+};
+pub use keychain::Keychain;
 pub use message_status::MessageStatus;
 pub use page::{List, Page, Position};
 pub use patch::Patch;
@@ -55,6 +62,7 @@ pub use task_status::TaskStatus;
 use tenantry_postgres::migrate::{MigrationSet, Scope};
 use tenantry_postgres::{AuditedTable, TenantSchema};
 pub use text_enum::UnknownWord;
+pub use write_only::WriteOnly;
 
 /// The migrations of a tenant's schema in order: file and SQL, with the pseudo schema.
 pub const MIGRATIONS: &[(&str, &str)] = &[
@@ -69,6 +77,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_schedules.down.sql", include_str!("../../../migrations/tenant/0005_schedules.down.sql")),
     ("0006_auditor.sql", include_str!("../../../migrations/tenant/0006_auditor.sql")),
     ("0006_auditor.down.sql", include_str!("../../../migrations/tenant/0006_auditor.down.sql")),
+    ("0007_accounts.sql", include_str!("../../../migrations/tenant/0007_accounts.sql")),
+    ("0007_accounts.down.sql", include_str!("../../../migrations/tenant/0007_accounts.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

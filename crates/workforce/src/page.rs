@@ -19,6 +19,10 @@ pub enum List {
     Agents,
     /// Tasks.
     Tasks,
+    /// Provider accounts by age.
+    ProviderAccounts,
+    /// Credentials by age.
+    Credentials,
     /// Schedules.
     Schedules,
     /// What a task depends on.
@@ -44,6 +48,8 @@ impl List {
         match self {
             Self::Agents => b'a',
             Self::Tasks => b't',
+            Self::ProviderAccounts => b'p',
+            Self::Credentials => b'k',
             Self::Schedules => b's',
             Self::Dependencies => b'd',
             Self::Messages => b'm',

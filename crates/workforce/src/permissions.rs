@@ -9,6 +9,8 @@ const APPROVE: Permission = Permission { name: "messages:approve", role: Role::A
 pub const PERMISSIONS: Permissions = Permissions {
     resources: resources! {
         "agents": Viewer, Member;
+        "credentials": Member, Admin;
+        "provider-accounts": Member, Admin;
         "events": Viewer, Owner;
         "tasks": Viewer, Member;
         "messages": Viewer, Member;
@@ -23,6 +25,11 @@ pub const PERMISSIONS: Permissions = Permissions {
         Action { method: Method::POST, path: "/v1/messages/{id}/approve", permission: APPROVE },
         Action { method: Method::POST, path: "/v1/messages/{id}/reject", permission: APPROVE },
         Action { method: Method::GET, path: "/v1/me", permission: Permission { name: "me:read", role: Role::Viewer } },
+        Action {
+            method: Method::POST,
+            path: "/v1/credentials/{name}/use",
+            permission: Permission { name: "credentials:use", role: Role::Member },
+        },
     ],
 };
 

@@ -1,12 +1,10 @@
 //! What a request costs with everything on, against a bare handler.
 
 mod bare;
-pub(crate) mod load;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use anyhow::Context as _;
 use axum::Router;
 use secrecy::ExposeSecret as _;
 use tenantry::AppState;
@@ -15,36 +13,42 @@ use tenantry_http::{HttpConfig, TenancyState, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::Options;
 use crate::ground::{self, AGENTS, Ground, agent_id};
+use crate::load::{Answer, Call, Load};
 use crate::report::{Report, Row};
 use crate::stats::{median, median_ratio, percentile};
-
-use load::{Answer, Call, Load};
+use crate::{Options, access_log};
 
 const CONNECTIONS: usize = 8;
 const TENANTS: usize = 8;
 
 pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new("http");
-    let log = options.out.join("http-access.log");
-    log_into(&options.out, &log)?;
+    let log = access_log::start(&options.out)?;
     let ground = Ground::start("http", None).await?;
     report.fact("server", ground.facts());
     report.fact(
         "load",
         format!("a child process, {CONNECTIONS} kept-alive connections, {TENANTS} tenants in one cell; bare: {CONNECTIONS} connections"),
     );
-    report.fact("access log", format!("JSON, one event a request, `{}`", log.display()));
+    report.fact("access log", log);
     let keys = ground.fill_with_keys(TENANTS).await?;
     let server = ground.server().await?;
     let tenancy =
         TenancyState::new(server.registry.clone(), server.db.clone(), HttpConfig::default(), Arc::new(SystemClock))?;
+    let keychain = workforce::Keychain::new(
+        &ground.config,
+        tenantry_secrets::Secrets::none(),
+        &workforce::keychain::OAuthConfig::default(),
+        &workforce::keychain::EgressConfig::default(),
+        Arc::new(SystemClock),
+    )?;
     let state = AppState {
         tenancy,
         provisioner: ground.provisioner.clone(),
         scheduling: workforce::Scheduling::default(),
         stripe: tenantry::Stripe::off(),
+        keychain,
     };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;
@@ -53,12 +57,12 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         let call = |n: usize| {
             let key = &keys[n % keys.len()];
             let path = format!("/v1/agents/{}", agent_id(n / keys.len() % AGENTS));
-            Call { path, key: with_keys.then(|| key.expose_secret().to_owned()) }
+            Call { path, key: with_keys.then(|| key.expose_secret().to_owned()), ..Call::default() }
         };
         (0..keys.len() * AGENTS).map(call).collect()
     };
-    let full_load = Load::new(full.address, CONNECTIONS, calls(true));
-    let bare_load = Load::new(bare.address, CONNECTIONS, calls(false));
+    let full_load = Load::alike(full.address, CONNECTIONS, &calls(true));
+    let bare_load = Load::alike(bare.address, CONNECTIONS, &calls(false));
     full_load.clone().lasting(2.0).run().await?;
     bare_load.clone().lasting(1.0).run().await?;
     let (mut with, mut without): (Vec<Answer>, Vec<Answer>) = (Vec::new(), Vec::new());
@@ -83,18 +87,6 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
     server.registry.stop();
     ground.finish().await?;
     Ok(report)
-}
-
-/// Logs as in production: JSON at level info, a line an event, unbuffered.
-fn log_into(dir: &std::path::Path, log: &std::path::Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    let file = std::fs::File::create(log).with_context(|| format!("cannot write `{}`", log.display()))?;
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(tracing_subscriber::EnvFilter::new("info"))
-        .with_writer(Mutex::new(file))
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).context("the log is set up once")
 }
 
 /// A router behind a port.

@@ -38,6 +38,7 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
                 "0005_audit_chain.sql",
                 "0006_members.sql",
                 "0007_billing.sql",
+                "0008_secrets.sql",
             ),
         ),
         set(Scope::Analytics, files!("analytics": "0001_baseline.sql")),

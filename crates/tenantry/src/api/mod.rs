@@ -55,11 +55,15 @@ fn protect_operators(routes: Router<AppState>, state: &AppState) -> Router<AppSt
 
 /// What anybody may ask.
 fn public() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(ready::ready))
+    OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(ready::ready)).merge(workforce::public_router())
 }
 
 /// The reference of every error code, as Markdown.
 #[must_use]
 pub fn error_reference() -> String {
-    tenantry_http::codes::markdown(&[tenantry_http::codes::CODES, workforce::codes::CODES])
+    tenantry_http::codes::markdown(&[
+        tenantry_http::codes::CODES,
+        workforce::codes::CODES,
+        workforce::keychain::codes::CODES,
+    ])
 }

@@ -67,6 +67,12 @@ enum ApiCommand {
     Members(Action),
     /// Show who the key is, and what it may do
     Me,
+    /// Accounts at providers; secrets are best sent with `--data @FILE`
+    #[command(subcommand)]
+    ProviderAccounts(Action),
+    /// Credentials that agents use by name
+    #[command(subcommand)]
+    Credentials(Action),
     /// Print what happens, as it happens
     Events(EventArgs),
     /// Any operation of the API
@@ -189,6 +195,8 @@ pub(super) async fn run(args: ApiArgs, global: &Global) -> Result<(), CliError> 
         ApiCommand::Keys(action) => ("/v1/keys", action),
         ApiCommand::Members(action) => ("/v1/members", action),
         ApiCommand::Me => return shown(&client.call(Method::GET, "/v1/me").await?, global.output),
+        ApiCommand::ProviderAccounts(action) => ("/v1/provider-accounts", action),
+        ApiCommand::Credentials(action) => ("/v1/credentials", action),
         ApiCommand::Events(args) => return events(&client, args, global.output).await,
         ApiCommand::Call { method, path, body } => {
             if !path.starts_with('/') {

@@ -15,6 +15,8 @@ pub(super) fn columns<'a>(path: &str, first: Option<&'a Value>) -> Vec<&'a str> 
         "/v1/schedules" => &["id", "name", "cron_expression", "time_zone", "enabled", "next_run_at", "version"],
         "/v1/keys" => &["id", "name", "lookup", "scopes", "expires_at", "revoked_at"],
         "/v1/members" => &["id", "subject", "email", "role", "version"],
+        "/v1/provider-accounts" => &["id", "provider", "name", "status", "secret_hint", "version"],
+        "/v1/credentials" => &["name", "service", "allowed_agents", "version"],
         _ => &[],
     };
     let members = first.and_then(Value::as_object);

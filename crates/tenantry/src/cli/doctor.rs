@@ -4,6 +4,7 @@ use clap::Args;
 use tenantry::Settings;
 use tenantry_postgres::AccessMode;
 use tenantry_postgres::doctor::{Expected, Finding, Severity, examine};
+use tenantry_secrets::{MasterSource, SecretsConfig};
 
 use super::open::LocalRun;
 use super::{CliError, Global, Output, output};
@@ -38,12 +39,13 @@ pub(super) async fn run(args: DoctorArgs, global: &Global, mut settings: Setting
     let schema = workforce::tenant_schema();
     let expected = Expected {
         servers: args.servers,
-        access: settings.access,
-        registry: settings.registry,
+        access: settings.access.clone(),
+        registry: settings.registry.clone(),
         version: schema.version,
         needs: schema.needs,
     };
     let mut findings = examine(&url, &database, &expected).await?;
+    findings.push(master_keys(&settings.secrets));
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (fails, warnings, checks) = (count(Severity::Fail), count(Severity::Warn), findings.len());
     if args.quiet {
@@ -66,4 +68,31 @@ pub(super) async fn run(args: DoctorArgs, global: &Global, mut settings: Setting
 fn lines(finding: &Finding) -> String {
     let mend = finding.mend.as_ref().map(|mend| format!("\n      mend: {mend}")).unwrap_or_default();
     format!("{:<5} {:<34} {}{mend}", finding.severity.as_str(), finding.check, finding.reason)
+}
+
+/// Whether this program could keep tenants' secrets; that the key is the right one, `secrets status` tells.
+fn master_keys(config: &SecretsConfig) -> Finding {
+    use std::os::unix::fs::PermissionsExt as _;
+    let finding = |severity, reason: String, mend: Option<String>| Finding {
+        check: "secrets.master_key",
+        severity,
+        reason,
+        mend,
+    };
+    let readable = |file: &std::path::PathBuf| {
+        std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0)
+    };
+    match (config.source, &config.file) {
+        (MasterSource::None, _) => finding(
+            Severity::Warn,
+            "no master key is configured: provider accounts and credentials are refused".to_owned(),
+            Some("tenantry secrets new-key > master-keys, and `secrets.file` or TENANTRY_MASTER_KEY_FILE (docs/guides/secrets.md)".to_owned()),
+        ),
+        (MasterSource::File, Some(file)) if readable(file) => finding(
+            Severity::Warn,
+            format!("everybody on this machine may read the master keys in `{}`", file.display()),
+            Some(format!("chmod o-rwx {}", file.display())),
+        ),
+        (source, _) => finding(Severity::Ok, format!("the master key is kept by `{source:?}`").to_lowercase(), None),
+    }
 }

@@ -155,7 +155,9 @@ impl From<EmbeddedError> for CliError {
 impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         let hint = match &error {
-            StartError::Jwt(_) | StartError::Stripe(_) => return Self::usage(error.to_string()),
+            StartError::Jwt(_) | StartError::Stripe(_) | StartError::Secrets(_) | StartError::Keychain(_) => {
+                return Self::usage(error.to_string());
+            }
             StartError::NotPrepared(_) => {
                 "run `tenantry init` on it first, or `tenantry migrate up` when an earlier version prepared it"
             }

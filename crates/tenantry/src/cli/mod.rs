@@ -27,6 +27,7 @@ mod output;
 mod plan;
 mod reference;
 mod secret;
+mod secrets;
 mod serve;
 mod tenant;
 mod tenant_args;
@@ -43,6 +44,7 @@ pub(crate) use error::CliError;
 pub(crate) use open::LocalRun;
 pub(crate) use output::say;
 pub(crate) use secret::{read_or_create_secret, write_private};
+pub(crate) use secrets::ensure_master_key;
 pub(crate) use serve::{Signals, bind};
 
 /// A multi-tenant backend on PostgreSQL
@@ -71,6 +73,9 @@ pub(crate) struct Global {
     /// File with the installation's secret
     #[arg(long, global = true, env = "TENANTRY_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// File with the master keys that tenants' secrets are kept under
+    #[arg(long, global = true, env = "TENANTRY_MASTER_KEY_FILE", value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
     /// Directory of `tenantry dev`
     #[arg(long, global = true, env = "TENANTRY_DATA_DIR", value_name = "DIR", default_value = ".tenantry")]
     pub(crate) data_dir: PathBuf,
@@ -133,6 +138,9 @@ enum Command {
     /// The trail of what was done by whom: verify it, write it out
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Tenants' secrets at rest: the keys they are kept under
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print the reference of error codes, as Markdown
@@ -152,6 +160,7 @@ impl Global {
         if self.secret_file.is_some() {
             settings.secret_file.clone_from(&self.secret_file);
         }
+        self.name_master_keys(&mut settings.secrets);
         if let Some(filter) = &self.log {
             settings.log.filter.clone_from(filter);
         }
@@ -199,6 +208,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Operator(command) => operator::run(command, &global, &settings).await,
         Command::Api(args) => api::run(args, &global).await,
         Command::Audit(command) => audit::run(command, &global, &settings).await,
+        Command::Secrets(command) => secrets::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),
     }

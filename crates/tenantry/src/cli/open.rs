@@ -41,6 +41,11 @@ impl LocalRun {
     pub(crate) fn secret_file(data_dir: &Path) -> PathBuf {
         data_dir.join("secret")
     }
+
+    /// Where the directory's master keys are.
+    pub(crate) fn master_key_file(data_dir: &Path) -> PathBuf {
+        data_dir.join("master-keys")
+    }
 }
 
 impl Global {

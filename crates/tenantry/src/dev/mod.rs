@@ -11,7 +11,7 @@ use tenantry::{Server, Settings};
 use tenantry_postgres::migrate::{Events, Fleet, Options};
 use tenantry_postgres::{Actor, DatabaseConfig, create_database, initialise};
 
-use crate::cli::{CliError, Global, LocalRun, Signals, bind, read_or_create_secret, say};
+use crate::cli::{CliError, Global, LocalRun, Signals, bind, ensure_master_key, read_or_create_secret, say};
 use postgres::Postgres;
 
 const DATABASE: &str = "tenantry";
@@ -73,7 +73,9 @@ async fn prepare(
     initialise(&postgres.superuser_url(DATABASE), &database).await?;
     migrate(&database).await?;
     let mut local = LocalRun { database_url, base_url, ..LocalRun::read(data_dir).unwrap_or_default() };
-    let server = Server::start(&database, settings).await?;
+    let mut settings = settings.clone();
+    ensure_master_key(data_dir, &mut settings.secrets)?;
+    let server = Server::start(&database, &settings).await?;
     demo::fill(server.state(), &mut local).await?;
     local.write(data_dir)?;
     Ok((server, local))

@@ -13,6 +13,7 @@ mod members;
 mod migrate;
 mod migrations;
 mod reference;
+mod secrets;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

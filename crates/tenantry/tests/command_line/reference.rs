@@ -93,6 +93,10 @@ fn the_command_reference_is_current() {
         "audit",
         "audit verify",
         "audit export",
+        "secrets",
+        "secrets new-key",
+        "secrets status",
+        "secrets rotate",
     ] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;

@@ -1,6 +1,7 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
 pub(crate) mod bulk;
+mod oauth;
 mod query;
 pub(crate) mod v1;
 
@@ -8,7 +9,7 @@ use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb, TenantTx};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Error, Scheduling};
+use crate::{Error, Keychain, Scheduling};
 
 /// All endpoints of the domain, with their OpenAPI description. They need a tenant context: mount them behind the
 /// tenancy layer, or each answers 401.
@@ -18,9 +19,21 @@ where
     Registry: FromRef<S>,
     Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
+    Keychain: FromRef<S>,
     Registry: FromRef<S>,
 {
     v1::router()
+}
+
+/// Endpoints of the domain that stand in front of the tenancy layer: browsers come to them from elsewhere, without a credential.
+pub fn public_router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
+    Keychain: FromRef<S>,
+{
+    oauth::router()
 }
 
 /// Ends a transaction by its outcome. A refusal is rolled back here and now, so that the connection is free for the next
@@ -40,6 +53,16 @@ async fn finish<T>(tx: TenantTx, outcome: Result<T, Error>) -> Result<T, Error> 
     }
 }
 
+/// A text of the query to compare with: nothing that a column could not hold, or PostgreSQL would refuse the whole statement.
+fn text_parameter(parameter: &'static str, given: Option<String>, max: usize) -> Result<Option<String>, Error> {
+    match given {
+        Some(text) if text.chars().count() > max || text.contains('\0') => {
+            Err(Error::InvalidQuery { parameter, detail: format!("must have at most {max} characters and no NUL") })
+        }
+        other => Ok(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -52,6 +75,7 @@ mod tests {
         db: TenantDb,
         registry: Registry,
         scheduling: Scheduling,
+        keychain: Keychain,
     }
 
     macro_rules! parts {
@@ -63,7 +87,7 @@ mod tests {
             })+
         };
     }
-    parts!(TenantDb: db, Registry: registry, Scheduling: scheduling);
+    parts!(TenantDb: db, Registry: registry, Scheduling: scheduling, Keychain: keychain);
 
     fn document() -> Value {
         let (_, api) = router::<State>().split_for_parts();
@@ -71,7 +95,10 @@ mod tests {
     }
 
     /// What is posted and makes nothing that has an address of its own.
-    const STEPS: [&str; 9] = ["/claim", "/bulk", "/approve", "/reject", "/deliver", "/read", "/usage", "/end", "/fail"];
+    const STEPS: [&str; 12] = [
+        "/claim", "/bulk", "/approve", "/reject", "/deliver", "/read", "/usage", "/end", "/fail", "/revoke", "/rotate",
+        "/use",
+    ];
 
     #[test]
     fn every_operation_is_described_in_full() {
@@ -120,12 +147,16 @@ mod tests {
                 "create_agent",
                 "create_api_key",
                 "create_broadcast",
+                "create_credential",
                 "create_message",
+                "create_provider_account",
                 "create_schedule",
                 "create_session",
                 "create_task",
                 "delete_agent",
+                "delete_credential",
                 "delete_message",
+                "delete_provider_account",
                 "delete_schedule",
                 "delete_task",
                 "deliver_message",
@@ -134,9 +165,11 @@ mod tests {
                 "get_activity",
                 "get_agent",
                 "get_api_key",
+                "get_credential",
                 "get_me",
                 "get_member",
                 "get_message",
+                "get_provider_account",
                 "get_schedule",
                 "get_session",
                 "get_settings",
@@ -145,9 +178,11 @@ mod tests {
                 "list_activity",
                 "list_agents",
                 "list_api_keys",
+                "list_credentials",
                 "list_dependencies",
                 "list_members",
                 "list_messages",
+                "list_provider_accounts",
                 "list_schedules",
                 "list_sessions",
                 "list_tasks",
@@ -160,14 +195,20 @@ mod tests {
                 "remove_member",
                 "report_session_usage",
                 "revoke_api_key",
+                "revoke_provider_account",
+                "rotate_provider_account",
                 "run_schedule",
+                "start_authorization",
                 "stream_events",
                 "update_agent",
+                "update_credential",
                 "update_member",
                 "update_message",
+                "update_provider_account",
                 "update_schedule",
                 "update_settings",
                 "update_task",
+                "use_credential",
             ]
         );
     }

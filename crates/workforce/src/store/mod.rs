@@ -10,12 +10,16 @@
 //!
 //! Reads are one statement each, fit for `TenantDb::single`. Writes leave an audit event in their own transaction.
 
+pub mod accounts;
 pub mod activity;
 pub mod agents;
+pub mod credentials;
 pub mod dependencies;
 pub mod messages;
+pub mod oauth;
 mod sample;
 pub mod schedules;
+pub mod sealed;
 pub mod sessions;
 pub mod tasks;
 pub mod threads;
@@ -32,6 +36,10 @@ pub(crate) use sample::{
 #[must_use]
 pub fn statements() -> Vec<&'static Statement> {
     [
+        accounts::STATEMENTS,
+        credentials::STATEMENTS,
+        oauth::STATEMENTS,
+        sealed::STATEMENTS,
         agents::STATEMENTS,
         dependencies::STATEMENTS,
         tasks::STATEMENTS,

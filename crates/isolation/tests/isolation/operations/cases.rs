@@ -59,6 +59,65 @@ pub(super) const CASES: &[Case] = &[
         ],
         ..PLAIN
     },
+    Case { operation: "list_provider_accounts", queries: Some(account_queries), ..PLAIN },
+    Case { operation: "create_provider_account", success: 201, body: Some(|own| own.new_account("new")), ..PLAIN },
+    Case { operation: "get_provider_account", id: Some((|c| c.account, "provider_account_not_found")), ..PLAIN },
+    Case {
+        operation: "update_provider_account",
+        id: Some((|c| c.account, "provider_account_not_found")),
+        body: Some(|own| json!({ "owner_key": own.mark })),
+        ..PLAIN
+    },
+    Case {
+        operation: "rotate_provider_account",
+        id: Some((|c| c.account, "provider_account_not_found")),
+        body: Some(|own| json!({ "access_token": format!("rotated-{}", own.mark) })),
+        ..PLAIN
+    },
+    Case {
+        operation: "revoke_provider_account",
+        id: Some((|c| c.ended_account, "provider_account_not_found")),
+        ..PLAIN
+    },
+    Case {
+        operation: "delete_provider_account",
+        id: Some((|c| c.spare_account, "provider_account_not_found")),
+        success: 204,
+        ..PLAIN
+    },
+    Case {
+        operation: "start_authorization",
+        success: 201,
+        body: Some(|own| json!({ "provider": "openai", "provider_account_id": own.account })),
+        references: &[("provider_account_id", |c| c.account, "unknown_provider_account")],
+        ..PLAIN
+    },
+    Case { operation: "list_credentials", queries: Some(credential_queries), ..PLAIN },
+    Case {
+        operation: "create_credential",
+        success: 201,
+        body: Some(|own| own.new_credential(Uuid::new_v4())),
+        ..PLAIN
+    },
+    Case { operation: "get_credential", id: Some((|c| c.credential, "credential_not_found")), ..PLAIN },
+    Case {
+        operation: "update_credential",
+        id: Some((|c| c.credential, "credential_not_found")),
+        body: Some(|own| json!({ "allowed_agents": [own.agent] })),
+        ..PLAIN
+    },
+    Case {
+        operation: "use_credential",
+        id: Some((|c| c.credential, "credential_not_found")),
+        body: Some(|own| json!({ "agent_id": own.agent, "path": "/echo" })),
+        ..PLAIN
+    },
+    Case {
+        operation: "delete_credential",
+        id: Some((|c| c.spare_credential, "credential_not_found")),
+        success: 204,
+        ..PLAIN
+    },
     Case { operation: "get_task", id: Some((|c| c.task, "task_not_found")), ..PLAIN },
     Case {
         operation: "update_task",
@@ -287,6 +346,26 @@ fn task_queries(of: &Company) -> Vec<String> {
         format!("cursor={}&agent_id={}", of.tasks_cursor, of.agent),
     ];
     with_deleted(&filters)
+}
+
+/// Every filter of the list of provider accounts.
+fn account_queries(of: &Company) -> Vec<String> {
+    vec![
+        String::new(),
+        "limit=1".to_owned(),
+        "status=active".to_owned(),
+        "status=revoked".to_owned(),
+        "provider=openai".to_owned(),
+        format!("owner_key={}", of.mark),
+        format!("cursor={}", of.accounts_cursor),
+        format!("cursor={}&limit=1", of.accounts_cursor),
+    ]
+}
+
+/// Every filter of the list of credentials.
+fn credential_queries(of: &Company) -> Vec<String> {
+    let service = format!("service={}", Company::service());
+    vec![String::new(), "limit=1".to_owned(), service, format!("cursor={}", of.credentials_cursor)]
 }
 
 /// Every filter of the list of schedules, alone and with deleted ones.

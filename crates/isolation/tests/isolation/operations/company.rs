@@ -32,6 +32,18 @@ pub(super) struct Company {
     pub(super) other_task: Uuid,
     /// A provider account.
     pub(super) account: Uuid,
+    /// A provider account that may be ended.
+    pub(super) spare_account: Uuid,
+    /// A provider account that may be revoked.
+    pub(super) ended_account: Uuid,
+    /// The name of a credential that its agent may use.
+    pub(super) credential: Uuid,
+    /// The name of a credential that may be deleted.
+    pub(super) spare_credential: Uuid,
+    /// A place in its list of provider accounts.
+    pub(super) accounts_cursor: String,
+    /// A place in its list of credentials.
+    pub(super) credentials_cursor: String,
     /// An agent that stays, to write to.
     pub(super) peer: Uuid,
     /// What the agent noted for itself.
@@ -83,6 +95,12 @@ impl Company {
             waiting_task: Uuid::nil(),
             other_task: Uuid::nil(),
             account: Uuid::nil(),
+            spare_account: Uuid::nil(),
+            ended_account: Uuid::nil(),
+            credential: Uuid::new_v4(),
+            spare_credential: Uuid::new_v4(),
+            accounts_cursor: String::new(),
+            credentials_cursor: String::new(),
             peer: Uuid::nil(),
             note: Uuid::nil(),
             messages: [Uuid::nil(); 3],
@@ -104,9 +122,14 @@ impl Company {
     }
 
     async fn filled(mut self, server: &TestServer) -> Self {
-        self.account = self.insert_account(server).await;
+        self.account = self.make(server, "/v1/provider-accounts", self.new_account("first")).await;
+        self.spare_account = self.make(server, "/v1/provider-accounts", self.new_account("second")).await;
+        self.ended_account = self.make(server, "/v1/provider-accounts", self.new_account("third")).await;
         self.agent = self.make(server, "/v1/agents", self.new_agent("first")).await;
         self.spare_agent = self.make(server, "/v1/agents", self.new_agent("second")).await;
+        for name in [self.credential, self.spare_credential] {
+            self.make(server, "/v1/credentials", self.new_credential(name)).await;
+        }
         let mut common = self.new_agent("third");
         common["name"] = json!(COMMON_NAME);
         let gone = self.make(server, "/v1/agents", common).await;
@@ -148,6 +171,8 @@ impl Company {
         self.keys_cursor = self.cursor(server, "/v1/keys").await;
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
+        self.accounts_cursor = self.cursor(server, "/v1/provider-accounts").await;
+        self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self
     }
@@ -225,6 +250,28 @@ impl Company {
         })
     }
 
+    /// A body that makes a provider account.
+    pub(super) fn new_account(&self, name: &str) -> Value {
+        json!({
+            "provider": "openai", "name": format!("{name} {}", self.mark), "owner_key": self.mark,
+            "access_token": format!("token-{}", self.mark), "account_meta": { "note": self.mark },
+        })
+    }
+
+    /// The service of a credential.
+    pub(super) fn service() -> String {
+        format!("crm.service.test:{}", isolation::service::port())
+    }
+
+    /// A body that makes a credential.
+    pub(super) fn new_credential(&self, name: Uuid) -> Value {
+        json!({
+            "name": name, "service": Self::service(), "value": format!("value-{}", self.mark),
+            "injection": { "as": "header", "name": "X-Api-Key", "template": format!("{} {{value}}", self.mark) },
+            "allowed_agents": [self.agent],
+        })
+    }
+
     /// A body that makes a schedule which is not due while a test runs.
     pub(super) fn new_schedule(&self) -> Value {
         json!({
@@ -254,17 +301,6 @@ impl Company {
         page.json()["next_cursor"].as_str().unwrap().to_owned()
     }
 
-    /// Provider accounts have no endpoint yet.
-    async fn insert_account(&self, server: &TestServer) -> Uuid {
-        let sql = format!(
-            "INSERT INTO {}.provider_accounts (tenant_id, provider, encrypted_access_token, owner_key) \
-             SELECT id, 'openai', 'x', $2 FROM public.tenants WHERE slug = $1 RETURNING id",
-            self.tenant.schema
-        );
-        let admin = server.database.admin().await;
-        admin.query_one(&sql, &[&self.tenant.slug, &self.mark]).await.unwrap().get(0)
-    }
-
     /// A digest of each of its tables, and of what the registry holds about it.
     pub(super) async fn digests(&self, server: &TestServer) -> Vec<(String, String)> {
         let admin = server.database.admin().await;
@@ -279,6 +315,7 @@ impl Company {
             ("tenant_domains", "tenant_id"),
             ("tenant_placements", "tenant_id"),
             ("tenant_api_keys", "tenant_id"),
+            ("tenant_data_keys", "tenant_id"),
             ("tenant_members", "tenant_id"),
         ] {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");

@@ -1,10 +1,12 @@
 mod activity;
 mod agents;
+mod credentials;
 mod events;
 pub(crate) mod keys;
 pub(crate) mod me;
 pub(crate) mod members;
 mod messages;
+mod provider_accounts;
 mod schedules;
 mod sessions;
 mod settings;
@@ -14,7 +16,7 @@ use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::Scheduling;
+use crate::{Keychain, Scheduling};
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
 where
@@ -22,11 +24,14 @@ where
     Registry: FromRef<S>,
     Scheduling: FromRef<S>,
     TenantDb: FromRef<S>,
+    Keychain: FromRef<S>,
     Registry: FromRef<S>,
 {
     OpenApiRouter::new()
         .merge(agents::router())
+        .merge(credentials::router())
         .merge(events::router())
+        .merge(provider_accounts::router())
         .merge(tasks::router())
         .merge(members::router())
         .merge(keys::router())

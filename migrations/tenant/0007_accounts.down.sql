@@ -1,0 +1,10 @@
+ALTER TABLE tenant.provider_accounts
+    DROP COLUMN name,
+    DROP COLUMN secret_hint,
+    DROP COLUMN version,
+    DROP COLUMN refresh_at,
+    DROP COLUMN refresh_leased_until;
+ALTER TABLE tenant.credential_proxies
+    DROP COLUMN injection,
+    DROP COLUMN version,
+    DROP COLUMN updated_at;
