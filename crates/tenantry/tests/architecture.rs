@@ -25,10 +25,14 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 /// Crates that exist for tests and measurements only.
 const NOT_THE_PRODUCT: [&str; 4] = ["testkit", "isolation", "bench", "bookings"];
 
+/// The client of the tenant plane, which shares the domain's types.
+const CLIENT: &str = "tenantry-client";
+
 #[test]
 fn tenancy_knows_no_domain() {
     for (package, needs) in dependencies() {
-        if package.starts_with("tenantry-") {
+        // the client speaks for the domain, from outside
+        if package.starts_with("tenantry-") && package != CLIENT {
             assert!(!needs.contains("workforce"), "{package} must not know the agent domain");
             assert!(!needs.contains("tenantry"), "{package} must not know the binary");
         }
@@ -51,6 +55,22 @@ fn the_core_does_no_io() {
     let core = &dependencies()["tenantry-core"];
     for forbidden in ["tokio", "tokio-postgres", "axum", "reqwest"] {
         assert!(!core.contains(forbidden), "tenantry-core must not need {forbidden}");
+    }
+}
+
+/// A client knows of the server what goes over the wire, and only the command line needs a client.
+#[test]
+fn the_client_stands_outside() {
+    for (package, needs) in dependencies() {
+        if package == CLIENT {
+            for forbidden in
+                ["tenantry-postgres", "tenantry-control", "tenantry-embedded", "tenantry", "tokio-postgres"]
+            {
+                assert!(!needs.contains(forbidden), "{package} must not need {forbidden}");
+            }
+        } else if package != "tenantry" && !NOT_THE_PRODUCT.contains(&package.as_str()) {
+            assert!(!needs.contains(CLIENT), "{package} must not call the API");
+        }
     }
 }
 

@@ -28,7 +28,7 @@ text_enum! {
 }
 
 /// A company's account at a provider. Its secrets are kept sealed and never given out.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProviderAccount {
     /// Names the account for good.
     #[schema(value_type = uuid::Uuid)]
@@ -247,7 +247,7 @@ impl Validate for StartAuthorization {
 }
 
 /// An authorization that has begun.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Authorization {
     /// Where to send the person who may give the authorization, in a browser.
     pub authorization_url: String,

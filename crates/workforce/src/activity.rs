@@ -12,7 +12,7 @@ use crate::{ActivityId, AgentId, Record, TaskId};
 pub(crate) const MAX_ACTION_CHARS: usize = 200;
 
 /// One entry of the log.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Activity {
     /// Names the entry for good.
     #[schema(value_type = uuid::Uuid)]
@@ -41,7 +41,7 @@ time_order! {
 }
 
 /// The body that appends to the log.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateActivity {
     /// Who did it: a live agent.

@@ -30,7 +30,7 @@ text_enum! {
 }
 
 /// An agent of the company.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Agent {
     /// Names the agent for good.
     #[schema(value_type = uuid::Uuid)]
@@ -63,7 +63,7 @@ pub struct Agent {
 }
 
 /// The body that makes an agent.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateAgent {
     /// 1 to 200 characters, unique among live agents.
@@ -100,37 +100,38 @@ impl Validate for CreateAgent {
 }
 
 /// The body that changes an agent: a merge patch. Absent members stay as they are.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateAgent {
     /// The version this change is based on; may come as `If-Match` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// A new name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     pub name: Patch<String>,
     /// A new role.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 100)]
     pub role: Patch<String>,
     /// A new prompt; `null` empties it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
     pub personality_prompt: Patch<String>,
     /// A new status.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = AgentStatus, required = false)]
     pub status: Patch<AgentStatus>,
     /// The task the agent is on, one of its own; `null` for none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<uuid::Uuid>)]
     pub current_task_id: Patch<TaskId>,
     /// All capabilities anew; `null` removes all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Vec<String>>)]
     pub capabilities: Patch<Vec<String>>,
     /// All permissions anew; `null` removes all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Object>)]
     pub tool_permissions: Patch<Map<String, Value>>,
 }

@@ -1,5 +1,6 @@
 //! Credential proxies: an agent uses a credential by name and never sees its value.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -73,7 +74,7 @@ impl Injection {
 }
 
 /// A credential, without its value.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Credential {
     /// Names the credential for good.
     #[schema(value_type = uuid::Uuid)]
@@ -218,7 +219,7 @@ pub enum UseMethod {
 }
 
 /// A request that is made with a credential.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "agent_id": "0190a2b4-5c6d-7e8f-9a0b-1c2d3e4f5a6b", "method": "POST", "path": "/v2/contacts?dry_run=1",
@@ -276,7 +277,7 @@ impl Validate for UseCredential {
 }
 
 /// What the service answered. The credential's value does not occur in it.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ServiceAnswer {
     /// The service's status; redirects are not followed.
     #[schema(example = 200)]
@@ -287,7 +288,7 @@ pub struct ServiceAnswer {
     pub body: String,
     /// `text`, or `base64` for a body that is not UTF-8.
     #[schema(example = "text")]
-    pub encoding: &'static str,
+    pub encoding: Cow<'static, str>,
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(crate) const MAX_DEPENDENCIES: usize = 100;
 pub(crate) const MAX_DEPTH: i32 = 1000;
 
 /// A task that waits for another one.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Dependency {
     /// Names the dependency for good.
     #[schema(value_type = Uuid)]
@@ -67,7 +67,7 @@ impl DependencyOrder {
 }
 
 /// The body that makes a task wait for another.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "depends_on_task_id": "0192f0a1-7e3c-7b52-9c1e-3f1d2a4b5c6d" }))]
 pub struct AddDependency {

@@ -40,6 +40,10 @@ mod text_enum;
 mod time_order;
 mod write_only;
 
+pub use api::bulk::{BulkResult, ItemResult};
+pub use api::v1::keys::{ApiKey, CreateApiKey, NewApiKey};
+pub use api::v1::me::{Me, OwnKey, OwnLimits, OwnTenant, Whoever};
+pub use api::v1::members::{AddMember, Member, MemberRole, UpdateMember};
 pub use api::{public_router, router};
 pub use checks::{Checks, FieldError, Valid, Validate};
 pub use error::{Error, Kind};

@@ -31,7 +31,7 @@ text_enum! {
 }
 
 /// A message of the company.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// Names the message for good.
     #[schema(value_type = Uuid)]
@@ -118,7 +118,7 @@ time_order! {
 }
 
 /// The body that writes a message.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateMessage {
     /// Who writes it: a live agent.
@@ -191,7 +191,7 @@ impl Validate for CreateMessage {
 }
 
 /// The body that writes to all other agents.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBroadcast {
     /// Who writes it: a live agent.
@@ -214,7 +214,7 @@ impl Validate for CreateBroadcast {
 }
 
 /// A broadcast that was sent. Its messages are listed by `GET /v1/messages?broadcast_id=…`.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Broadcast {
     /// Stands as `broadcast_id` in each of its messages.
     pub broadcast_id: Uuid,
@@ -229,21 +229,22 @@ pub struct Broadcast {
 }
 
 /// The body that changes a draft which waits for its approval: a merge patch. Absent members stay as they are.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateMessage {
     /// The version this change is based on; may come as `If-Match` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// A new subject; `null` empties it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>, max_length = 300)]
     pub subject: Patch<String>,
     /// A new text.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, min_length = 1)]
     pub body: Patch<String>,
     /// Another e-mail address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, max_length = 320)]
     pub external_recipient: Patch<String>,
 }
@@ -276,16 +277,17 @@ impl Validate for UpdateMessage {
 }
 
 /// The body that decides on a draft.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecideMessage {
     /// The version that was read; may come as `If-Match` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     pub version: Option<i64>,
 }
 
 /// The body that marks a thread read.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadThread {
     /// The last message that was seen, a live one of the thread. What came after it stays unread.
@@ -298,7 +300,7 @@ impl Validate for ReadThread {
 }
 
 /// How many messages were marked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ThreadRead {
     /// Messages that were unread before.
     #[schema(minimum = 0)]
@@ -306,7 +308,7 @@ pub struct ThreadRead {
 }
 
 /// What an agent and another have written to each other, in short.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Thread {
     /// The other one.
     #[schema(value_type = Uuid)]

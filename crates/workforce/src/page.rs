@@ -1,6 +1,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use tenantry_http::Limit;
 use utoipa::ToSchema;
@@ -99,7 +100,7 @@ impl Position {
 }
 
 /// One page of a list.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The rows, in the order asked for.
     #[schema(schema_with = fields::rows::<T>)]
@@ -108,6 +109,7 @@ pub struct Page<T> {
     #[schema(required)]
     pub next_cursor: Option<String>,
     /// The only members to send, or all.
+    #[serde(skip)]
     #[schema(ignore)]
     only: Option<Vec<&'static str>>,
 }

@@ -1,4 +1,4 @@
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One member of a merge patch (RFC 7396): absent keeps the value, `null` clears it, anything else sets it.
 ///
@@ -27,6 +27,11 @@ impl<T> Patch<T> {
     pub const fn is_named(&self) -> bool {
         !matches!(self, Self::Keep)
     }
+
+    /// Whether the patch says nothing of this member, so that it is not sent: what `skip_serializing_if` asks for.
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
 }
 
 impl<T: Clone> Patch<T> {
@@ -53,13 +58,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
     }
 }
 
+/// As it is sent: `null` or the value. An absent member cannot be sent, so fields of this type have
+/// `#[serde(skip_serializing_if = "Patch::is_absent")]`.
+impl<T: Serialize> Serialize for Patch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<T> From<T> for Patch<T> {
+    fn from(value: T) -> Self {
+        Self::Set(value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Deserialize)]
+    #[derive(Serialize, Deserialize)]
     struct Body {
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Patch::is_absent")]
         note: Patch<String>,
     }
 
@@ -69,6 +88,14 @@ mod tests {
         assert_eq!(read("{}"), Patch::Keep);
         assert_eq!(read(r#"{"note":null}"#), Patch::Clear);
         assert_eq!(read(r#"{"note":"x"}"#), Patch::Set("x".to_owned()));
+    }
+
+    #[test]
+    fn is_sent_as_it_is_read() {
+        for json in ["{}", r#"{"note":null}"#, r#"{"note":"x"}"#] {
+            let body: Body = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&body).unwrap(), json);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ const MAX_DEADLINE_SECONDS: i64 = 366 * 24 * 3600;
 const LONGEST_PAUSE: TimeDelta = TimeDelta::days(1);
 
 /// An instant, for machines and for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Run {
     /// In UTC.
     #[schema(example = "2026-03-30T07:00:00Z")]
@@ -51,7 +51,7 @@ pub struct RunFailure {
 }
 
 /// A schedule of the company.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Schedule {
     /// Names the schedule for good.
     #[schema(value_type = Uuid)]
@@ -169,7 +169,7 @@ impl TaskTemplate {
 }
 
 /// The body that makes a schedule.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "name": "Morning report", "agent_id": "0198f3a2-7c1e-7c1e-8c1e-0198f3a27c1e", "cron_expression": "0 9 * * MON-FRI",
@@ -212,34 +212,35 @@ impl Validate for CreateSchedule {
 }
 
 /// The body that changes a schedule: a merge patch. Absent members stay as they are.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "version": 3, "enabled": false }))]
 pub struct UpdateSchedule {
     /// The version this change is based on; may come as `If-Match` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// Another live agent to do its tasks.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Uuid, required = false)]
     pub agent_id: Patch<AgentId>,
     /// A new name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     pub name: Patch<String>,
     /// When it is due from now on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     pub cron_expression: Patch<String>,
     /// Another zone.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false)]
     pub time_zone: Patch<String>,
     /// The template anew, as a whole.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = TaskTemplate, required = false)]
     pub task_template: Patch<TaskTemplate>,
     /// Enabled again, it begins with its next run and without failures.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = bool, required = false)]
     pub enabled: Patch<bool>,
 }
@@ -462,7 +463,7 @@ pub struct ScheduleFilter {
 }
 
 /// What an expression comes to, before there is a schedule.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Preview {
     /// As asked for.
     #[schema(example = "0 9 * * MON-FRI")]

@@ -34,7 +34,7 @@ text_enum! {
 }
 
 /// A run of an agent.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// Names the session for good.
     #[schema(value_type = uuid::Uuid)]
@@ -71,7 +71,7 @@ time_order! {
 }
 
 /// The body that starts a session.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
     /// Who runs: a live agent.
@@ -88,7 +88,7 @@ impl Validate for CreateSession {
 }
 
 /// The body that adds to what a session has used. Reports are added up, also those that come at the same time.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportUsage {
     /// Tokens since the last report, by kind: at most 32 kinds, each named by 1 to 64 of `a-z`, `0-9` and `_`, each 0 to 1,000,000,000.

@@ -10,7 +10,7 @@ use crate::checks::{Checks, Validate};
 use crate::{Patch, schedule};
 
 /// The company's settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
     /// Where its days and months begin: in quotas, in reports, and for schedules that name no zone of their own.
     #[schema(example = "Europe/Berlin")]
@@ -33,18 +33,19 @@ impl From<TenantSettings> for Settings {
 }
 
 /// The body that changes settings: a merge patch. Absent members stay as they are.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "version": 1, "time_zone": "Europe/Berlin", "display_currency": "EUR" }))]
 pub struct UpdateSettings {
     /// The version this change is based on; may come as `If-Match` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// A name of the IANA database. Schedules keep the zone that they were made with.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, example = "Europe/Berlin")]
     pub time_zone: Patch<String>,
     /// A code of ISO 4217.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, example = "EUR")]
     pub display_currency: Patch<String>,
 }

@@ -38,7 +38,7 @@ impl Priority {
 }
 
 /// A task of the company.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Task {
     /// Names the task for good.
     #[schema(value_type = Uuid)]
@@ -100,7 +100,7 @@ pub struct Task {
 }
 
 /// The body that makes a task.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTask {
     /// Who does it: a live agent.
@@ -139,6 +139,25 @@ pub struct CreateTask {
     pub depends_on: Vec<TaskId>,
 }
 
+impl CreateTask {
+    /// A task for an agent, with the defaults otherwise.
+    #[must_use]
+    pub fn new(agent_id: AgentId, title: impl Into<String>) -> Self {
+        Self {
+            agent_id,
+            created_by_id: None,
+            title: title.into(),
+            description: String::new(),
+            priority: None,
+            deadline: None,
+            max_retries: None,
+            provider: None,
+            provider_account_id: None,
+            depends_on: Vec::new(),
+        }
+    }
+}
+
 impl Validate for CreateTask {
     fn check(&self, checks: &mut Checks) {
         checks.line("/title", &self.title, MAX_TITLE_CHARS);
@@ -166,7 +185,7 @@ impl Validate for CreateTask {
 }
 
 /// The body that asks for work.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "agent_id": "0192f0a1-7e3c-7b52-9c1e-3f1d2a4b5c6d" }))]
 pub struct ClaimTasks {
@@ -188,68 +207,69 @@ impl Validate for ClaimTasks {
 }
 
 /// The tasks that were handed out.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClaimedTasks {
     /// In the order in which they should be done; none when there is nothing to do at present.
     pub data: Vec<Task>,
 }
 
 /// The body that changes a task: a merge patch. Absent members stay as they are.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateTask {
     /// The version this change is based on; may come as `If-Match` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// Hands the task to another live agent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Uuid, required = false)]
     pub agent_id: Patch<AgentId>,
     /// A new title.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 300)]
     pub title: Patch<String>,
     /// A new description; `null` empties it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
     pub description: Patch<String>,
     /// A new priority.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Priority, required = false)]
     pub priority: Patch<Priority>,
     /// A status that may follow the present one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = TaskStatus, required = false)]
     pub status: Patch<TaskStatus>,
     /// 0 to 100.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = i16, required = false, minimum = 0, maximum = 100)]
     pub progress_percent: Patch<i16>,
     /// Any JSON; `null` empties it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Value>)]
     pub progress_details: Patch<Value>,
     /// Any JSON; `null` clears it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Value>)]
     pub result: Patch<Value>,
     /// Any JSON; `null` clears it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Value>)]
     pub error_details: Patch<Value>,
     /// A new deadline; `null` for none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<DateTime<Utc>>)]
     pub deadline: Patch<DateTime<Utc>>,
     /// 0 to 100.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = i32, required = false, minimum = 0, maximum = 100)]
     pub max_retries: Patch<i32>,
     /// The provider it should run on; `null` for any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
     pub provider: Patch<String>,
     /// The account with the provider; `null` for none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Uuid>)]
     pub provider_account_id: Patch<Uuid>,
 }

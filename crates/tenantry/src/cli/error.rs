@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tenantry::{SettingsError, StartError};
+use tenantry_client::{ApiError, Error as ClientError};
 use tenantry_core::{IdError, NameError};
 use tenantry_embedded::EmbeddedError;
 use tenantry_postgres::migrate::{MigrateError, SourceError};
@@ -26,7 +27,9 @@ Exit codes:
   9  drift was found
  10  a migration was found wanting
  11  `doctor` found something that fails
- 12  the audit trail is not as it was written";
+ 12  the audit trail is not as it was written
+ 13  the API refuses the key, or the key may not do this
+ 14  the API cannot be reached, is busy or is unavailable";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -40,6 +43,8 @@ const DRIFT: u8 = 9;
 const LINT: u8 = 10;
 const UNHEALTHY: u8 = 11;
 const TAMPERED: u8 = 12;
+const REFUSED: u8 = 13;
+const UNREACHABLE: u8 = 14;
 
 /// An error with its exit code and, where there is one, a hint.
 #[derive(Debug)]
@@ -246,5 +251,55 @@ impl From<ProvisionError> for CliError {
                 .hint("write the schema's name only where PostgreSQL keeps it by id, or go without warm schemas"),
             ProvisionError::Database(inner) => inner.into(),
         }
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClientError::Api(refusal) => refused(&refusal),
+            ClientError::Setup(_) => Self::usage(message),
+            ClientError::Transport { .. } | ClientError::Silence(_) => {
+                Self::new(UNREACHABLE, message).hint("does the server run, and is it the one of `--url`?")
+            }
+            ClientError::Ended(_) => Self::new(REFUSED, message),
+            _ => Self::failed(message),
+        }
+    }
+}
+
+/// A refusal of the API, with the members at fault and what to do.
+fn refused(refusal: &ApiError) -> CliError {
+    let mut message = refusal.to_string();
+    for error in &refusal.errors {
+        let place = error.pointer.as_deref().or(error.parameter.as_deref()).unwrap_or_default();
+        message.push_str(&format!("\n  {place}: {}", error.detail));
+    }
+    let exit_code = match refusal.status {
+        400 | 405 | 413 | 415 | 422 | 428 => USAGE,
+        401 | 403 => REFUSED,
+        404 => NOT_FOUND,
+        409 | 412 => CONFLICT,
+        429 | 502..=504 => UNREACHABLE,
+        _ => FAILED,
+    };
+    let error = CliError::new(exit_code, message);
+    let version = refusal.extensions.get("current").and_then(|current| current["version"].as_i64());
+    match (refusal.code.as_str(), version, &refusal.request_id) {
+        ("version_required", ..) => error.hint("read the record, and pass its version with `--if-version`"),
+        ("version_conflict", Some(now), _) => {
+            error.hint(format!("somebody was faster: read it again, it is at version {now} now"))
+        }
+        ("permission_denied", ..) => {
+            error.hint("the key's scopes or the member's role do not reach this; an admin can make another key")
+        }
+        (_, _, Some(id)) if refusal.status >= 500 => {
+            error.hint(format!("the server's log knows more under the request id `{id}`"))
+        }
+        _ if refusal.status == 401 => {
+            error.hint("the key is wrong, revoked or has ended; is the server the one of `--url`?")
+        }
+        _ => error,
     }
 }

@@ -1,5 +1,8 @@
 //! Commands: parsed here, one file per group.
 
+mod api;
+mod api_body;
+mod api_table;
 mod audit;
 mod audit_export;
 mod audit_verify;
@@ -135,6 +138,8 @@ enum Command {
     /// Operators of the control plane and their tokens
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// Use the API as a tenant: its records and events, over HTTP with a key of the tenant
+    Api(api::ApiArgs),
     /// The trail of what was done by whom: verify it, write it out
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -207,6 +212,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Plan(command) => plan::run(command, &global, &settings).await,
         Command::Quota(command) => quota::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
+        Command::Api(args) => api::run(args, &global).await,
         Command::Audit(command) => audit::run(command, &global, &settings).await,
         Command::Secrets(command) => secrets::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),

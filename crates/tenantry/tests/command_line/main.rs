@@ -1,6 +1,7 @@
 //! The program as its users meet it: real processes, their output and their exit codes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod api;
 mod audit;
 mod dev;
 mod doctor;

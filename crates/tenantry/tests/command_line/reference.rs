@@ -84,6 +84,16 @@ fn the_command_reference_is_current() {
         "operator create",
         "operator list",
         "operator revoke",
+        "api",
+        "api agents",
+        "api agents list",
+        "api agents get",
+        "api agents create",
+        "api agents update",
+        "api agents delete",
+        "api agents do",
+        "api events",
+        "api call",
         "audit",
         "audit verify",
         "audit export",
@@ -95,6 +105,7 @@ fn the_command_reference_is_current() {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = run(&words).ok().stdout;
         let help = if command.is_empty() { help.as_str() } else { help.split("\nCommon options:").next().unwrap() };
+        let help = if command.starts_with("api ") { help.split("\nConnection:").next().unwrap() } else { help };
         let title = format!("tenantry {command}");
         page.push_str(&format!("\n## {}\n\n```text\n{}\n```\n", title.trim(), help.trim_end()));
     }
@@ -108,6 +119,12 @@ fn mistakes_are_told_with_what_to_do() {
     run(&["--database-url", "postgres://127.0.0.1:1/x", "tenant", "list"]).fails(2, "--secret-file");
     run(&["--config", "no-such.toml", "openapi"]).fails(2, "cannot read the settings file `no-such.toml`");
     run(&["--log", "===", "openapi"]).fails(2, "is not a log filter");
+    run(&["api", "agents", "list"]).fails(2, "hint: pass TENANTRY_API_KEY");
+    run(&["api", "--api-key", "k", "agents", "list"]).fails(2, "hint: pass `--url`");
+    run(&["api", "--demo", "acme", "agents", "list"]).fails(2, "hint: start `tenantry dev`");
+    run(&["api", "--url", "ftp://x", "--api-key", "k", "agents", "list"]).fails(2, "is no base URL");
+    run(&["api", "--url", "http://x", "--api-key", "k", "agents", "create", "name"]).fails(2, "is no field");
+    run(&["api", "--url", "http://x", "--api-key", "k", "agents", "get", "../tasks"]).fails(2, "is no id");
     run(&["dev", "--listen", "nonsense"]).fails(2, "cannot listen on `nonsense`");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -5,8 +5,8 @@
 //! would take in their own order are taken ahead, in the order that everybody keeps, so that no two requests wait for each other.
 
 use axum::http::StatusCode;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tenantry_core::IdError;
 use tenantry_http::{Answer, Early, Problem, ProblemBody, codes as http_codes, from_value};
@@ -55,32 +55,32 @@ pub(super) enum Item<B: Bulk> {
 }
 
 /// What came of all items.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct BulkResult<T> {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BulkResult<T> {
     /// One for each item, in the order of the request.
-    items: Vec<ItemResult<T>>,
+    pub items: Vec<ItemResult<T>>,
     /// How many items were done.
-    succeeded: usize,
+    pub succeeded: usize,
     /// How many items failed.
-    failed: usize,
+    pub failed: usize,
 }
 
 /// What came of one item.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ItemResult<T> {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ItemResult<T> {
     /// The item's place in the request, from 0.
-    index: usize,
+    pub index: usize,
     /// The status that the item would have been answered with by itself.
     #[schema(minimum = 200, maximum = 499)]
-    status: u16,
+    pub status: u16,
     /// The record that was made or changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    record: Option<T>,
+    pub record: Option<T>,
     /// Why the item failed; pointers lead into the request's body.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    problem: Option<ProblemBody>,
+    pub problem: Option<ProblemBody>,
 }
 
 /// The items of a body; what is wrong with one is its own result.

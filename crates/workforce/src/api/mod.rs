@@ -1,9 +1,9 @@
 //! The endpoints. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
-mod bulk;
+pub(crate) mod bulk;
 mod oauth;
 mod query;
-mod v1;
+pub(crate) mod v1;
 
 use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb, TenantTx};

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
+
 use axum::Json;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tenantry_http::TenantScope;
 use tenantry_http::respond::Common;
 use tenantry_postgres::{Limits, Via};
@@ -13,7 +15,7 @@ use super::members::MemberRole;
 use crate::permissions::held_by;
 
 /// Who the caller is, and what it may do.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "tenant": { "id": "0193a5f0-7d2e-7c11-9c7b-3f0c5a1e2b4d", "slug": "acme", "plan_tier": "growth", "created_at": "2026-11-24T09:00:00Z" },
     "principal": { "kind": "api_key", "subject": "key:0193a5f0-7d2e-7c11-9c7b-3f0c5a1e2b4e",
@@ -21,73 +23,73 @@ use crate::permissions::held_by;
     "role": "owner", "scopes": ["tasks:read"], "permissions": ["tasks:read", "me:read"],
     "limits": { "requests_per_minute": 2000, "max_agents": 100, "max_concurrent_tasks": 200, "max_tasks_per_month": null, "storage_limit_gb": 50 },
 }))]
-pub(super) struct Me {
+pub struct Me {
     /// The tenant that the credential is for.
-    tenant: OwnTenant,
+    pub tenant: OwnTenant,
     /// Who the credential says the caller is.
-    principal: Whoever,
+    pub principal: Whoever,
     /// The role: a member's own, that of tokens of people who are no members, or `owner` for keys.
-    role: MemberRole,
+    pub role: MemberRole,
     /// What the credential is limited to, as it was made; empty is no limit.
-    scopes: Vec<String>,
+    pub scopes: Vec<String>,
     /// What follows from role and scopes: the permissions by name.
-    permissions: Vec<&'static str>,
+    pub permissions: Vec<Cow<'static, str>>,
     /// What the tenant may use: its own limits, and its plan's where it has none. `null` is unlimited.
-    limits: OwnLimits,
+    pub limits: OwnLimits,
 }
 
 /// The tenant.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct OwnTenant {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OwnTenant {
     /// Names it for good.
-    id: Uuid,
+    pub id: Uuid,
     /// Its public name.
-    slug: String,
+    pub slug: String,
     /// Its plan.
-    plan_tier: String,
+    pub plan_tier: String,
     /// Created.
-    created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// A principal.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Whoever {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Whoever {
     /// `api_key` or `token`.
-    kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// As the audit trail knows it: `sub` of the token, or `key:<id>`.
-    subject: String,
+    pub subject: String,
     /// The key; `null` for tokens.
     #[schema(required)]
-    key: Option<OwnKey>,
+    pub key: Option<OwnKey>,
 }
 
 /// A key.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct OwnKey {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OwnKey {
     /// Its id.
-    id: Uuid,
+    pub id: Uuid,
     /// What it is for.
-    name: String,
+    pub name: String,
 }
 
 /// Limits.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct OwnLimits {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OwnLimits {
     /// Requests a minute.
     #[schema(required)]
-    requests_per_minute: Option<i32>,
+    pub requests_per_minute: Option<i32>,
     /// Live agents.
     #[schema(required)]
-    max_agents: Option<i32>,
+    pub max_agents: Option<i32>,
     /// Tasks at work at the same time.
     #[schema(required)]
-    max_concurrent_tasks: Option<i32>,
+    pub max_concurrent_tasks: Option<i32>,
     /// Tasks created in a month.
     #[schema(required)]
-    max_tasks_per_month: Option<i32>,
+    pub max_tasks_per_month: Option<i32>,
     /// Storage in gibibytes.
     #[schema(required)]
-    storage_limit_gb: Option<i32>,
+    pub storage_limit_gb: Option<i32>,
 }
 
 impl From<Limits> for OwnLimits {
@@ -123,10 +125,10 @@ async fn get_me(TenantScope(context): TenantScope) -> Json<Me> {
             plan_tier: tenant.plan_tier.clone(),
             created_at: tenant.created_at,
         },
-        principal: Whoever { kind: principal.kind(), subject: principal.subject().to_owned(), key },
+        principal: Whoever { kind: principal.kind().into(), subject: principal.subject().to_owned(), key },
         role: principal.role().into(),
         scopes: principal.scopes().to_vec(),
-        permissions: held_by(principal),
+        permissions: held_by(principal).into_iter().map(Into::into).collect(),
         limits: tenant.limits.into(),
     })
 }

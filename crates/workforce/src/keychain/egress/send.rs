@@ -104,7 +104,7 @@ impl Egress {
             Ok(text) => (text, "text"),
             Err(error) => (STANDARD.encode(error.as_bytes()), "base64"),
         };
-        Ok(ServiceAnswer { status, headers, body, encoding })
+        Ok(ServiceAnswer { status, headers, body, encoding: encoding.into() })
     }
 }
 

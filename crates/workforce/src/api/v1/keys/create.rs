@@ -2,7 +2,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tenantry_core::{Clock as _, SystemClock};
 use tenantry_http::codes::PERMISSION_DENIED;
 use tenantry_http::respond::{Common, WithBody};
@@ -15,19 +15,19 @@ use crate::permissions::{is_scope, may_give};
 use crate::{Checks, Validate};
 
 /// A key to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "name": "ci", "scopes": ["tasks:read", "tasks:write"], "expires_at": "2027-11-24T09:00:00Z" }))]
-pub(super) struct CreateApiKey {
+pub struct CreateApiKey {
     /// What it is for, 1 to 100 characters.
-    name: String,
+    pub name: String,
     /// The permissions it is limited to, as `GET /v1/me` names them; `*` or none is all. A key cannot be given more than its maker
     /// has.
     #[serde(default)]
     #[schema(required = false)]
-    scopes: Vec<String>,
+    pub scopes: Vec<String>,
     /// Not valid from then on; valid until it is revoked unless given. A key that makes another one must not be outlived by it.
-    expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl Validate for CreateApiKey {

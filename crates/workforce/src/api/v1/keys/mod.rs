@@ -5,6 +5,8 @@ mod model;
 mod revoke;
 
 use axum::extract::FromRef;
+pub use create::CreateApiKey;
+pub use model::{ApiKey, NewApiKey};
 use tenantry_postgres::Registry;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tenantry_postgres::ApiKeyInfo;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -7,28 +7,28 @@ use uuid::Uuid;
 use crate::Position;
 
 /// An API key without its secret.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "0193a5f0-7d2e-7c11-9c7b-3f0c5a1e2b4d", "name": "ci", "lookup": "kT0aYq3v9LxM", "scopes": ["tasks:read", "tasks:write"],
     "created_at": "2026-11-24T09:00:00Z", "expires_at": "2027-11-24T09:00:00Z", "revoked_at": null,
 }))]
-pub(super) struct ApiKey {
+pub struct ApiKey {
     /// Id.
-    id: Uuid,
+    pub id: Uuid,
     /// What it is for.
-    name: String,
+    pub name: String,
     /// The public part of the token, to recognise it by.
-    lookup: String,
+    pub lookup: String,
     /// The permissions it is limited to; empty is all.
-    scopes: Vec<String>,
+    pub scopes: Vec<String>,
     /// Created.
-    created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Not valid from then on.
     #[schema(required)]
-    expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
     /// Revoked.
     #[schema(required)]
-    revoked_at: Option<DateTime<Utc>>,
+    pub revoked_at: Option<DateTime<Utc>>,
 }
 
 impl From<ApiKeyInfo> for ApiKey {
@@ -53,11 +53,11 @@ impl ApiKey {
 }
 
 /// A key just made, with its token.
-#[derive(Serialize, ToSchema)]
-pub(super) struct NewApiKey {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct NewApiKey {
     /// The key.
     #[serde(flatten)]
-    pub(super) key: ApiKey,
+    pub key: ApiKey,
     /// The whole token. This is the only time it is shown.
-    pub(super) token: String,
+    pub token: String,
 }

@@ -1,6 +1,6 @@
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tenantry_http::respond::{Common, WithBody};
 use tenantry_http::{Answer, ApiJson, Idempotency, Problem, ProblemBody, TenantScope, replayed};
 use tenantry_postgres::{NewMember, Registry};
@@ -10,16 +10,16 @@ use super::model::{Member, MemberRole};
 use crate::permissions::highest_role;
 
 /// A member to be added.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "subject": "auth0|62b0c1", "email": "ada@example.com", "role": "admin" }))]
-pub(super) struct AddMember {
+pub struct AddMember {
     /// What the identity provider calls them: `sub` of their tokens, 1 to 255 bytes.
-    subject: String,
+    pub subject: String,
     /// How to reach them.
-    email: Option<String>,
+    pub email: Option<String>,
     /// What they may do; not more than the caller may.
-    role: MemberRole,
+    pub role: MemberRole,
 }
 
 /// Adds a member. Their tokens have the role within a second.

@@ -5,7 +5,9 @@ mod model;
 mod remove;
 mod update;
 
-pub(super) use model::MemberRole;
+pub use add::AddMember;
+pub use model::{Member, MemberRole};
+pub use update::UpdateMember;
 
 use axum::extract::FromRef;
 use tenantry_postgres::Registry;

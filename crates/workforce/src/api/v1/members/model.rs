@@ -11,7 +11,7 @@ use crate::Position;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Role)]
-pub(in crate::api::v1) enum MemberRole {
+pub enum MemberRole {
     /// Reads.
     Viewer,
     /// Does the daily work.
@@ -45,27 +45,27 @@ impl From<MemberRole> for Role {
 }
 
 /// Somebody who acts for the tenant with tokens of the identity provider.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "0193a5f0-7d2e-7c11-9c7b-3f0c5a1e2b4d", "subject": "auth0|62b0c1", "email": "ada@example.com", "role": "admin",
     "version": 1, "created_at": "2026-11-24T09:00:00Z", "updated_at": "2026-11-24T09:00:00Z",
 }))]
-pub(super) struct Member {
+pub struct Member {
     /// Id.
-    id: Uuid,
+    pub id: Uuid,
     /// What the identity provider calls them: `sub` of their tokens.
-    subject: String,
+    pub subject: String,
     /// How to reach them.
     #[schema(required)]
-    email: Option<String>,
+    pub email: Option<String>,
     /// What they may do.
-    role: MemberRole,
+    pub role: MemberRole,
     /// Counts changes, from 1.
-    version: i64,
+    pub version: i64,
     /// Added.
-    created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Last changed.
-    updated_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
 }
 
 impl From<registry::Member> for Member {

@@ -1,7 +1,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tenantry_core::MemberId;
 use tenantry_http::respond::{Common, WithBody, required_version, versioned};
 use tenantry_http::{ApiJson, ApiPath, Problem, ProblemBody, TenantScope};
@@ -13,20 +13,21 @@ use crate::permissions::highest_role;
 use crate::{Error, FieldError, Patch};
 
 /// A change of a member: a merge patch (RFC 7396). What is absent stays.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "version": 1, "role": "member" }))]
-pub(super) struct UpdateMember {
+pub struct UpdateMember {
     /// The version that the change is based on; may come as `If-Match` instead.
-    version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
     /// What they may do; not more than the caller may.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = MemberRole, required = false)]
-    role: Patch<MemberRole>,
+    pub role: Patch<MemberRole>,
     /// How to reach them; `null` forgets it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
-    email: Patch<String>,
+    pub email: Patch<String>,
 }
 
 /// Changes a member. Their tokens have the new role within a second. Nobody changes a member above the own role, and the last owner

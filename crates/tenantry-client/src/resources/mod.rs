@@ -1,0 +1,25 @@
+//! One module per kind of record.
+
+mod access;
+mod accounts;
+mod activity;
+mod agents;
+mod bulk;
+mod credentials;
+mod messages;
+mod schedules;
+mod sessions;
+mod settings;
+mod tasks;
+
+pub use access::{Keys, MemberFilter, Members};
+pub use accounts::ProviderAccounts;
+pub use activity::Activities;
+pub use agents::Agents;
+pub use bulk::BulkItem;
+pub use credentials::{CredentialList, Credentials};
+pub use messages::{Messages, ThreadList, ThreadMessages, Threads};
+pub use schedules::Schedules;
+pub use sessions::Sessions;
+pub use settings::SettingsOf;
+pub use tasks::{Dependencies, DependencyList, Tasks};

@@ -1,0 +1,415 @@
+//! The client against a server: each operation of the API has a function, and each function works.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod relay;
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use isolation::server::TestServer;
+use relay::{Fault, Relay};
+use serde_json::json;
+use tenantry_client::{BulkItem, Client, Error, Event, MemberFilter, Retry};
+use workforce::account::AccountFilter;
+use workforce::activity::{ActivityFilter, CreateActivity};
+use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent, UpdateAgent};
+use workforce::credential::UseCredential;
+use workforce::message::{CreateBroadcast, CreateMessage, Message, MessageFilter, MessageType, UpdateMessage};
+use workforce::schedule::{CreateSchedule, ScheduleFilter, UpdateSchedule};
+use workforce::session::{CreateSession, ReportUsage, SessionFilter, SessionStatus};
+use workforce::settings::UpdateSettings;
+use workforce::task::{CreateTask, TaskFilter, TaskOrder, UpdateTask};
+use workforce::{AddMember, AgentId, CreateApiKey, MemberRole, MessageStatus, Patch, TaskStatus, UpdateMember};
+
+/// Operations without a function of their own, each with the reason. `Client::call` reaches them.
+const WITHOUT: [(&str, &str); 2] =
+    [("GET /v1/plan", "its types are not public yet"), ("GET /v1/usage", "its types are not public yet")];
+
+fn agent(name: &str) -> CreateAgent {
+    CreateAgent { name: name.into(), role: "support".into(), ..CreateAgent::default() }
+}
+
+fn draft(from: AgentId, text: &str) -> CreateMessage {
+    CreateMessage {
+        from_agent_id: from,
+        to_agent_id: None,
+        subject: String::new(),
+        body: text.into(),
+        kind: Some(MessageType::ExternalDraft),
+        external_recipient: Some("ines@customer.example".into()),
+    }
+}
+
+fn direct(from: AgentId, to: AgentId) -> CreateMessage {
+    CreateMessage {
+        from_agent_id: from,
+        to_agent_id: Some(to),
+        subject: "Tents".into(),
+        body: "They are at sea".into(),
+        kind: None,
+        external_recipient: None,
+    }
+}
+
+/// What the OpenAPI document of the server calls `method path`, with the parameters' places empty.
+async fn operations(server: &TestServer) -> BTreeSet<String> {
+    let document: serde_json::Value =
+        server.request(tenantry_client::Method::GET, "/openapi.json").send().await.unwrap().json().await.unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let tenants = paths.iter().filter(|(path, _)| path.starts_with("/v1/"));
+    tenants
+        .flat_map(|(path, operations)| {
+            let methods = operations.as_object().unwrap().keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect()
+}
+
+/// Whether a path is one of a template's.
+fn matches(template: &str, request: &str) -> bool {
+    let (template, request): (Vec<_>, Vec<_>) = (template.split('/').collect(), request.split('/').collect());
+    template.len() == request.len()
+        && template.iter().zip(request).all(|(expected, given)| expected.starts_with('{') || *expected == given)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_has_a_function() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let relay = Relay::start(server.address).await;
+    let client = Client::builder(relay.url(), &acme.key).tenant("acme").build().unwrap();
+
+    let (mira, nadia) = agents(&client).await;
+    tasks(&client, &mira, &nadia).await;
+    messages(&client, &mira, &nadia).await;
+    activity_and_sessions(&client, &mira).await;
+    schedules_and_settings(&client, &mira).await;
+
+    access(&client).await;
+    secrets(&client, &mira).await;
+    let first = client.events().after(0).stream().try_next().await.unwrap().unwrap();
+    assert!(matches!(&first, Event::Published(event) if event.record::<Agent>().unwrap().name == "Mira"), "{first:?}");
+
+    let used = relay.seen();
+    let documented = operations(&server).await;
+    assert!(documented.len() > 30, "{documented:?}");
+    let unused: Vec<_> = documented
+        .iter()
+        .filter(|operation| !WITHOUT.iter().any(|(name, _)| name == operation))
+        .filter(|operation| {
+            // a fixed path is not taken for one with a parameter
+            let exact = |request: &&String| !documented.contains(*request) || request == operation;
+            !used.iter().filter(exact).any(|request| matches(operation, request))
+        })
+        .collect();
+    assert!(unused.is_empty(), "operations of the API without a function that this test calls: {unused:#?}");
+}
+
+async fn agents(client: &Client) -> (Agent, Agent) {
+    let agents = client.agents();
+    let mira = agents.create(&agent("Mira")).await.unwrap();
+    assert_eq!(agents.get(mira.id).await.unwrap(), mira);
+    assert_eq!(agents.get_unless(mira.id, mira.version).await.unwrap(), None);
+    let change = UpdateAgent {
+        personality_prompt: Patch::Set("Brief.".into()),
+        capabilities: vec!["mail".to_owned()].into(),
+        ..UpdateAgent::default()
+    };
+    let changed = agents.update(mira.id, mira.version, &change).await.unwrap();
+    assert_eq!((changed.version, changed.personality_prompt.as_str()), (mira.version + 1, "Brief."));
+    assert_eq!(agents.get_unless(mira.id, mira.version).await.unwrap().as_ref(), Some(&changed));
+
+    let refused = agents.update(mira.id, mira.version, &change).await.unwrap_err();
+    let refused = refused.api().unwrap();
+    assert_eq!((refused.status, refused.code.as_str()), (409, "version_conflict"));
+    assert_eq!(refused.current::<Agent>().as_ref(), Some(&changed));
+    let cleared = UpdateAgent { personality_prompt: Patch::Clear, ..UpdateAgent::default() };
+    let mira = agents.update(mira.id, changed.version, &cleared).await.unwrap();
+    assert_eq!((mira.personality_prompt.as_str(), mira.capabilities.len()), ("", 1), "absent members stay");
+
+    let invalid = agents.create(&CreateAgent { name: String::new(), ..agent("") }).await.unwrap_err();
+    let invalid = invalid.api().unwrap();
+    assert_eq!((invalid.code.as_str(), invalid.errors[0].pointer.as_deref()), ("validation_failed", Some("/name")));
+    assert!(invalid.request_id.is_some());
+
+    let items = [BulkItem::Create(agent("Nadia")), BulkItem::Create(agent("Olga")), BulkItem::Create(agent("Mira"))];
+    let made = agents.bulk(false, &items).await.unwrap();
+    assert_eq!((made.succeeded, made.failed), (2, 1));
+    assert_eq!(made.items[2].problem.as_ref().unwrap().code, "agent_name_taken");
+    let nadia = made.items.into_iter().next().unwrap().record.unwrap();
+
+    let filter = AgentFilter { role: Some("support".into()), ..AgentFilter::default() };
+    let names: Vec<String> = agents
+        .list(&filter)
+        .sort(AgentOrder::NameBackwards)
+        .page_size(1)
+        .stream()
+        .map_ok(|agent| agent.name)
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(names, ["Olga", "Nadia", "Mira"], "three pages");
+    let olga = agents.list(&AgentFilter { search: Some("olg".into()), ..AgentFilter::default() }).all().await.unwrap();
+    agents.delete(olga[0].id, olga[0].version).await.unwrap();
+    assert_eq!(agents.get(olga[0].id).await.unwrap_err().code(), Some("agent_not_found"));
+    (mira, nadia)
+}
+
+async fn tasks(client: &Client, mira: &Agent, nadia: &Agent) {
+    let tasks = client.tasks();
+    let walls = tasks.create(&CreateTask::new(mira.id, "Walls")).await.unwrap();
+    let roof = CreateTask { depends_on: vec![walls.id], ..CreateTask::new(mira.id, "Roof") };
+    let roof = tasks.create(&roof).await.unwrap();
+    assert_eq!(tasks.get(roof.id).await.unwrap(), roof);
+    let ready = TaskFilter { ready: Some(true), agent_id: Some(mira.id), ..TaskFilter::default() };
+    let ready = tasks.list(&ready).sort(TaskOrder::Urgent).all().await.unwrap();
+    assert_eq!(ready.iter().map(|task| task.id).collect::<Vec<_>>(), [walls.id]);
+
+    let permit = tasks.create(&CreateTask::new(nadia.id, "Permit")).await.unwrap();
+    let of_roof = tasks.dependencies(roof.id);
+    assert_eq!(of_roof.add(permit.id).await.unwrap().depends_on_task_id, permit.id);
+    assert_eq!(of_roof.list(true).all().await.unwrap().len(), 2);
+    of_roof.remove(permit.id).await.unwrap();
+
+    let claimed = tasks.claim(mira.id, 5).await.unwrap().data;
+    assert_eq!(claimed.iter().map(|task| task.id).collect::<Vec<_>>(), [walls.id]);
+    let items = [BulkItem::Update {
+        id: walls.id,
+        change: UpdateTask {
+            version: Some(claimed[0].version),
+            status: TaskStatus::Completed.into(),
+            ..UpdateTask::default()
+        },
+    }];
+    assert_eq!(tasks.bulk(true, &items).await.unwrap().succeeded, 1);
+    let change = UpdateTask { title: Patch::Set("Permits".into()), ..UpdateTask::default() };
+    let permit = tasks.update(permit.id, permit.version, &change).await.unwrap();
+    tasks.delete(permit.id, permit.version).await.unwrap();
+}
+
+async fn messages(client: &Client, mira: &Agent, nadia: &Agent) {
+    let messages = client.messages();
+    let sent = messages.create(&direct(mira.id, nadia.id)).await.unwrap();
+    assert_eq!(messages.get(sent.id).await.unwrap(), sent);
+    assert_eq!(messages.deliver(sent.id).await.unwrap().status, MessageStatus::Delivered);
+    assert_eq!(messages.read(sent.id).await.unwrap().status, MessageStatus::Read);
+    let second = messages.create(&direct(mira.id, nadia.id)).await.unwrap();
+    let threads = messages.threads();
+    assert_eq!(threads.list(nadia.id).all().await.unwrap()[0].unread, 1);
+    assert_eq!(threads.messages(nadia.id, mira.id).all().await.unwrap().len(), 2);
+    assert_eq!(threads.read(nadia.id, mira.id, second.id).await.unwrap().read, 1);
+
+    let everyone = CreateBroadcast { from_agent_id: mira.id, subject: String::new(), body: "Gate 3 is closed".into() };
+    let everyone = messages.broadcast(&everyone).await.unwrap();
+    let of_it = MessageFilter { broadcast_id: Some(everyone.broadcast_id), ..MessageFilter::default() };
+    assert_eq!(messages.list(&of_it).all().await.unwrap().len(), 1);
+
+    let first = messages.create(&draft(mira.id, "Refund?")).await.unwrap();
+    let change = UpdateMessage { body: Patch::Set("Refund, or the footprint?".into()), ..UpdateMessage::default() };
+    let changed = messages.update(first.id, first.version, &change).await.unwrap();
+    let stale = messages.approve(first.id, first.version).await.unwrap_err();
+    assert_eq!(stale.api().unwrap().current::<Message>().as_ref(), Some(&changed));
+    assert_eq!(messages.approve(first.id, changed.version).await.unwrap().status, MessageStatus::Approved);
+    let other = messages.create(&draft(mira.id, "No.")).await.unwrap();
+    let other = messages.reject(other.id, other.version).await.unwrap();
+    messages.delete(other.id, other.version).await.unwrap();
+}
+
+async fn activity_and_sessions(client: &Client, mira: &Agent) {
+    let log = client.activity();
+    let details = serde_json::json!({ "ticket": 4711 });
+    let new = CreateActivity { agent_id: mira.id, task_id: None, action: "ticket.answered".into(), details };
+    let entry = log.create(&new).await.unwrap();
+    assert_eq!(log.get(entry.id).await.unwrap(), entry);
+    let filter =
+        ActivityFilter { actions: vec![new.action], since: Some(entry.timestamp), ..ActivityFilter::default() };
+    assert_eq!(log.list(&filter).all().await.unwrap(), [entry]);
+
+    let sessions = client.sessions();
+    let new = CreateSession { agent_id: mira.id, task_id: None };
+    let session = sessions.create(&new).await.unwrap();
+    let usage = ReportUsage { tokens_used: [("input".to_owned(), 512)].into(), tool_calls: Vec::new() };
+    assert_eq!(sessions.report(session.id, &usage).await.unwrap().tokens_used["input"], 512);
+    assert_eq!(sessions.end(session.id).await.unwrap().status, SessionStatus::Ended);
+    assert_eq!(sessions.get(session.id).await.unwrap().status, SessionStatus::Ended);
+    let broken = sessions.create(&new).await.unwrap();
+    sessions.fail(broken.id).await.unwrap();
+    let failed = SessionFilter { statuses: vec![SessionStatus::Failed], ..SessionFilter::default() };
+    assert_eq!(sessions.list(&failed).all().await.unwrap()[0].id, broken.id);
+}
+
+async fn schedules_and_settings(client: &Client, mira: &Agent) {
+    let schedules = client.schedules();
+    let preview = schedules.preview("0 9 * * MON-FRI", Some("Europe/Berlin")).await.unwrap();
+    assert!(!preview.next_runs.is_empty());
+    let new = serde_json::json!({
+        "agent_id": mira.id, "name": "Report", "cron_expression": "0 9 * * *", "task_template": { "title": "Write it" },
+    });
+    let new: CreateSchedule = serde_json::from_value(new).unwrap();
+    let schedule = schedules.create(&new).await.unwrap();
+    assert_eq!(schedules.get(schedule.id).await.unwrap().id, schedule.id);
+    assert_eq!(schedules.run(schedule.id).await.unwrap().title, "Write it");
+    let schedule = schedules.get(schedule.id).await.unwrap();
+    let change = UpdateSchedule { enabled: Patch::Set(false), ..UpdateSchedule::default() };
+    let schedule = schedules.update(schedule.id, schedule.version, &change).await.unwrap();
+    let off = ScheduleFilter { enabled: Some(false), ..ScheduleFilter::default() };
+    assert_eq!(schedules.list(&off).all().await.unwrap().len(), 1);
+    schedules.delete(schedule.id, schedule.version).await.unwrap();
+
+    let settings = client.settings().get().await.unwrap();
+    let change = UpdateSettings { display_currency: Patch::Set("EUR".into()), ..UpdateSettings::default() };
+    assert_eq!(client.settings().update(settings.version, &change).await.unwrap().display_currency, "EUR");
+}
+
+async fn access(client: &Client) {
+    let me = client.me().await.unwrap();
+    assert_eq!((me.tenant.slug.as_str(), me.role), ("acme", MemberRole::Owner));
+
+    let keys = client.keys();
+    let new = CreateApiKey { name: "ci".into(), scopes: vec!["tasks:read".into()], expires_at: None };
+    let made = keys.create(&new).await.unwrap();
+    assert_eq!(keys.get(made.key.id).await.unwrap().scopes, ["tasks:read"]);
+    assert_eq!(keys.list(&()).all().await.unwrap().len(), 2);
+    assert!(keys.revoke(made.key.id).await.unwrap().revoked_at.is_some());
+
+    let members = client.members();
+    let new = AddMember { subject: "auth0|ada".into(), email: None, role: MemberRole::Admin };
+    let ada = members.create(&new).await.unwrap();
+    assert_eq!(members.get(ada.id).await.unwrap().role, MemberRole::Admin);
+    let change = UpdateMember { version: None, role: Patch::Set(MemberRole::Viewer), email: Patch::Keep };
+    let ada = members.update(ada.id, ada.version, &change).await.unwrap();
+    let viewers = MemberFilter { role: Some(MemberRole::Viewer), subject: Some("auth0|ada".into()) };
+    assert_eq!(members.list(&viewers).all().await.unwrap().len(), 1);
+    members.delete(ada.id, ada.version).await.unwrap();
+}
+
+async fn secrets(client: &Client, mira: &Agent) {
+    let accounts = client.provider_accounts();
+    let account =
+        accounts.create(&json!({ "provider": "openai", "access_token": "sk-1234567890abcdef" })).await.unwrap();
+    assert_eq!(accounts.get(account.id).await.unwrap(), account);
+    let filter = AccountFilter { provider: Some("openai".into()), ..AccountFilter::default() };
+    assert_eq!(accounts.list(&filter).all().await.unwrap(), std::slice::from_ref(&account));
+    let account = accounts.update(account.id, account.version, &json!({ "name": "Production" })).await.unwrap();
+    accounts.rotate(account.id, &json!({ "access_token": "sk-abcdef1234567890" })).await.unwrap();
+    let account = accounts.revoke(account.id).await.unwrap();
+    accounts.delete(account.id, account.version).await.unwrap();
+    let unknown = accounts.authorize(&json!({ "provider": "nobody" })).await.unwrap_err();
+    assert!(unknown.api().is_some_and(|refusal| refusal.status < 500), "{unknown}");
+
+    let credentials = client.credentials();
+    let new = json!({ "name": "crm", "service": "api.example.com", "value": "crm-secret-1" });
+    let credential = credentials.create(&new).await.unwrap();
+    assert_eq!(credentials.get("crm").await.unwrap(), credential);
+    assert_eq!(credentials.list(Some("api.example.com")).all().await.unwrap().len(), 1);
+    let request = json!({ "agent_id": mira.id, "path": "/" });
+    let request: UseCredential = serde_json::from_value(request).unwrap();
+    let refused = credentials.use_for("crm", &request).await.unwrap_err();
+    assert_eq!(refused.api().unwrap().status, 403, "the agent is not allowed: {refused}");
+    let change = json!({ "value": "crm-secret-2" });
+    let credential = credentials.update("crm", credential.version, &change).await.unwrap();
+    credentials.delete("crm", credential.version).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_safe_to_repeat_is_repeated_and_has_one_effect() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let relay = Relay::start(server.address).await;
+    let quick = Retry { pause: std::time::Duration::from_millis(1), ..Retry::default() };
+    let client = Client::builder(relay.url(), &acme.key).retry(quick).build().unwrap();
+    let agents = client.agents();
+
+    relay.fail([Fault::LostAnswer, Fault::BadGateway, Fault::LostAnswer, Fault::TooMany(0)]);
+    let mira = agents.create(&agent("Mira")).await.unwrap();
+    assert_eq!((relay.left(), mira.version), (0, 1));
+    assert_eq!(agents.list(&AgentFilter::default()).all().await.unwrap(), std::slice::from_ref(&mira), "made once");
+    relay.fail([Fault::BadGateway, Fault::LostAnswer]);
+    assert_eq!(agents.get(mira.id).await.unwrap(), mira);
+
+    // a change whose answer is lost may have been made: the caller is told, and nothing is sent again
+    let change = UpdateAgent { role: Patch::Set("sales".into()), ..UpdateAgent::default() };
+    relay.fail([Fault::LostAnswer, Fault::BadGateway]);
+    let lost = agents.update(mira.id, mira.version, &change).await.unwrap_err();
+    assert!(matches!(lost, Error::Transport { .. }), "{lost}");
+    assert_eq!(relay.left(), 1);
+    assert_eq!(agents.get(mira.id).await.unwrap().role, "sales", "it was made");
+    // one that was turned away at the door is sent again
+    relay.fail([Fault::TooMany(0)]);
+    agents.delete(mira.id, mira.version + 1).await.unwrap();
+
+    // patience has an end, in attempts and in time
+    relay.fail([Fault::TooMany(200)]);
+    let late = agents.create(&agent("Late")).await.unwrap_err();
+    assert_eq!((late.code(), late.api().unwrap().retry_after.unwrap().as_secs()), (Some("http_429"), 200));
+    relay.fail([Fault::BadGateway; 5]);
+    assert_eq!(agents.create(&agent("Late")).await.unwrap_err().code(), Some("http_502"));
+    assert_eq!(relay.left(), 0);
+}
+
+/// Two processes that share a key make one record; a client's own keys are never the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_callers_own_outlives_the_process() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let client = || Client::builder(format!("http://{}", server.address), &acme.key).build().unwrap();
+    let make = |client: Client| async move {
+        client.agents().create(&agent("Mira")).idempotency_key("order-4711").await.map(|agent| agent.id)
+    };
+    let (first, second) = tokio::join!(make(client()), make(client()));
+    assert_eq!(first.unwrap(), second.unwrap());
+    assert_eq!(client().agents().create(&agent("Mira")).await.unwrap_err().code(), Some("agent_name_taken"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tenant_is_refused_as_an_error_with_a_code() {
+    let server = TestServer::start().await;
+    let (acme, globex) = (server.tenant("acme").await, server.tenant("globex").await);
+    let url = format!("http://{}", server.address);
+    let acme_client = Client::builder(&url, &acme.key).build().unwrap();
+    let mira = acme_client.agents().create(&agent("Mira")).await.unwrap();
+    let other = Client::builder(&url, &globex.key).build().unwrap();
+    assert_eq!(other.agents().get(mira.id).await.unwrap_err().code(), Some("agent_not_found"));
+    let mixed = Client::builder(&url, &acme.key).tenant("globex").build().unwrap();
+    assert_eq!(mixed.agents().get(mira.id).await.unwrap_err().code(), Some("tenant_mismatch"));
+    let stranger = Client::builder(&url, "tnk_0000000000000000_x").build().unwrap();
+    assert_eq!(stranger.agents().get(mira.id).await.unwrap_err().api().unwrap().status, 401);
+}
+
+/// A stream that is cut again and again misses nothing and tells nothing twice; its end has a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_events_comes_back_where_it_broke_off() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let relay = Relay::start(server.address).await;
+    let client = Client::builder(relay.url(), &acme.key).build().unwrap();
+    let names = ["Ada", "Bea", "Cleo", "Dora"];
+    let mut stream = client.events().types(["agent.created"]).after(0).stream();
+    for (i, name) in names.iter().enumerate() {
+        client.agents().create(&agent(name)).await.unwrap();
+        let Some(Event::Published(event)) = stream.try_next().await.unwrap() else { panic!("{name} is told") };
+        assert_eq!((event.kind.as_str(), event.record::<Agent>().unwrap().name.as_str()), ("agent.created", *name));
+        relay.cut();
+        if i == 1 {
+            relay.fail([Fault::BadGateway]);
+        }
+    }
+    let again = client.events().types(["agent.*"]).after(0).stream();
+    let all: Vec<String> = again
+        .take(names.len())
+        .map_ok(|event| match event {
+            Event::Published(event) => event.data["name"].as_str().unwrap().to_owned(),
+            Event::Reset { newest } => panic!("reset at {newest}"),
+        })
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(all, names);
+
+    let (key, actor) = (acme.key_id.parse().unwrap(), isolation::server::actor());
+    server.state.provisioner.revoke_key("acme", key, &actor).await.unwrap();
+    let end = stream.try_next().await.unwrap_err();
+    let told = matches!(&end, Error::Ended(_)) || end.api().is_some_and(|refusal| refusal.status == 401);
+    assert!(told, "{end}");
+    assert!(stream.try_next().await.unwrap().is_none(), "it is over");
+}
