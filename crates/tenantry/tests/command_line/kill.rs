@@ -53,7 +53,8 @@ impl Served {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_request_that_is_repeated_has_one_effect() {
     let installation = Installation::prepared().await;
-    let created = installation.run(&["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example"]);
+    let create = ["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example", "--plan", "enterprise"];
+    let created = installation.run(&create);
     let token = created.ok().json()["key"]["token"].as_str().unwrap().to_owned();
     let (host, port, ..) = parts(&installation.url);
     let proxy = Proxy::start(&host, port).await;
@@ -104,7 +105,8 @@ async fn a_killed_request_that_is_repeated_has_one_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_bulk_request_that_is_repeated_has_one_effect() {
     let installation = Installation::prepared().await;
-    let created = installation.run(&["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example"]);
+    let create = ["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example", "--plan", "enterprise"];
+    let created = installation.run(&create);
     let token = created.ok().json()["key"]["token"].as_str().unwrap().to_owned();
     let (host, port, ..) = parts(&installation.url);
     let proxy = Proxy::start(&host, port).await;

@@ -22,6 +22,7 @@ use crate::store::accounts;
     responses(
         Common,
         (status = 200, description = "the revoked account", body = ProviderAccount, headers(("ETag" = String, description = "the new version"))),
+        (status = 402, description = "the plan's storage is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "no account has this id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "the version is not the present one; `current` holds the account",
             body = ProblemBody, content_type = "application/problem+json"),
