@@ -34,6 +34,6 @@ async fn a_keys_rate_is_set_and_lifted() {
         Value::Null
     );
     let wrong = plane.patch(&own, json!({ "requests_per_minute": 0 })).await;
-    assert_eq!(wrong.face(), (422, "invalid_value", "/requests_per_minute"));
+    assert_eq!(wrong.face(), (422, "validation_failed", "/requests_per_minute"));
     assert_eq!(plane.patch(&path(&other), json!({})).await.face().1, "key_not_found", "another tenant's key");
 }
