@@ -28,3 +28,17 @@ fn several_values_of_a_parameter_are_separated_by_commas() {
         assert!(parameter["schema"]["items"]["enum"].is_array(), "{name}");
     }
 }
+
+/// The document is put together from those of the planes, and of two schemas with one name it would keep the first.
+#[test]
+fn no_two_planes_mean_different_things_by_one_name() {
+    let (_, tenants) = workforce::router::<tenantry::AppState>().split_for_parts();
+    let (_, operators) = tenantry_control::router::<tenantry::AppState>().split_for_parts();
+    let schemas = |api: utoipa::openapi::OpenApi| api.components.expect("components").schemas;
+    let operators = schemas(operators);
+    for (name, schema) in schemas(tenants) {
+        if let Some(other) = operators.get(&name) {
+            assert_eq!(serde_json::json!(schema), serde_json::json!(other), "two schemas are called `{name}`");
+        }
+    }
+}

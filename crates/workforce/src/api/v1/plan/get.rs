@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 /// What a company may use.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"tier": "starter", "limits": {
+#[schema(as = PlanInForce, example = json!({"tier": "starter", "limits": {
     "requests_per_minute": {"value": 500, "source": "plan"}, "max_agents": {"value": 40, "source": "override"},
     "max_concurrent_tasks": {"value": 50, "source": "plan"}, "max_tasks_per_month": {"value": null, "source": "plan"},
     "storage_limit_gb": {"value": 10, "source": "plan"}}}))]

@@ -15,6 +15,7 @@ const GIBIBYTE: i64 = 1 << 30;
 
 /// What a company uses of what its plan allows.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageOfPlan)]
 pub(super) struct Usage {
     /// Live agents.
     agents: Used,
