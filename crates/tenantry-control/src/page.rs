@@ -2,10 +2,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use tenantry_http::{Problem, codes};
+
+pub(crate) use tenantry_http::Limit;
 use utoipa::ToSchema;
 
-const DEFAULT: i64 = 50;
-const MAX: i64 = 200;
 const NOT_OURS: &str = "the cursor was not given out by this list; start again without one";
 
 /// One page of a list.
@@ -16,37 +16,6 @@ pub struct Page<T> {
     /// Asks for the next page; `null` on the last one.
     #[schema(required)]
     pub next_cursor: Option<String>,
-}
-
-/// How many rows a page has, 1 to 200, 50 unless asked otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limit(i64);
-
-impl Limit {
-    pub(crate) fn from_query(given: Option<i64>) -> Result<Self, Problem> {
-        match given {
-            None => Ok(Self(DEFAULT)),
-            Some(n) if (1..=MAX).contains(&n) => Ok(Self(n)),
-            Some(n) => Err(invalid_query("limit", &format!("must be 1 to {MAX}, is `{n}`"))),
-        }
-    }
-
-    /// The same as a member of a body.
-    pub(crate) fn in_body(given: Option<i64>) -> Result<Self, Problem> {
-        Self::from_query(given).map_err(|_| {
-            let detail = format!("must be 1 to {MAX}");
-            Problem::of(&codes::VALIDATION_FAILED).pointer("/limit", &detail).detail(format!("`limit` {detail}"))
-        })
-    }
-
-    /// One row more than the page: it tells whether there is a next one.
-    pub(crate) const fn probe(self) -> i64 {
-        self.0 + 1
-    }
-
-    pub(crate) fn page_len(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
 }
 
 /// The lists that can be paged. The name is inside the cursor, so that one list's cursor is not taken for another's.
@@ -129,19 +98,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_have_a_default_and_bounds() {
-        assert_eq!(Limit::from_query(None).unwrap(), Limit(50));
-        assert_eq!(Limit::from_query(Some(200)).unwrap(), Limit(200));
-        for bad in [i64::MIN, 0, 201] {
-            assert_eq!(Limit::from_query(Some(bad)).unwrap_err().code(), "invalid_query");
-        }
-    }
-
-    #[test]
     fn the_last_page_has_no_cursor() {
-        let whole: Page<i64> = Page::cut(vec![1_i64, 2], Limit(2), List::Audit, i64::to_string);
+        let limit = Limit::from_query(Some(2)).unwrap();
+        let whole: Page<i64> = Page::cut(vec![1_i64, 2], limit, List::Audit, i64::to_string);
         assert_eq!((whole.data, whole.next_cursor), (vec![1, 2], None));
-        let first: Page<i64> = Page::cut(vec![3_i64, 2, 1], Limit(2), List::Audit, i64::to_string);
+        let first: Page<i64> = Page::cut(vec![3_i64, 2, 1], limit, List::Audit, i64::to_string);
         assert_eq!(first.data, [3, 2]);
         let cursor = first.next_cursor.unwrap();
         assert_eq!(List::Audit.decode::<i64>("after", Some(&cursor)).unwrap(), Some(2));

@@ -24,6 +24,17 @@ impl Limit {
         }
     }
 
+    /// Takes the `limit` of a body.
+    ///
+    /// # Errors
+    /// `validation_failed`.
+    pub fn in_body(given: Option<i64>) -> Result<Self, Problem> {
+        Self::from_query(given).map_err(|_| {
+            let detail = format!("must be 1 to {}", Self::MAX);
+            Problem::of(&codes::VALIDATION_FAILED).pointer("/limit", &detail).detail(format!("`limit` {detail}"))
+        })
+    }
+
     /// The parameter for `LIMIT`: one row more than the page, which tells whether there is a next one.
     #[must_use]
     pub const fn probe(self) -> i64 {
