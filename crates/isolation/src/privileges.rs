@@ -92,6 +92,20 @@ UNION ALL SELECT 'PUBLIC: USAGE on language ' || lanname FROM pg_language
 UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples', 'relpages']) a WHERE has_column_privilege('public', 'pg_class', a, 'SELECT')
 ";
 
+/// Tables of all tenants of which each reads its own rows.
+const SHARED_READ: [&str; 7] = [
+    "provider_api_calls",
+    "hourly_metrics",
+    "daily_metrics",
+    "dirty_hours",
+    "spend_counters",
+    "task_outcomes",
+    "roi_calculations",
+];
+
+/// What a tenant writes of its own rows there.
+const SHARED_WRITTEN: [(&str, &str); 2] = [("task_outcomes", "INSERT"), ("task_outcomes", "UPDATE")];
+
 /// Compares what is with what is to be.
 ///
 /// # Panics
@@ -151,8 +165,14 @@ fn expected(scene: &Scene) -> BTreeSet<String> {
     for schema in ["tenantry", "audit", "analytics"] {
         lines.insert(format!("tenantry_tenant: USAGE on schema {schema}"));
     }
-    for table in ["provider_api_calls", "daily_metrics", "roi_calculations"] {
+    for table in SHARED_READ {
         lines.insert(format!("tenantry_tenant: SELECT on table analytics.{table}"));
+    }
+    for (table, right) in SHARED_WRITTEN {
+        lines.insert(format!("tenantry_tenant: {right} on table analytics.{table}"));
+    }
+    for function in ["latency_bounds()", "note_task_outcome()"] {
+        lines.insert(format!("tenantry_tenant: EXECUTE on function analytics.{function}"));
     }
     for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
         lines.insert(format!("tenantry_tenant: {right} on table tenantry.alarms"));

@@ -175,11 +175,12 @@ async fn roles(
     superuser: bool,
     report: &mut InitReport,
 ) -> Result<(), DbError> {
-    let groups = [Logins::OWNER, Logins::METER, Logins::TENANT_GROUP];
+    let groups = [Logins::OWNER, Logins::TENANT_GROUP];
     let logins = [
         (Logins::MIGRATOR, "INHERIT CREATEROLE"),
         (Logins::CONTROL, "INHERIT NOCREATEROLE"),
         (Logins::AUDITOR, "NOINHERIT NOCREATEROLE"),
+        (Logins::METER, "NOINHERIT NOCREATEROLE"),
     ];
     // From 16 on, who may not create databases may not even take that right away. A new role does not have it.
     let no_databases = if superuser { " NOCREATEDB" } else { "" };
@@ -239,7 +240,8 @@ async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -
              GRANT CONNECT ON DATABASE {database} TO tenantry_migrator, tenantry_control, tenantry_meter, tenantry_auditor; \
              REVOKE ALL ON SCHEMA public FROM PUBLIC; \
              GRANT USAGE, CREATE ON SCHEMA public TO tenantry_owner; \
-             GRANT USAGE ON SCHEMA public TO tenantry_control, tenantry_auditor"
+             GRANT TEMPORARY ON DATABASE {database} TO tenantry_meter; \
+             GRANT USAGE ON SCHEMA public TO tenantry_control, tenantry_auditor, tenantry_meter"
         ))
         .await?;
     if !superuser {

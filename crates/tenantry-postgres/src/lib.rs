@@ -123,6 +123,7 @@ pub mod doctor;
 mod error;
 mod events;
 mod init;
+mod meter;
 pub mod migrate;
 mod once;
 mod provision;
@@ -141,6 +142,7 @@ pub use events::{
     EventBatch, EventFilter, EventHub, EventsConfig, PublishedEvent, Subscription, TooManyStreams, event_statements,
 };
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
+pub use meter::{MeterCopy, MeterDb, MeterTx};
 pub use once::OnceRequest;
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, AuditedTable, BillingEvent, BillingEventRow, BillingFilter, BillingOutcome,

@@ -7,7 +7,7 @@ mod server;
 mod settings;
 mod state;
 
-pub use api::{error_reference, openapi, router};
+pub use api::{error_reference, least_role, openapi, router};
 pub use quotas::QuotaWatch;
 pub use server::{Server, StartError};
 pub use settings::{DEFAULT_FILE, LogFormat, LogSettings, QuotaSettings, Settings, SettingsError};

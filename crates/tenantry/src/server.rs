@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use metering::{Metering, MeteringError};
 use tenantry_control::{Stripe, StripeError};
 use tenantry_core::SystemClock;
 use tenantry_http::{Drained, TenancyError, TenancyState};
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The master keys.
     #[error(transparent)]
     Secrets(#[from] MasterKeyError),
+    /// The spool.
+    #[error(transparent)]
+    Metering(#[from] MeteringError),
     /// Authorization of accounts, or requests to services.
     #[error(transparent)]
     Keychain(#[from] Broken),
@@ -86,6 +90,7 @@ impl Server {
             .with_grace(TimeDelta::days(settings.grace_days.into()))
             .with_billing(settings.stripe.policy());
         let stripe = Stripe::load(&settings.stripe, clock.clone())?;
+        let metering = Metering::start(database, &settings.metering, clock.clone())?;
         let scheduling = Scheduling::new(clock.clone(), &settings.scheduler);
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
@@ -97,7 +102,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        let state = AppState { tenancy, provisioner, scheduling, stripe, keychain };
+        let state = AppState { tenancy, provisioner, scheduling, stripe, keychain, metering };
         Ok(Self { state, settings: settings.clone() })
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use metering::MeteringSettings;
 use serde::{Deserialize, Serialize};
 use tenantry_control::StripeSettings;
 use tenantry_http::HttpConfig;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub scheduler: SchedulerSettings,
     /// Events and the streams that tell of them.
     pub events: EventsConfig,
+    /// Metering of provider calls, and the gateway.
+    pub metering: MeteringSettings,
 }
 
 impl Default for Settings {
@@ -82,6 +85,7 @@ impl Default for Settings {
             egress: EgressConfig::default(),
             scheduler: SchedulerSettings::default(),
             events: EventsConfig::default(),
+            metering: MeteringSettings::default(),
         }
     }
 }

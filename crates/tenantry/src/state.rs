@@ -1,4 +1,5 @@
 use axum::extract::FromRef;
+use metering::Metering;
 use tenantry_control::Stripe;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
@@ -18,6 +19,8 @@ pub struct AppState {
     pub keychain: Keychain,
     /// The clock of schedules, and how often they may be due.
     pub scheduling: Scheduling,
+    /// Prices, budgets and the spool.
+    pub metering: Metering,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -65,5 +68,11 @@ impl FromRef<AppState> for Keychain {
 impl FromRef<AppState> for Scheduling {
     fn from_ref(state: &AppState) -> Self {
         state.scheduling.clone()
+    }
+}
+
+impl FromRef<AppState> for Metering {
+    fn from_ref(state: &AppState) -> Self {
+        state.metering.clone()
     }
 }

@@ -34,11 +34,14 @@ fn several_values_of_a_parameter_are_separated_by_commas() {
 fn no_two_planes_mean_different_things_by_one_name() {
     let (_, tenants) = workforce::router::<tenantry::AppState>().split_for_parts();
     let (_, operators) = tenantry_control::router::<tenantry::AppState>().split_for_parts();
-    let schemas = |api: utoipa::openapi::OpenApi| api.components.expect("components").schemas;
-    let operators = schemas(operators);
-    for (name, schema) in schemas(tenants) {
-        if let Some(other) = operators.get(&name) {
-            assert_eq!(serde_json::json!(schema), serde_json::json!(other), "two schemas are called `{name}`");
+    let (_, metered) = metering::api::router::<tenantry::AppState>().split_for_parts();
+    let (_, metering) = metering::operators::router::<tenantry::AppState>().split_for_parts();
+    let mut known = std::collections::BTreeMap::new();
+    for api in [tenants, operators, metered, metering] {
+        for (name, schema) in api.components.unwrap_or_default().schemas {
+            let schema = serde_json::json!(schema);
+            let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert_eq!(*first, schema, "two schemas are called `{name}`");
         }
     }
 }

@@ -82,6 +82,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_accounts.down.sql", include_str!("../../../migrations/tenant/0007_accounts.down.sql")),
     ("0008_quotas.sql", include_str!("../../../migrations/tenant/0008_quotas.sql")),
     ("0008_quotas.down.sql", include_str!("../../../migrations/tenant/0008_quotas.down.sql")),
+    ("0009_outcomes.sql", include_str!("../../../migrations/tenant/0009_outcomes.sql")),
+    ("0009_outcomes.down.sql", include_str!("../../../migrations/tenant/0009_outcomes.down.sql")),
 ];
 
 /// The tables of a tenant's schema, for grants and for whoever must visit them all.

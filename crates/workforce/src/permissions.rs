@@ -13,6 +13,11 @@ pub const PERMISSIONS: Permissions = Permissions {
         "provider-accounts": Member, Admin;
         "events": Viewer, Owner;
         "plan": Viewer, Owner;
+        "provider-calls": Viewer, Member;
+        "analytics": Viewer, Owner;
+        "budgets": Viewer, Admin;
+        "prices": Viewer, Admin;
+        "statements": Viewer, Owner;
         "tasks": Viewer, Member;
         "usage": Viewer, Owner;
         "messages": Viewer, Member;

@@ -1,6 +1,7 @@
 /// Declares an enum that is text in the database and in JSON: one word per variant, written once.
 ///
 /// Columns are text with a CHECK, never enum types, so reading one needs a parser.
+#[macro_export]
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*
@@ -24,11 +25,11 @@ macro_rules! text_enum {
         }
 
         impl ::std::str::FromStr for $name {
-            type Err = $crate::text_enum::UnknownWord;
+            type Err = $crate::UnknownWord;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    other => Err($crate::text_enum::UnknownWord::new($kind, other, &[$($text),+])),
+                    other => Err($crate::UnknownWord::new($kind, other, &[$($text),+])),
                 }
             }
         }
@@ -52,7 +53,10 @@ pub struct UnknownWord {
 }
 
 impl UnknownWord {
-    pub(crate) fn new(kind: &'static str, given: &str, words: &'static [&'static str]) -> Self {
+    /// For the macro: the words are those of the enum.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(kind: &'static str, given: &str, words: &'static [&'static str]) -> Self {
         Self { kind, given: given.chars().take(32).collect(), words }
     }
 }

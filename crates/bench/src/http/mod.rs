@@ -53,6 +53,11 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         scheduling: workforce::Scheduling::default(),
         stripe: tenantry::Stripe::off(),
         keychain,
+        metering: metering::Metering::start(
+            &ground.config,
+            &metering::MeteringSettings::default(),
+            Arc::new(SystemClock),
+        )?,
     };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;

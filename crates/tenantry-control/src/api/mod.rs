@@ -9,10 +9,10 @@ mod slug;
 mod tests;
 mod webhooks;
 
-pub use permissions::{RULES, Rule, least_role};
+pub use permissions::{RULES, Rule, least_role, rule};
 
 use axum::extract::FromRef;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use tenantry_postgres::Provisioner;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -25,7 +25,16 @@ where
     S: Clone + Send + Sync + 'static,
     Provisioner: FromRef<S>,
 {
-    admin::router().route_layer(from_fn(permissions::authorize))
+    guard(admin::router(), RULES)
+}
+
+/// Lets an operator come to these routes, which are below `/admin/v1`, only with the role that their table asks for. For a domain's
+/// own endpoints of operators.
+pub fn guard<S>(routes: OpenApiRouter<S>, rules: &'static [Rule]) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    routes.route_layer(from_fn_with_state(rules, permissions::authorize))
 }
 
 /// What the payment provider calls, below `/webhooks`. It takes no credential: its requests are signed.

@@ -1,6 +1,6 @@
 //! What each operation of the control plane needs, in one table, and the layer that asks for it.
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -20,11 +20,13 @@ pub struct Rule {
     pub role: OperatorRole,
 }
 
-const fn rule(method: Method, path: &'static str, role: OperatorRole) -> Rule {
+/// A row of a table of rules.
+#[must_use]
+pub const fn rule(method: Method, path: &'static str, role: OperatorRole) -> Rule {
     Rule { method, path, role }
 }
 
-/// Every operation. One that is not here is refused to everybody.
+/// Every operation of this crate. One that is in no table is refused to everybody.
 pub const RULES: &[Rule] = &[
     rule(Method::GET, "/tenants", Viewer),
     rule(Method::POST, "/tenants", Admin),
@@ -54,30 +56,30 @@ pub const RULES: &[Rule] = &[
     rule(Method::GET, "/billing/events", Viewer),
 ];
 
-/// The least role for an operation; `path` as the route is written.
+/// The least role for an operation of a table; `path` as the route is written.
 #[must_use]
-pub fn least_role(method: &Method, path: &str) -> Option<OperatorRole> {
+pub fn least_role(rules: &[Rule], method: &Method, path: &str) -> Option<OperatorRole> {
     let below = path.strip_prefix("/admin/v1")?;
     // A HEAD is answered by the handler of GET.
     let method = if *method == Method::HEAD { &Method::GET } else { method };
-    RULES.iter().find(|rule| rule.method == *method && rule.path == below).map(|rule| rule.role)
+    rules.iter().find(|rule| rule.method == *method && rule.path == below).map(|rule| rule.role)
 }
 
 /// Middleware that lets an operator's request through only with the role that the table asks for. It stands behind
 /// [`operator_auth`](tenantry_http::operator_auth).
-pub(super) async fn authorize(request: Request, next: Next) -> Response {
-    match check(&request) {
+pub(super) async fn authorize(State(rules): State<&'static [Rule]>, request: Request, next: Next) -> Response {
+    match check(rules, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-fn check(request: &Request) -> Result<(), Problem> {
+fn check(rules: &[Rule], request: &Request) -> Result<(), Problem> {
     let Some(OperatorScope(operator)) = request.extensions().get::<OperatorScope>() else {
         return Err(Problem::of(&codes::OPERATOR_CREDENTIAL_REQUIRED));
     };
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let Some(least) = least_role(request.method(), path) else {
+    let Some(least) = least_role(rules, request.method(), path) else {
         tracing::error!(target: "tenantry::http", method = %request.method(), path, "an operation without a rule is refused");
         return Err(Problem::of(&codes::PERMISSION_DENIED).detail("no role has this operation"));
     };
@@ -100,11 +102,11 @@ mod tests {
             let same = |other: &&Rule| other.method == rule.method && other.path == rule.path;
             assert_eq!(RULES.iter().filter(same).count(), 1, "{at}: {} {}", rule.method, rule.path);
         }
-        assert_eq!(least_role(&Method::HEAD, "/admin/v1/tenants"), Some(Viewer));
+        assert_eq!(least_role(RULES, &Method::HEAD, "/admin/v1/tenants"), Some(Viewer));
         for (method, path) in
             [(Method::PUT, "/admin/v1/tenants"), (Method::GET, "/admin/v1/none"), (Method::GET, "/v1/agents")]
         {
-            assert_eq!(least_role(&method, path), None);
+            assert_eq!(least_role(RULES, &method, path), None);
         }
     }
 }

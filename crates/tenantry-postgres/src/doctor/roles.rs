@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
         fine: "no role may more than it should",
         why: "with that it may go round what keeps tenants apart, or cannot work",
         sql: ", expected (name, login, inherits, creates_roles) AS ( \
-                VALUES ('tenantry_owner', false, false, false), ('tenantry_meter', false, false, false), ('tenantry_auditor', true, false, false), \
+                VALUES ('tenantry_owner', false, false, false), ('tenantry_meter', true, false, false), ('tenantry_auditor', true, false, false), \
                     ('tenantry_tenant', false, false, false), ('tenantry_migrator', true, true, true), ('tenantry_control', true, true, false) \
                 UNION ALL SELECT login_role, true, false, false FROM public.cells WHERE NOT dedicated \
                 UNION ALL SELECT role_name, dedicated, true, false FROM everybody) \
@@ -94,7 +94,7 @@ pub(super) const CHECKS: &[Check] = &[
 pub(super) async fn secret(patient: &Patient<'_>) -> Vec<Finding> {
     const CHECK: &str = "roles.secret";
     let mut findings = Vec::new();
-    for role in [Logins::CONTROL, Logins::MIGRATOR, Logins::AUDITOR] {
+    for role in [Logins::CONTROL, Logins::MIGRATOR, Logins::AUDITOR, Logins::METER] {
         if let Err(error) = connect(patient.database, role).await {
             let reason = format!("`{role}` cannot log in with the password of this secret: {error}");
             let mend =

@@ -42,7 +42,17 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
                 "0009_quotas.sql",
             ),
         ),
-        set(Scope::Analytics, files!("analytics": "0001_baseline.sql")),
+        set(
+            Scope::Analytics,
+            files!(
+                "analytics":
+                "0001_baseline.sql",
+                "0002_metering.sql",
+                "0003_budgets.sql",
+                "0004_prices.sql",
+                "0005_reports.sql",
+            ),
+        ),
     ]
 });
 

@@ -54,9 +54,7 @@ impl Provisioner {
         client
             .batch_execute(&format!(
                 "SET LOCAL ROLE {owner}; \
-                 DELETE FROM analytics.provider_api_calls WHERE tenant_id = '{id}'; \
-                 DELETE FROM analytics.daily_metrics WHERE tenant_id = '{id}'; \
-                 DELETE FROM analytics.roi_calculations WHERE tenant_id = '{id}'; \
+                 SELECT analytics.forget('{id}'); \
                  DELETE FROM public.tenants WHERE id = '{id}'; RESET ROLE",
                 owner = Logins::OWNER,
                 id = tenant.id,

@@ -7,7 +7,9 @@ mod openapi;
 mod ready;
 
 use axum::Router;
+use axum::http::Method;
 use axum::middleware::from_fn_with_state;
+use tenantry_core::OperatorRole;
 use tenantry_http::{TenantRouter, harden, operator_auth};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -21,8 +23,8 @@ pub use openapi::document as openapi;
 
 /// The complete router.
 pub fn router(state: &AppState) -> Router {
-    let (tenants, _) = workforce::router::<AppState>().split_for_parts();
-    let (operators, _) = tenantry_control::router::<AppState>().split_for_parts();
+    let (tenants, _) = of_tenants().split_for_parts();
+    let (operators, _) = of_operators().split_for_parts();
     let (public, _) = public().split_for_parts();
     let (webhooks, _) = tenantry_control::webhooks::<AppState>().split_for_parts();
     let router = TenantRouter::from_untyped(tenants)
@@ -53,6 +55,24 @@ fn protect_operators(routes: Router<AppState>, state: &AppState) -> Router<AppSt
     routes.route_layer(from_fn_with_state(state.tenancy.clone(), operator_auth))
 }
 
+/// What tenants may ask.
+fn of_tenants() -> OpenApiRouter<AppState> {
+    workforce::router().merge(metering::api::router())
+}
+
+/// What operators may ask.
+fn of_operators() -> OpenApiRouter<AppState> {
+    tenantry_control::router().merge(metering::operators::router())
+}
+
+/// The least role of an operator for an operation; `path` as the route is written.
+#[must_use]
+pub fn least_role(method: &Method, path: &str) -> Option<OperatorRole> {
+    [tenantry_control::RULES, metering::operators::RULES]
+        .into_iter()
+        .find_map(|rules| tenantry_control::least_role(rules, method, path))
+}
+
 /// What anybody may ask.
 fn public() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(ready::ready)).merge(workforce::public_router())
@@ -65,5 +85,6 @@ pub fn error_reference() -> String {
         tenantry_http::codes::CODES,
         workforce::codes::CODES,
         workforce::keychain::codes::CODES,
+        metering::codes::CODES,
     ])
 }

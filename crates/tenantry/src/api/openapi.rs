@@ -2,7 +2,6 @@ use std::sync::LazyLock;
 
 use axum::http::{Method, header};
 use axum::routing::{MethodRouter, get};
-use tenantry_control::least_role;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{
@@ -12,13 +11,14 @@ use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder,
 };
 
+use super::least_role;
 use crate::AppState;
 
 /// The OpenAPI document of the whole server.
 #[must_use]
 pub fn document() -> OpenApi {
-    let (_, mut tenants) = workforce::router::<AppState>().split_for_parts();
-    let (_, mut operators) = tenantry_control::router::<AppState>().split_for_parts();
+    let (_, mut tenants) = super::of_tenants().split_for_parts();
+    let (_, mut operators) = super::of_operators().split_for_parts();
     let (_, mut document) = super::public().split_for_parts();
     let (_, webhooks) = tenantry_control::webhooks::<AppState>().split_for_parts();
     of_tenants(&mut tenants);

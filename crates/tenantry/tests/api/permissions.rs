@@ -99,7 +99,7 @@ async fn operators_credentials(server: &TestServer) -> Vec<(String, String)> {
 /// What the tables say.
 fn expected(operation: &Operation, column: &str) -> bool {
     if operation.operators {
-        let least = tenantry_control::least_role(&operation.method, &operation.path);
+        let least = tenantry::least_role(&operation.method, &operation.path);
         return least.is_some_and(|least| column.parse::<OperatorRole>().unwrap() >= least);
     }
     let Some(permission) = workforce::PERMISSIONS.of(&operation.method, &operation.path) else { return false };

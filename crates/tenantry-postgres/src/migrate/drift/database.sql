@@ -4,22 +4,22 @@ entry (object, grantor, grantee, privilege, wanted) AS (
            e.grantee = d.datdba
            OR e.privilege_type = 'CONNECT' AND pg_get_userbyid(e.grantee) IN (SELECT login_role FROM cell)
            OR (pg_get_userbyid(e.grantee), e.privilege_type) IN (('tenantry_owner', 'CREATE'), ('tenantry_owner', 'CONNECT'),
-                  ('tenantry_migrator', 'CONNECT'), ('tenantry_control', 'CONNECT'), ('tenantry_meter', 'CONNECT'), ('tenantry_auditor', 'CONNECT'))
+                  ('tenantry_migrator', 'CONNECT'), ('tenantry_control', 'CONNECT'), ('tenantry_meter', 'CONNECT'), ('tenantry_meter', 'TEMPORARY'), ('tenantry_auditor', 'CONNECT'))
       FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS e WHERE d.datname = current_database()
     UNION ALL
     SELECT 'SCHEMA public', pg_get_userbyid(e.grantor), CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END, e.privilege_type,
            e.grantee = n.nspowner
            OR (pg_get_userbyid(e.grantee), e.privilege_type) IN (('tenantry_owner', 'CREATE'), ('tenantry_owner', 'USAGE'),
-                  ('tenantry_control', 'USAGE'), ('tenantry_auditor', 'USAGE'))
+                  ('tenantry_control', 'USAGE'), ('tenantry_auditor', 'USAGE'), ('tenantry_meter', 'USAGE'))
       FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS e WHERE n.nspname = 'public'
 ),
 needed (object, grantee, privilege) AS (
     SELECT 'DATABASE ' || quote_ident(current_database()), role, privilege
       FROM (VALUES ('tenantry_owner', 'CREATE'), ('tenantry_owner', 'CONNECT'), ('tenantry_migrator', 'CONNECT'), ('tenantry_control', 'CONNECT'),
-                   ('tenantry_meter', 'CONNECT'), ('tenantry_auditor', 'CONNECT')) AS v (role, privilege)
+                   ('tenantry_meter', 'CONNECT'), ('tenantry_meter', 'TEMPORARY'), ('tenantry_auditor', 'CONNECT')) AS v (role, privilege)
     UNION ALL SELECT 'DATABASE ' || quote_ident(current_database()), login_role, 'CONNECT' FROM cell
     UNION ALL SELECT 'SCHEMA public', role, privilege
-      FROM (VALUES ('tenantry_owner', 'CREATE'), ('tenantry_owner', 'USAGE'), ('tenantry_control', 'USAGE'), ('tenantry_auditor', 'USAGE')) AS v (role, privilege)
+      FROM (VALUES ('tenantry_owner', 'CREATE'), ('tenantry_owner', 'USAGE'), ('tenantry_control', 'USAGE'), ('tenantry_auditor', 'USAGE'), ('tenantry_meter', 'USAGE')) AS v (role, privilege)
 )
 SELECT 'grant', object, format('+ grant %s on %s to %s', privilege, lower(left(object, strpos(object, ' '))) || substr(object, strpos(object, ' ') + 1), grantee),
        -- Only whoever has granted it can take it back.

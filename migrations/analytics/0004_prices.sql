@@ -1,0 +1,1 @@
+-- Prices that operators load and tenants agree with their providers. Run as role tenantry_owner.

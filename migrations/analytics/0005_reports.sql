@@ -1,0 +1,1 @@
+-- Providers' bills, and the monthly statements of tenants. Run as role tenantry_owner.

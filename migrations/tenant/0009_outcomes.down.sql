@@ -1,0 +1,1 @@
+DROP TRIGGER tasks_outcome ON tenant.tasks;
