@@ -155,7 +155,11 @@ impl From<EmbeddedError> for CliError {
 impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         let hint = match &error {
-            StartError::Tenancy(_) | StartError::Stripe(_) | StartError::Secrets(_) | StartError::Keychain(_) => {
+            StartError::Tenancy(_)
+            | StartError::Stripe(_)
+            | StartError::Secrets(_)
+            | StartError::Keychain(_)
+            | StartError::Metering(_) => {
                 return Self::usage(error.to_string());
             }
             StartError::NotPrepared(_) => {
