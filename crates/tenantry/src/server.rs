@@ -31,6 +31,9 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 /// How long a start waits for the shared rate limits: this server counts by itself until they are there.
 const SHARED_LIMITS: Duration = Duration::from_secs(1);
 
+/// How long a start waits for loaded prices and tenants' own: calls have no price until they are there.
+const PRICES: Duration = Duration::from_secs(2);
+
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How long an end waits for schedules that are being run. One that is cut off is undone, and run by another server.
@@ -95,6 +98,7 @@ impl Server {
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
         tenancy.rates().ready(SHARED_LIMITS).await;
+        metering.prices.begin(&metering.db, PRICES).await;
         for reason in registry.readiness().await {
             match reason {
                 NotReady::Migrations(missing) => return Err(StartError::NotPrepared(missing)),
@@ -132,6 +136,8 @@ impl Server {
         let running = self.run_schedules(&stop);
         let db = self.state.tenancy.db().clone();
         let sweeping = tokio::spawn(async move { db.keep_events_swept().await });
+        let metering = self.state.metering.clone();
+        let pricing = tokio::spawn(async move { metering.prices.keep_current(&metering.db).await });
         let events = self.state.tenancy.registry().events().clone();
         let shutdown = async {
             shutdown.await;
@@ -141,6 +147,7 @@ impl Server {
         };
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
         sweeping.abort();
+        pricing.abort();
         // Also where serving has ended by itself.
         stop.cancel();
         if let Some(mut running) = running

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenantry_postgres::{Actor, DbError, MeterDb};
+use tenantry_postgres::{Actor, DbError, MeterDb, MeterTx};
 use utoipa::ToSchema;
 
 use super::catalogue::Catalogue;
@@ -184,19 +184,29 @@ impl Prices {
         if !request.dry_run {
             let tx = db.begin().await?;
             store::hold_work(&tx).await?;
-            let id = store::insert_catalogue(&tx, &loaded.digest, &request.text, &request.note, &actor.name).await?;
-            let details = json!({
-                "digest": loaded.digest, "note": request.note, "models": loaded.models,
-                "changed_models": loaded.differences.len(),
-                "effect_usd": (loaded.effect.after_usd - loaded.effect.before_usd).to_string(),
-            });
-            store::audit(&tx, None, actor, "prices.load", &format!("price-catalogue/{id}"), &details).await?;
-            tx.commit().await?;
-            loaded.id = Some(id);
+            match store::latest(&tx).await? {
+                Some(same) if same.digest == loaded.digest => {
+                    tx.rollback().await?;
+                    loaded.id = Some(same.id);
+                }
+                _ => loaded.id = Some(keep(tx, &loaded, request, actor).await?),
+            }
             self.refresh(db).await?;
         }
         Ok(loaded)
     }
+}
+
+async fn keep(tx: MeterTx, loaded: &Loaded, request: &LoadRequest, actor: &Actor) -> Result<i64, DbError> {
+    let id = store::insert_catalogue(&tx, &loaded.digest, &request.text, &request.note, &actor.name).await?;
+    let details = json!({
+        "digest": loaded.digest, "note": request.note, "models": loaded.models,
+        "changed_models": loaded.differences.len(),
+        "effect_usd": (loaded.effect.after_usd - loaded.effect.before_usd).to_string(),
+    });
+    store::audit(&tx, None, actor, "prices.load", &format!("price-catalogue/{id}"), &details).await?;
+    tx.commit().await?;
+    Ok(id)
 }
 
 fn over_embedded(loaded: Option<&store::StoredCatalogue>) -> Result<Arc<Catalogue>, PricesError> {

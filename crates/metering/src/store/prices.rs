@@ -39,7 +39,7 @@ statements! {
            bit_xor(hashtextextended(id::text, 0)) AS ids FROM analytics.price_overrides";
     /// The catalogue that was loaded last.
     LATEST_CATALOGUE() =
-        "SELECT id, catalogue FROM analytics.price_catalogues ORDER BY id DESC LIMIT 1";
+        "SELECT id, digest, catalogue FROM analytics.price_catalogues ORDER BY id DESC LIMIT 1";
     /// All tenants' overrides.
     ALL_OVERRIDES() =
         "SELECT id, tenant_id, provider, model, provider_account_id, valid_from, valid_to, price FROM analytics.price_overrides";
@@ -103,6 +103,8 @@ pub async fn mark(tx: &MeterTx) -> Result<Mark, DbError> {
 pub struct StoredCatalogue {
     /// Its number.
     pub id: i64,
+    /// SHA-256 of the file.
+    pub digest: String,
     /// The file.
     pub text: String,
 }
@@ -113,7 +115,11 @@ pub struct StoredCatalogue {
 /// [`DbError`].
 pub async fn latest(tx: &MeterTx) -> Result<Option<StoredCatalogue>, DbError> {
     let Some(row) = tx.query_opt(&LATEST_CATALOGUE, &[]).await? else { return Ok(None) };
-    Ok(Some(StoredCatalogue { id: row.try_get("id")?, text: row.try_get("catalogue")? }))
+    Ok(Some(StoredCatalogue {
+        id: row.try_get("id")?,
+        digest: row.try_get("digest")?,
+        text: row.try_get("catalogue")?,
+    }))
 }
 
 /// All overrides. One that this program cannot read is left out and told of, so that it does not stop the others.
