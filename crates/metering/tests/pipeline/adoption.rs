@@ -23,8 +23,10 @@ async fn what_a_server_leaves_beside_another_is_shipped_by_that_one() {
     let shipping = Shipping::start(&living, &stage.settings());
     until(&living, |state| state.adopted == 1 && state.records == 0).await;
     said.compare(&stage).await;
-    assert!(std::fs::read_dir(stage.spools().join("1")).unwrap().all(|entry| {
-        entry.unwrap().path().extension().is_none_or(|extension| extension != "seg")
-    }));
+    assert!(
+        std::fs::read_dir(stage.spools().join("1"))
+            .unwrap()
+            .all(|entry| { entry.unwrap().path().extension().is_none_or(|extension| extension != "seg") })
+    );
     shipping.stop(Duration::from_secs(5)).await;
 }

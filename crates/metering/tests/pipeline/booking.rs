@@ -80,7 +80,8 @@ async fn servers_that_ship_the_same_book_it_once_and_wait_for_each_other_in_one_
     let stage = Stage::new().await;
     let db = MeterDb::new(&stage.database.config, 8);
     let noon = Utc::now();
-    let make = |n: u128| Call { source: if n % 2 == 0 { Source::Api } else { Source::Gateway }, ..at(n % 7, "0.01", noon) };
+    let make =
+        |n: u128| Call { source: if n % 2 == 0 { Source::Api } else { Source::Gateway }, ..at(n % 7, "0.01", noon) };
     let calls: Vec<Call> = (0..140).map(make).collect();
     let mut shipments = tokio::task::JoinSet::new();
     for server in 0..4 {

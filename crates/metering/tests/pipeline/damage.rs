@@ -21,6 +21,7 @@ impl Stage {
         for call in &calls {
             metering.spool.record(std::slice::from_ref(call)).await.unwrap();
         }
+        metering.spool.close().await;
         calls.iter().map(|call| call.id).collect()
     }
 }
@@ -105,7 +106,6 @@ async fn an_old_intent_moves_on() {
     assert!(!stage.segments().iter().any(|path| path.ends_with("00000001.seg")), "{:?}", stage.segments());
     // and is there after a kill
     shipping.stop(std::time::Duration::from_secs(5)).await;
-    drop(metering);
     stage.ship().await;
     let sql = "SELECT usage_source, cost_usd = 3 FROM analytics.provider_api_calls WHERE id = $1";
     let row = stage.admin.query_one(sql, &[&long.id]).await.unwrap();

@@ -22,6 +22,6 @@ async fn whatever_was_acknowledged_before_a_kill_is_booked_once() {
     let state = stage.ship().await;
     assert_eq!((state.rejected, state.damaged_bytes, state.write_errors), (0, 0, 0), "{state:?}");
     assert!(said.settled.len() > 200, "{} calls say little", said.settled.len());
-    assert!(said.intended.len() > said.settled.len() / 2, "both ways were taken");
+    assert!(said.intended.len() > 50 && said.settled.len() > said.intended.len(), "both ways were taken");
     said.compare(&stage).await;
 }

@@ -7,6 +7,7 @@ mod child;
 mod damage;
 mod disk;
 mod kill;
+mod measure;
 mod outage;
 mod partitions;
 mod reaping;

@@ -46,7 +46,9 @@ async fn calls_are_taken_while_the_database_is_away_and_booked_when_it_is_back()
 async fn a_spool_that_is_full_refuses_until_it_is_shipped() {
     let stage = Stage::new().await;
     let settings = metering::MeteringSettings { spool_max_bytes: 512 << 10, ..stage.settings() };
-    let metering = metering::Metering::start(&stage.database.config, &settings, std::sync::Arc::new(tenantry_core::SystemClock)).unwrap();
+    let metering =
+        metering::Metering::start(&stage.database.config, &settings, std::sync::Arc::new(tenantry_core::SystemClock))
+            .unwrap();
     let held = call(1, "0.5");
     metering.spool.intend(&unsettled(&held, "1")).await.unwrap();
     let mut taken = 0;

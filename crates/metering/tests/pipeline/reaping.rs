@@ -32,7 +32,10 @@ async fn a_call_that_does_not_end_is_booked_as_unsettled_and_corrected_when_it_d
     let sql = "SELECT count(*) FILTER (WHERE kind = 'call'), count(*) FILTER (WHERE prices_call), bool_and(adjusts IS NOT NULL) FILTER (WHERE kind = 'adjustment'), \
                sum(tokens_input) FILTER (WHERE kind = 'adjustment')::int8 FROM analytics.provider_api_calls";
     let row = stage.admin.query_one(sql, &[]).await.unwrap();
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, bool>(2), row.get::<_, i64>(3)), (2, 1, true, 0));
+    assert_eq!(
+        (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, bool>(2), row.get::<_, i64>(3)),
+        (2, 1, true, 0)
+    );
     stage.agree().await;
 }
 
@@ -73,7 +76,7 @@ async fn an_intent_that_nobody_waited_for_is_no_call() {
     let made = call(1, "0.5");
     metering.spool.intend(&unsettled(&made, "1")).await.unwrap();
     metering.spool.settle(&made).await.unwrap();
-    drop(metering);
+    metering.spool.close().await;
     let state = stage.ship().await;
     assert_eq!((stage.ids().await, state.reaped), (vec![made.id], 0));
 }

@@ -17,7 +17,7 @@ async fn a_row_that_does_not_fit_is_kept_beside_and_holds_nothing_up() {
     for call in &calls {
         metering.spool.record(std::slice::from_ref(call)).await.unwrap();
     }
-    drop(metering);
+    metering.spool.close().await;
     let state = stage.ship().await;
     assert_eq!((state.shipped, state.rejected), (46, 4), "{state:?}");
     let kept = std::fs::read_to_string(stage.spools().join("0/rejected.jsonl")).unwrap();
@@ -39,7 +39,7 @@ async fn a_month_that_is_missing_is_made_for_a_late_call() {
     stage.admin.batch_execute(&drop_month).await.unwrap();
     let metering = stage.metering();
     metering.spool.record(&[call(1, "0.01"), late]).await.unwrap();
-    drop(metering);
+    metering.spool.close().await;
     let state = stage.ship().await;
     assert_eq!((state.shipped, state.rejected), (2, 0), "{state:?}");
 }

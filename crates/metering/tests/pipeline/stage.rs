@@ -124,7 +124,8 @@ pub(crate) fn call(tenant_number: u128, cost: &str) -> Call {
 
 pub(crate) fn at(tenant_number: u128, cost: &str, timestamp: DateTime<Utc>) -> Call {
     let (hour, day) = metering::bucket(timestamp, "Asia/Kolkata".parse().unwrap());
-    let cost = Costed::of(cost.parse().ok(), if cost.is_empty() { CostSource::Unpriced } else { CostSource::Catalogue });
+    let cost =
+        Costed::of(cost.parse().ok(), if cost.is_empty() { CostSource::Unpriced } else { CostSource::Catalogue });
     Call {
         id: Uuid::now_v7(),
         tenant_id: tenant(tenant_number),
