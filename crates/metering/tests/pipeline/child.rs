@@ -81,6 +81,7 @@ pub(crate) struct Said {
     pub(crate) begun: HashSet<Uuid>,
     pub(crate) intended: HashSet<Uuid>,
     pub(crate) settled: HashSet<Uuid>,
+    pub(crate) refused: HashSet<Uuid>,
 }
 
 impl Said {
@@ -92,6 +93,7 @@ impl Said {
                 "begun" => self.begun.insert(id),
                 "intended" => self.intended.insert(id),
                 "settled" => self.settled.insert(id),
+                "refused" => self.refused.insert(id),
                 _ => false,
             };
         }
@@ -107,6 +109,7 @@ impl Said {
         }
         for (id, how) in &found {
             assert!(self.begun.contains(id), "{id} was never recorded");
+            assert!(!self.refused.contains(id), "{id} was refused, and is booked");
             assert_eq!(how.len(), 1, "{id} is booked as {how:?}");
         }
         for id in &self.intended {
@@ -130,6 +133,7 @@ async fn does_what_it_is_told() {
     println!("ready");
     match task.as_str() {
         "disk" => fill(&metering).await,
+        "broken" => persist(&metering).await,
         _ => {
             let _shipping = (task == "ship").then(|| Shipping::start(&metering, &settings));
             record(&metering).await;
@@ -165,6 +169,31 @@ async fn one(metering: &Metering, call: &Call) -> Result<(), SpoolError> {
     metering.spool.settle(call).await?;
     println!("settled {}", call.id);
     Ok(())
+}
+
+/// Records until it is killed, whatever the disk says: calls that are refused are not made, those that are made are ended.
+async fn persist(metering: &Metering) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let metering = metering.clone();
+        tasks.spawn(async move {
+            loop {
+                let call = call(n, "0.001");
+                println!("begun {}", call.id);
+                if metering.spool.intend(&unsettled(&call, "0.01")).await.is_err() {
+                    println!("refused {}", call.id);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+                println!("intended {}", call.id);
+                while metering.spool.settle(&call).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                println!("settled {}", call.id);
+            }
+        });
+    }
+    tasks.join_next().await;
 }
 
 /// Records until the disk is full, and goes on when it no longer is.
