@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tenantry_core::Clock;
 use tenantry_postgres::{DatabaseConfig, MeterDb};
+use uuid::Uuid;
 
 use crate::budgets::Budgets;
 use crate::prices::Prices;
@@ -53,12 +54,12 @@ impl Metering {
     /// [`MeteringError`].
     pub fn start(
         database: &DatabaseConfig,
-        _settings: &MeteringSettings,
+        settings: &MeteringSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, MeteringError> {
         Ok(Self {
             prices: Prices::default(),
-            budgets: Budgets::default(),
+            budgets: Budgets::start(database, &settings.budgets, Arc::clone(&clock), Uuid::now_v7()),
             spool: Spool {},
             db: MeterDb::new(database, CONNECTIONS),
             clock,

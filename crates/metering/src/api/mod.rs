@@ -3,8 +3,9 @@
 mod v1;
 
 use axum::extract::FromRef;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+use workforce::Keychain;
 
 use crate::Metering;
 
@@ -13,6 +14,8 @@ pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
+    Keychain: FromRef<S>,
     Metering: FromRef<S>,
 {
     v1::router()

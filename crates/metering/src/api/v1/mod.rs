@@ -1,6 +1,9 @@
+mod budgets;
+
 use axum::extract::FromRef;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+use workforce::Keychain;
 
 use crate::Metering;
 
@@ -8,7 +11,9 @@ pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
+    Keychain: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(budgets::router())
 }
