@@ -93,7 +93,9 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 ";
 
 /// Tables of all tenants of which each reads its own rows.
-const SHARED_READ: [&str; 7] = [
+const SHARED_READ: [&str; 9] = [
+    "budgets",
+    "budget_notices",
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",
@@ -104,7 +106,13 @@ const SHARED_READ: [&str; 7] = [
 ];
 
 /// What a tenant writes of its own rows there.
-const SHARED_WRITTEN: [(&str, &str); 2] = [("task_outcomes", "INSERT"), ("task_outcomes", "UPDATE")];
+const SHARED_WRITTEN: [(&str, &str); 5] = [
+    ("budgets", "INSERT"),
+    ("budgets", "UPDATE"),
+    ("budget_notices", "UPDATE"),
+    ("task_outcomes", "INSERT"),
+    ("task_outcomes", "UPDATE"),
+];
 
 /// Compares what is with what is to be.
 ///

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use metering::budgets::Notifier;
 use metering::{Metering, MeteringError};
 use tenantry_control::{Stripe, StripeError};
 use tenantry_core::SystemClock;
@@ -130,6 +131,7 @@ impl Server {
         let measuring = (!interval.is_zero()).then(|| tokio::spawn(async move { watch.run().await }));
         let stop = CancellationToken::new();
         let running = self.run_schedules(&stop);
+        let warning = self.warn_of_budgets(&stop);
         let db = self.state.tenancy.db().clone();
         let sweeping = tokio::spawn(async move { db.keep_events_swept().await });
         let events = self.state.tenancy.registry().events().clone();
@@ -160,10 +162,30 @@ impl Server {
             // Whatever was not measured is due for another server.
             measuring.abort();
         }
+        if tokio::time::timeout(LAST_WRITES, warning).await.is_err() {
+            tracing::warn!(target: "tenantry::budgets", "a notice that was being told is told by another server");
+        }
+        // What is not given back is nobody else's until it expires.
+        if tokio::time::timeout(LAST_WRITES, self.state.metering.budgets.leave()).await.is_err() {
+            tracing::warn!(target: "tenantry::budgets", "leases are left to expire");
+        }
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
         drained
+    }
+
+    /// Tells of budgets until told to stop.
+    fn warn_of_budgets(&self, stop: &CancellationToken) -> JoinHandle<()> {
+        let (tenancy, metering) = (&self.state.tenancy, &self.state.metering);
+        let notifier = Notifier::new(
+            tenancy.registry().clone(),
+            tenancy.db().clone(),
+            self.state.keychain.clone(),
+            metering.db.clone(),
+            Arc::clone(&metering.clock),
+        );
+        tokio::spawn(notifier.run(stop.clone()))
     }
 
     /// Runs due schedules until told to stop, where this server is to.

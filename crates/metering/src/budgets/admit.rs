@@ -12,7 +12,6 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::keeper;
-use super::period::Period;
 use super::settings::{BudgetSettings, Rule};
 use super::tenant::{Key, Taken, Tenant, Wanted, Wish};
 use crate::call::{Attribution, Call};
@@ -54,13 +53,18 @@ pub enum NotAdmitted {
 }
 
 /// What a call may cost, held until it is known what it did. Dropped, it is given back.
-#[derive(Debug)]
 pub struct Hold {
     held: Option<Held>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("amount", &self.held.as_ref().map(|held| held.amount)).finish_non_exhaustive()
+    }
+}
+
 struct Held {
+    inner: Arc<Inner>,
     tenant: Arc<Tenant>,
     keys: Vec<Key>,
     amount: Decimal,
@@ -73,15 +77,19 @@ impl Hold {
     ///
     /// It takes the call because shipping knows it by its id, which may overtake this.
     pub fn settle(mut self, call: &Call) {
-        if let Some(Held { tenant, keys, amount }) = self.held.take() {
-            tenant.state().settle(&keys, amount, call);
+        if let Some(Held { inner, tenant, keys, amount }) = self.held.take() {
+            let overrun = tenant.state().settle(&keys, amount, call);
+            // Others are to know of it now, not when more is asked for.
+            if !overrun.is_empty() {
+                inner.runs_low(tenant.id, &overrun);
+            }
         }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(Held { tenant, keys, amount }) = self.held.take() {
+        if let Some(Held { tenant, keys, amount, .. }) = self.held.take() {
             tenant.state().release(&keys, amount);
         }
     }
@@ -184,7 +192,8 @@ impl Budgets {
                             inner.runs_low(tenant.id, &keys);
                         }
                         let amount = at_most_usd.unwrap_or_default();
-                        return Ok(Hold { held: Some(Held { tenant, keys, amount }) });
+                        let inner = Arc::clone(inner);
+                        return Ok(Hold { held: Some(Held { inner, tenant, keys, amount }) });
                     }
                     Taken::Exhausted(refused) => {
                         return Err(NotAdmitted::Exhausted {

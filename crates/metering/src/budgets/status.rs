@@ -90,7 +90,7 @@ mod tests {
         let half = at("100", "30.5", "2026-11-16T00:00:00Z");
         assert_eq!(half.forecast_usd, Some(Usd("61".parse().unwrap())));
         assert_eq!((half.runs_out_at, half.exhausted), (None, false), "not in this month");
-        assert_eq!((half.remaining_usd.0.to_string(), half.percent.0.to_string()), ("68.5".into(), "30.50".into()));
+        assert_eq!((half.remaining_usd.0.to_string(), half.percent.0.to_string()), ("68.5".into(), "30.5".into()));
         let fast = at("45", "30", "2026-11-11T00:00:00Z");
         assert_eq!(fast.runs_out_at, Some("2026-11-16T00:00:00Z".parse().unwrap()));
         assert_eq!(fast.resets_at, "2026-12-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap());

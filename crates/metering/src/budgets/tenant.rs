@@ -315,19 +315,25 @@ impl State {
         }
     }
 
-    /// A call that was held is done: what it cost is spent, in the periods of its own day.
-    pub(crate) fn settle(&mut self, keys: &[Key], amount: Decimal, call: &Call) {
+    /// A call that was held is done: what it cost is spent, in the periods of its own day. Gives the leases that it overran.
+    pub(crate) fn settle(&mut self, keys: &[Key], amount: Decimal, call: &Call) -> Vec<Key> {
         self.release(keys, amount);
         let cost = call.cost.cost_usd.unwrap_or_default();
         // Shipping may have overtaken this. Then it is counted already.
         if self.early.remove(&call.id) || cost.is_zero() {
-            return;
+            return Vec::new();
         }
         let keys: Vec<Key> = keys.iter().filter_map(|key| self.key_of(key.budget, call.day)).collect();
+        let mut overrun = Vec::new();
         for key in &keys {
-            self.entries.entry(*key).or_default().lease.spend(cost);
+            let entry = self.entries.entry(*key).or_default();
+            entry.lease.spend(cost);
+            if entry.lease.free() < Decimal::ZERO {
+                overrun.push(*key);
+            }
         }
         self.done.insert(call.id, Done { cost, keys });
+        overrun
     }
 
     /// What shipping these calls takes off this server's leases.
@@ -481,7 +487,9 @@ impl Entry {
             Wish::More(_) if self.outdated => Some((self.waiting, slice, true)),
             Wish::More(_) => {
                 let covered = live && free >= self.waiting && free >= self.low;
-                (!covered && !self.is_denied(at)).then_some((self.waiting, slice, false))
+                // A debt is told in any case.
+                let debt = free < NOTHING;
+                (!covered && (debt || !self.is_denied(at))).then_some((self.waiting, slice, false))
             }
             Wish::Leave => (live && free > NOTHING).then_some((NOTHING, NOTHING, true)),
             Wish::Look => {

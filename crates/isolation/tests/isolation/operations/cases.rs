@@ -49,6 +49,24 @@ pub(super) const CASES: &[Case] = &[
     Case { operation: "stream_events", queries: Some(event_queries), ..PLAIN },
     Case { operation: "get_plan", ..PLAIN },
     Case { operation: "get_usage", ..PLAIN },
+    Case { operation: "list_budgets", queries: Some(budget_queries), ..PLAIN },
+    Case {
+        operation: "create_budget",
+        success: 201,
+        body: Some(Company::new_budget),
+        references: &[("scope_id", |c| c.agent, "unknown_scope")],
+        ..PLAIN
+    },
+    Case { operation: "get_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "get_budget_status", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "test_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case {
+        operation: "update_budget",
+        id: Some((|c| c.budget, "budget_not_found")),
+        body: Some(|own| json!({ "name": format!("renamed {}", own.mark) })),
+        ..PLAIN
+    },
+    Case { operation: "delete_budget", id: Some((|c| c.spare_budget, "budget_not_found")), success: 204, ..PLAIN },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",
