@@ -213,11 +213,8 @@ impl Budgets {
                 }
             };
             // A task of its own: the request may be given up at any moment, what was begun with the database may not.
-            let resized = tokio::spawn(keeper::resize(
-                Arc::clone(inner),
-                Arc::clone(&tenant),
-                Wish::More(waiting.keys.clone()),
-            ));
+            let resized =
+                tokio::spawn(keeper::resize(Arc::clone(inner), Arc::clone(&tenant), Wish::More(waiting.keys.clone())));
             let resized = tokio::time::timeout(PATIENCE, resized).await;
             if !matches!(resized, Ok(Ok(Ok(())))) {
                 return inner.unknown();
@@ -311,8 +308,7 @@ impl Inner {
     fn by_tenant<'c>(&self, calls: &'c [Call]) -> Vec<(Arc<Tenant>, Vec<&'c Call>)> {
         let mut found: BTreeMap<TenantId, (Option<Arc<Tenant>>, Vec<&'c Call>)> = BTreeMap::new();
         for call in calls {
-            let (_, calls) =
-                found.entry(call.tenant_id).or_insert_with(|| (self.tenant(call.tenant_id), Vec::new()));
+            let (_, calls) = found.entry(call.tenant_id).or_insert_with(|| (self.tenant(call.tenant_id), Vec::new()));
             calls.push(call);
         }
         found.into_values().filter_map(|(tenant, calls)| Some((tenant?, calls))).collect()

@@ -10,8 +10,8 @@ use tenantry_postgres::DbError;
 use tokio::task::JoinSet;
 
 use super::admit::Inner;
-use super::tenant::{Tenant, Wish};
 use super::notices;
+use super::tenant::{Tenant, Wish};
 use crate::store::leases::{self, NotResized};
 
 /// How often leases are looked at.
@@ -80,7 +80,8 @@ async fn hear(inner: &Arc<Inner>, place: &mut String) -> Result<(), DbError> {
             if change.deleted && !tenants.contains_key(&change.tenant) {
                 continue;
             }
-            let tenant = tenants.entry(change.tenant).or_insert_with(|| Arc::new(Tenant::new(change.tenant, change.zone)));
+            let tenant =
+                tenants.entry(change.tenant).or_insert_with(|| Arc::new(Tenant::new(change.tenant, change.zone)));
             let tenant = Arc::clone(tenant);
             if tenant.state().change(change.limit, change.deleted, change.zone, now) {
                 outdated.insert(tenant.id, tenant);
@@ -91,7 +92,8 @@ async fn hear(inner: &Arc<Inner>, place: &mut String) -> Result<(), DbError> {
     }
     if first {
         for found in leases::own(&inner.looking, inner.server).await? {
-            if let (Some(tenant), Ok(lasts)) = (inner.tenant(found.tenant), Duration::try_from_secs_f64(found.seconds)) {
+            if let (Some(tenant), Ok(lasts)) = (inner.tenant(found.tenant), Duration::try_from_secs_f64(found.seconds))
+            {
                 tenant.state().inherit(found.key, found.amount, Instant::now() + lasts);
             }
         }

@@ -292,7 +292,6 @@ impl Validate for UpdateBudget {
     }
 }
 
-
 fn check_limit(checks: &mut Checks, limit: Usd) {
     if limit.0 <= Decimal::ZERO || limit.0 > MAX_USD || limit.0.normalize().scale() > 12 {
         checks.fail("/limit_usd", format!("must be more than 0 and at most {MAX_USD}, with up to twelve decimals"));
@@ -365,7 +364,8 @@ mod tests {
     fn amounts_are_strings_of_digits() {
         let read = |value: Value| serde_json::from_value::<Usd>(value).map(|usd| usd.0.to_string()).ok();
         assert_eq!(read(json!("0.10")).as_deref(), Some("0.10"));
-        for bad in [json!(1), json!(0.1), json!("1e3"), json!("-1"), json!(" 1"), json!(""), json!("NaN"), json!("0x1")] {
+        for bad in [json!(1), json!(0.1), json!("1e3"), json!("-1"), json!(" 1"), json!(""), json!("NaN"), json!("0x1")]
+        {
             assert_eq!(read(bad.clone()), None, "{bad}");
         }
         assert_eq!(json!(Usd("1.500000000000".parse().unwrap())), json!("1.5"));

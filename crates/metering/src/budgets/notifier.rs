@@ -161,7 +161,11 @@ impl Notifier {
             NotTold::Access(_) => (due.attempts, Some(AWAY)),
             NotTold::Database(_) | NotTold::Secrets(_) => (due.attempts, Some(TimeDelta::seconds(30))),
         };
-        if pause.is_some() { tally.put_off += 1 } else { tally.given_up += 1 }
+        if pause.is_some() {
+            tally.put_off += 1
+        } else {
+            tally.given_up += 1
+        }
         let next_attempt_at = pause.map(|pause| now + pause);
         Ended { delivered_at: None, attempts, next_attempt_at, error: Some(error.to_string()) }
     }

@@ -289,8 +289,9 @@ impl State {
             self.refusals.insert(key);
         }
         let limit = self.limits.get_mut(&key.budget);
-        let (name, period, limit_usd) =
-            limit.as_ref().map_or_else(Default::default, |limit| (limit.name.clone(), Some(limit.period), limit.limit_usd));
+        let (name, period, limit_usd) = limit
+            .as_ref()
+            .map_or_else(Default::default, |limit| (limit.name.clone(), Some(limit.period), limit.limit_usd));
         let resets_at = limit.map_or(now, |limit| limit.span(now, zone).instants.end);
         Refused { id: key.budget, name, period: period.unwrap_or(Period::Day), limit_usd, resets_at }
     }
@@ -300,7 +301,8 @@ impl State {
         let amount = amount.unwrap_or(LEAST);
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.waiting = if begins { entry.waiting + amount } else { (entry.waiting - amount).max(Decimal::ZERO) };
+                entry.waiting =
+                    if begins { entry.waiting + amount } else { (entry.waiting - amount).max(Decimal::ZERO) };
             }
         }
     }
@@ -452,13 +454,18 @@ impl State {
 
     /// One of the [`news`](Self::news) is to be told again.
     pub(crate) fn touch(&mut self, key: Key, refused: bool) {
-        if refused { self.refusals.insert(key) } else { self.touched.insert(key) };
+        if refused {
+            self.refusals.insert(key)
+        } else {
+            self.touched.insert(key)
+        };
     }
 
     /// All budgets are to be looked at, in their present periods.
     pub(crate) fn touch_all(&mut self, now: DateTime<Utc>) {
         let zone = self.zone;
-        let keys = self.limits.values().map(|limit| Key { budget: limit.id, start: Span::at(limit.period, now, zone).start });
+        let keys =
+            self.limits.values().map(|limit| Key { budget: limit.id, start: Span::at(limit.period, now, zone).start });
         self.touched.extend(keys);
     }
 
@@ -497,7 +504,8 @@ impl Entry {
                 let slack = if used && !self.tight { slice } else { NOTHING };
                 let surplus = if used && !self.tight { slice * Decimal::TWO } else { NOTHING };
                 let debt = free < NOTHING;
-                let old = !self.lease.is_empty() && self.until.is_none_or(|until| until.saturating_duration_since(at) < half_life);
+                let old = !self.lease.is_empty()
+                    && self.until.is_none_or(|until| until.saturating_duration_since(at) < half_life);
                 if self.outdated || (live && free > surplus) {
                     Some((self.waiting, slack, true))
                 } else if debt || old {

@@ -137,10 +137,16 @@ pub async fn create(
         .await
         .map_err(|error| named(error, &new.name))?;
     let budget = read(&row)?;
-    note(tx, "create", "budget.created", &budget, json!({
-        "name": budget.name, "scope": budget.scope, "scope_id": budget.scope_id, "period": budget.period,
-        "limit_usd": budget.limit_usd, "hard": budget.hard,
-    }));
+    note(
+        tx,
+        "create",
+        "budget.created",
+        &budget,
+        json!({
+            "name": budget.name, "scope": budget.scope, "scope_id": budget.scope_id, "period": budget.period,
+            "limit_usd": budget.limit_usd, "hard": budget.hard,
+        }),
+    );
     Ok(budget)
 }
 
@@ -267,7 +273,8 @@ pub async fn spent(
 /// [`BudgetError::NotFound`], [`BudgetError::NoWebhook`].
 pub async fn webhook(tx: &mut TenantTx, id: Uuid) -> Result<(String, Vec<u8>), BudgetError> {
     let row = tx.query_opt(&WEBHOOK_OF_BUDGET, &[&id]).await?.ok_or(BudgetError::NotFound(id))?;
-    let (url, secret): (Option<String>, Option<Vec<u8>>) = (column!(row, "webhook_url"), column!(row, "webhook_secret"));
+    let (url, secret): (Option<String>, Option<Vec<u8>>) =
+        (column!(row, "webhook_url"), column!(row, "webhook_secret"));
     url.zip(secret).ok_or(BudgetError::NoWebhook)
 }
 
@@ -344,7 +351,8 @@ fn read(row: &Row) -> Result<Budget, BudgetError> {
     let scope: Scope = scope.parse().map_err(corrupt)?;
     let period: Period = period.parse().map_err(corrupt)?;
     let scope_id: Uuid = column!(row, "scope_id");
-    let (created_at, updated_at): (DateTime<Utc>, DateTime<Utc>) = (column!(row, "created_at"), column!(row, "updated_at"));
+    let (created_at, updated_at): (DateTime<Utc>, DateTime<Utc>) =
+        (column!(row, "created_at"), column!(row, "updated_at"));
     Ok(Budget {
         id: column!(row, "id"),
         name: column!(row, "name"),

@@ -247,11 +247,8 @@ async fn resize_in(
         )
         .await?;
     let resized = |row: &Row| {
-        let granted = Granted {
-            before: row.try_get("own")?,
-            now: row.try_get("amount_usd")?,
-            enough: row.try_get("enough")?,
-        };
+        let granted =
+            Granted { before: row.try_get("own")?, now: row.try_get("amount_usd")?, enough: row.try_get("enough")? };
         let key = Key { budget: row.try_get("budget_id")?, start: row.try_get("period_start")? };
         Ok(Resized { key, granted, tight: row.try_get("tight")? })
     };

@@ -156,7 +156,8 @@ fn read(row: &Row) -> Result<Notice, DbError> {
     });
     let delivered: Option<DateTime<Utc>> = row.try_get("delivered_at")?;
     let deleted: Option<DateTime<Utc>> = row.try_get("deleted_at")?;
-    let (url, secret): (Option<String>, Option<Vec<u8>>) = (row.try_get("webhook_url")?, row.try_get("webhook_secret")?);
+    let (url, secret): (Option<String>, Option<Vec<u8>>) =
+        (row.try_get("webhook_url")?, row.try_get("webhook_secret")?);
     let webhook = url.zip(secret).filter(|_| delivered.is_none() && deleted.is_none());
     Ok(Notice { id, budget, kind, data, noticed_at: row.try_get("noticed_at")?, webhook })
 }

@@ -41,8 +41,13 @@ async fn an_agents_budget_is_its_own_and_so_is_a_keys() {
     scene.budget(json!({ "scope": "agent", "scope_id": agent, "limit_usd": "1" })).await;
     scene.budget(json!({ "scope": "key", "scope_id": key, "limit_usd": "3" })).await;
     let server = scene.server(&BudgetSettings::default());
-    let by = |agent_id: Option<Uuid>, api_key_id: Option<Uuid>| Attribution { agent_id, api_key_id, ..Attribution::default() };
-    let admits = async |who: &Attribution, amount: &str| server.admit(&scene.context, who, Some(usd(amount))).await.is_ok();
+    let by = |agent_id: Option<Uuid>, api_key_id: Option<Uuid>| Attribution {
+        agent_id,
+        api_key_id,
+        ..Attribution::default()
+    };
+    let admits =
+        async |who: &Attribution, amount: &str| server.admit(&scene.context, who, Some(usd(amount))).await.is_ok();
     let call = call_of(&scene.context, &by(Some(agent), Some(key)), "0.9", scene.clock.now());
     scene.ship(&server, &[call]).await;
     assert!(!admits(&by(Some(agent), None), "0.2").await, "the agent's");

@@ -31,7 +31,8 @@ async fn server_that_is_killed() {
     let world = World::on(database, WorldConfig::new(workforce::tenant_schema())).await;
     let context = world.context("acme").await;
     let clock = std::sync::Arc::new(tenantry_core::SystemClock);
-    let server = metering::budgets::Budgets::start(&world.database.config, &settings(lease), clock, id.parse().unwrap());
+    let server =
+        metering::budgets::Budgets::start(&world.database.config, &settings(lease), clock, id.parse().unwrap());
     let mut holds = Vec::new();
     for n in 0..12 {
         let hold = server.admit(&context, &Attribution::default(), Some(usd("0.05"))).await.unwrap();

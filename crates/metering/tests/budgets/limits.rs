@@ -43,8 +43,12 @@ async fn no_change_is_missed_for_the_order_of_commits() {
     let scene = Scene::open().await;
     let server = scene.server(&BudgetSettings::default());
     let slow = scene.world.admin().await;
-    slow.batch_execute("BEGIN; INSERT INTO analytics.budgets (id, tenant_id, name, scope, scope_id, period, limit_usd) \
-        SELECT gen_random_uuid(), id, 'slow', 'tenant', id, 'day', 2 FROM public.tenants WHERE slug = 'acme'").await.unwrap();
+    slow.batch_execute(
+        "BEGIN; INSERT INTO analytics.budgets (id, tenant_id, name, scope, scope_id, period, limit_usd) \
+        SELECT gen_random_uuid(), id, 'slow', 'tenant', id, 'day', 2 FROM public.tenants WHERE slug = 'acme'",
+    )
+    .await
+    .unwrap();
     scene.budget(json!({ "limit_usd": "4" })).await;
     scene.until_admits(&server, "5", false).await;
     scene.until_admits(&server, "3", true).await;
@@ -79,10 +83,8 @@ async fn calls_without_a_price_are_admitted_or_not() {
     let anyone = Attribution::default();
     assert!(scene.server(&BudgetSettings::default()).admit(&scene.context, &anyone, None).await.is_ok());
     let strict = scene.server(&BudgetSettings { unpriced_with_budget: Rule::Refuse, ..BudgetSettings::default() });
-    eventually(async || {
-        matches!(strict.admit(&scene.context, &anyone, None).await, Err(NotAdmitted::Unpriced { .. }))
-    })
-    .await;
+    eventually(async || matches!(strict.admit(&scene.context, &anyone, None).await, Err(NotAdmitted::Unpriced { .. })))
+        .await;
 }
 
 /// What is recorded counts, whoever made the call, and beyond the limit.

@@ -2,9 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod isolation;
+mod killed;
 mod limits;
+mod outage;
 mod parallel;
+mod periods;
 mod statements;
+mod warnings;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,7 +116,10 @@ impl Scene {
 
     /// What all servers have.
     async fn leased(&self) -> Decimal {
-        self.sum("SELECT COALESCE(sum(greatest(amount_usd, 0)), 0) FROM analytics.budget_leases WHERE expires_at > now()").await
+        self.sum(
+            "SELECT COALESCE(sum(greatest(amount_usd, 0)), 0) FROM analytics.budget_leases WHERE expires_at > now()",
+        )
+        .await
     }
 
     /// Waits until as much can be admitted, or not.
@@ -165,11 +172,8 @@ fn call_of(context: &TenantContext, attribution: &Attribution, cost: &str, at: D
 async fn book(tx: &MeterTx, calls: &[Call]) {
     for call in calls {
         let tenant = *call.tenant_id.as_uuid();
-        let places = [
-            ("tenant", Some(tenant)),
-            ("agent", call.attribution.agent_id),
-            ("key", call.attribution.api_key_id),
-        ];
+        let places =
+            [("tenant", Some(tenant)), ("agent", call.attribution.agent_id), ("key", call.attribution.api_key_id)];
         for (scope, id) in places {
             if let (Some(id), Some(cost)) = (id, call.cost.cost_usd) {
                 tx.execute(&BOOK, &[&tenant, &scope, &id, &call.day, &cost]).await.unwrap();

@@ -53,7 +53,8 @@ async fn what_is_leased_can_be_spent_and_nothing_else() {
     scene.budget(json!({ "limit_usd": "100" })).await;
     let wire = Wire::to(scene.world.database.server()).await;
     let database = scene.world.database.by_way_of(wire.port).config;
-    let start = |settings: &BudgetSettings| Budgets::start(&database, settings, Arc::clone(&scene.clock), Uuid::new_v4());
+    let start =
+        |settings: &BudgetSettings| Budgets::start(&database, settings, Arc::clone(&scene.clock), Uuid::new_v4());
     let strict = start(&BudgetSettings::default());
     let lenient = start(&BudgetSettings { when_unknown: Rule::Allow, ..BudgetSettings::default() });
     scene.world.tenant("globex").await;
@@ -68,7 +69,10 @@ async fn what_is_leased_can_be_spent_and_nothing_else() {
     let more = strict.admit(&scene.context, &anyone, Some(usd("5"))).await;
     assert!(matches!(more, Err(NotAdmitted::Unknown)), "{more:?}");
     assert!(lenient.admit(&scene.context, &anyone, Some(usd("5"))).await.is_ok(), "where it is set so");
-    assert!(strict.admit(&globex, &anyone, Some(usd("5"))).await.is_ok(), "a company without budgets has no need of it");
+    assert!(
+        strict.admit(&globex, &anyone, Some(usd("5"))).await.is_ok(),
+        "a company without budgets has no need of it"
+    );
 }
 
 /// A server that has never read the budgets knows of nobody that there is no limit.

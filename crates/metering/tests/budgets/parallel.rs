@@ -9,7 +9,8 @@ use crate::{Scene, exhausted, usd};
 /// As many calls as asked for, all at once and in turns on the servers; gives the holds of those that were admitted.
 async fn admit(scene: &Scene, servers: &[Budgets; 2], calls: usize, at_most: &str) -> [Vec<Hold>; 2] {
     let anyone = Attribution::default();
-    let admitted = join_all((0..calls).map(|n| servers[n % 2].admit(&scene.context, &anyone, Some(usd(at_most))))).await;
+    let admitted =
+        join_all((0..calls).map(|n| servers[n % 2].admit(&scene.context, &anyone, Some(usd(at_most))))).await;
     let mut holds = [Vec::new(), Vec::new()];
     for (n, outcome) in admitted.into_iter().enumerate() {
         match outcome {

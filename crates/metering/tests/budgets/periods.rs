@@ -56,7 +56,12 @@ async fn a_day_is_the_tenants() {
     assert!(exhausted(&admits("0.01").await), "what was held before midnight is spent today");
     drop(hold);
     let days = scene.world.admin().await;
-    let rows = days.query("SELECT day::text, cost_usd::text FROM analytics.spend_counters WHERE scope = 'tenant' ORDER BY day", &[]).await;
+    let rows = days
+        .query(
+            "SELECT day::text, cost_usd::text FROM analytics.spend_counters WHERE scope = 'tenant' ORDER BY day",
+            &[],
+        )
+        .await;
     let rows: Vec<(String, String)> = rows.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
     let text = |day: &str, cost: &str| (day.to_owned(), cost.to_owned());
     assert_eq!(rows, [text("2026-10-25", "1.300000000000"), text("2026-10-26", "0.100000000000")]);

@@ -14,7 +14,8 @@ async fn every_statement_fits_the_migrated_schema() {
         client.batch_execute(&format!("SET ROLE {role}; SET search_path = pg_catalog, pg_temp")).await.unwrap();
         for statement in statements {
             let text = statement.for_schema(&tenant.schema);
-            let inferred = client.prepare(&text).await.unwrap_or_else(|error| panic!("{}: {error:?}", statement.name()));
+            let inferred =
+                client.prepare(&text).await.unwrap_or_else(|error| panic!("{}: {error:?}", statement.name()));
             assert_eq!(inferred.params(), statement.params(), "{}", statement.name());
         }
         client.batch_execute("RESET ROLE").await.unwrap();

@@ -388,6 +388,11 @@ fn credential_queries(of: &Company) -> Vec<String> {
     vec![String::new(), "limit=1".to_owned(), service, format!("cursor={}", of.credentials_cursor)]
 }
 
+fn budget_queries(of: &Company) -> Vec<String> {
+    let scope = format!("scope=agent&scope_id={}", of.agent);
+    vec![String::new(), "limit=1".to_owned(), scope, format!("cursor={}", of.budgets_cursor)]
+}
+
 /// Every filter of the list of schedules, alone and with deleted ones.
 fn schedule_queries(of: &Company) -> Vec<String> {
     let filters = [

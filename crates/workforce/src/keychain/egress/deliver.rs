@@ -26,7 +26,8 @@ impl Egress {
     pub async fn deliver(&self, delivery: &Delivery<'_>) -> Result<u16, EgressError> {
         self.admits(delivery.service)?;
         let refused = |what: &str| EgressError::Refused(what.to_owned());
-        let url = url(delivery.service, delivery.path).ok_or_else(|| refused("the path does not lead to the service"))?;
+        let url =
+            url(delivery.service, delivery.path).ok_or_else(|| refused("the path does not lead to the service"))?;
         let mut headers = HeaderMap::new();
         for (name, value) in delivery.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused("a header has no valid name"))?;
