@@ -134,7 +134,19 @@ impl Budgets {
     /// `server`: what the leases are held by. A process that goes on with the spool of one that was killed has its id, and takes its leases up.
     #[must_use]
     pub fn start(database: &DatabaseConfig, settings: &BudgetSettings, clock: Arc<dyn Clock>, server: Uuid) -> Self {
-        let inner = Arc::new(Inner {
+        let budgets = Self::idle(database, settings, clock, server);
+        keeper::spawn(&budgets.inner);
+        budgets
+    }
+
+    /// Knows nothing yet, and does nothing by itself.
+    pub(super) fn idle(
+        database: &DatabaseConfig,
+        settings: &BudgetSettings,
+        clock: Arc<dyn Clock>,
+        server: Uuid,
+    ) -> Self {
+        let inner = Inner {
             leasing: MeterDb::new(database, LEASING),
             looking: MeterDb::new(database, 1),
             clock,
@@ -148,9 +160,8 @@ impl Budgets {
             lows: Mutex::default(),
             shipments_begun: AtomicU64::new(0),
             shipments_ended: AtomicU64::new(0),
-        });
-        keeper::spawn(&inner);
-        Self { inner }
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Holds what a call may cost, in every hard budget that it counts in. `None`: nobody knows.

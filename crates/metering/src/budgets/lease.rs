@@ -69,6 +69,7 @@ impl Lease {
         self.held + self.unshipped + self.inherited
     }
 
+    #[cfg(test)]
     pub(crate) const fn leased(&self) -> Decimal {
         self.leased
     }

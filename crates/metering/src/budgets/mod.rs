@@ -8,6 +8,8 @@ mod admit;
 mod keeper;
 pub(crate) mod lease;
 mod model;
+#[cfg(test)]
+mod model_tests;
 mod notices;
 mod notifier;
 mod period;

@@ -71,6 +71,8 @@ struct Entry {
     outdated: bool,
     /// So little is left that what is not used goes back each second.
     tight: bool,
+    /// Something was spent that was not held here, so that spent and leased together may be more than the limit.
+    surprised: bool,
     /// A call was admitted since the last look.
     used: bool,
     /// That calls are refused was noted.
@@ -367,7 +369,7 @@ impl State {
     /// A call is in the database.
     pub(crate) fn shipped(&mut self, call: &Call) {
         let counting: Vec<Key> = self.counting_of(call).collect();
-        self.touched.extend(counting);
+        self.touched.extend(&counting);
         if let Some(done) = self.done.remove(&call.id) {
             for key in done.keys {
                 if let Some(entry) = self.entries.get_mut(&key) {
@@ -376,7 +378,13 @@ impl State {
             }
             return;
         }
-        for (key, cost) in self.inheriting(call) {
+        let inherited = self.inheriting(call);
+        for key in &counting {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.surprised |= call.cost.cost_usd.is_some_and(|cost| !cost.is_zero());
+            }
+        }
+        for (key, cost) in inherited {
             if let Some(entry) = self.entries.get_mut(&key) {
                 let share = entry.lease.share_of_inherited(cost);
                 entry.lease.ship_inherited(share);
@@ -469,10 +477,11 @@ impl State {
         self.touched.extend(keys);
     }
 
-    /// What of a budget is leased to this server, and how much of it is free.
+    /// What of a budget is leased to this server, what of it is taken, and whether it counts.
     #[cfg(test)]
-    pub(crate) fn lease(&self, key: Key) -> Option<(Decimal, Decimal)> {
-        self.entries.get(&key).map(|entry| (entry.lease.leased(), entry.lease.free()))
+    pub(crate) fn lease(&self, key: Key) -> (Decimal, Decimal, bool) {
+        let known = |entry: &Entry| (entry.lease.leased(), entry.lease.exposure(), entry.is_live(Instant::now()));
+        self.entries.get(&key).map(known).unwrap_or_default()
     }
 }
 
@@ -506,7 +515,8 @@ impl Entry {
                 let debt = free < NOTHING;
                 let old = !self.lease.is_empty()
                     && self.until.is_none_or(|until| until.saturating_duration_since(at) < half_life);
-                if self.outdated || (live && free > surplus) {
+                let surprised = std::mem::take(&mut self.surprised) && free > NOTHING;
+                if self.outdated || (live && (surprised || free > surplus)) {
                     Some((self.waiting, slack, true))
                 } else if debt || old {
                     Some((self.waiting, NOTHING, false))
