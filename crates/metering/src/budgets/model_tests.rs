@@ -298,7 +298,7 @@ async fn no_order_of_events_breaks_the_bound() {
     let context = world.context("acme").await;
     let runtime = Handle::current();
     let run = move || {
-        let config = Config { cases: 40, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+        let config = Config { cases: 24, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
         let db = MeterDb::new(&world.database.config, 2);
         let steps = (20..120_u32, proptest::collection::vec(step(), 5..45));
         TestRunner::new(config).run(&steps, |(limit, steps)| {

@@ -71,7 +71,8 @@ struct Entry {
     outdated: bool,
     /// So little is left that what is not used goes back each second.
     tight: bool,
-    /// Something was spent that was not held here, so that spent and leased together may be more than the limit.
+    /// Something was spent that was not held here, or by an earlier process: spent and leased together may be more than the limit, and the
+    /// lease another than is believed.
     surprised: bool,
     /// A call was admitted since the last look.
     used: bool,
@@ -403,7 +404,9 @@ impl State {
         let keys: Vec<Key> = match wish {
             Wish::More(keys) => keys.clone(),
             Wish::Look => {
-                self.entries.retain(|_, entry| entry.used || !entry.lease.is_empty() || !entry.waiting.is_zero());
+                self.entries.retain(|_, entry| {
+                    entry.used || entry.surprised || !entry.lease.is_empty() || !entry.waiting.is_zero()
+                });
                 self.entries.keys().copied().collect()
             }
             Wish::Leave => self.entries.keys().copied().collect(),
@@ -515,7 +518,7 @@ impl Entry {
                 let debt = free < NOTHING;
                 let old = !self.lease.is_empty()
                     && self.until.is_none_or(|until| until.saturating_duration_since(at) < half_life);
-                let surprised = std::mem::take(&mut self.surprised) && free > NOTHING;
+                let surprised = std::mem::take(&mut self.surprised);
                 if self.outdated || (live && (surprised || free > surplus)) {
                     Some((self.waiting, slack, true))
                 } else if debt || old {

@@ -84,7 +84,7 @@ async fn what_costs_more_than_was_held_exceeds_the_limit_by_that_much_and_no_mor
     assert_eq!(admit(&scene, &servers, 20, "0.01").await.map(|holds| holds.len()), [0, 0], "nothing more is admitted");
 }
 
-/// One call after the other: what each overruns is known before the next is admitted, whichever server is asked.
+/// One call after the other: what each overruns is known before more is leased, whichever server asks.
 #[tokio::test(flavor = "multi_thread")]
 async fn overruns_do_not_add_up() {
     let scene = Scene::open().await;
@@ -106,7 +106,8 @@ async fn overruns_do_not_add_up() {
         }
     }
     let spent = scene.spent().await;
-    assert!(spent >= usd("1") && spent <= usd("1.08"), "{spent}");
+    // One call of each server: the one under way, and one from the slice that the other had taken ahead.
+    assert!(spent >= usd("1") && spent <= usd("1.16"), "{spent}");
 }
 
 /// A tenant's budget costs microseconds, and no database.

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use metering::Attribution;
 use metering::budgets::BudgetSettings;
 use serde_json::json;
-use tenantry_core::{Clock as _, ManualClock};
+use tenantry_core::ManualClock;
 
 use crate::{Scene, call_of, eventually, exhausted, usd};
 
