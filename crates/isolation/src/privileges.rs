@@ -95,6 +95,8 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 /// Tables of all tenants of which each reads its own rows.
 const SHARED_READ: &[&str] = &[
     "arrivals",
+    "budgets",
+    "budget_notices",
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",
@@ -107,6 +109,9 @@ const SHARED_READ: &[&str] = &[
 
 /// What a tenant writes of its own rows there.
 const SHARED_WRITTEN: &[(&str, &str)] = &[
+    ("budgets", "INSERT"),
+    ("budgets", "UPDATE"),
+    ("budget_notices", "UPDATE"),
     ("price_overrides", "DELETE"),
     ("price_overrides", "INSERT"),
     ("task_outcomes", "INSERT"),

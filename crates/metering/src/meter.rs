@@ -66,7 +66,7 @@ impl Metering {
         let spool = Spool::open(options, Arc::clone(&clock)).map_err(|source| MeteringError::Spool { path, source })?;
         Ok(Self {
             prices: Prices::default(),
-            budgets: Budgets::default(),
+            budgets: Budgets::start(database, &settings.budgets, Arc::clone(&clock), spool.id()),
             spool,
             shipping: Progress::default(),
             db: MeterDb::new(database, CONNECTIONS),

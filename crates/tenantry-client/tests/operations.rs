@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use isolation::server::TestServer;
 use metering::CreatePriceOverride;
+use metering::budgets::Scope;
 use metering::provider_call::{ProviderCallFilter, RecordCall};
 use relay::{Fault, Relay};
 use serde_json::json;
-use tenantry_client::{BulkItem, Client, Error, Event, MemberFilter, Retry};
+use tenantry_client::{BudgetFilter, BulkItem, Client, Error, Event, MemberFilter, Retry};
 use workforce::account::AccountFilter;
 use workforce::activity::{ActivityFilter, CreateActivity};
 use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent, UpdateAgent};
@@ -87,6 +88,7 @@ async fn every_operation_has_a_function() {
     activity_and_sessions(&client, &mira).await;
     schedules_and_settings(&client, &mira).await;
 
+    budgets(&client, &mira).await;
     access(&client).await;
     prices(&client).await;
     provider_calls(&client).await;
@@ -263,6 +265,20 @@ async fn schedules_and_settings(client: &Client, mira: &Agent) {
     let settings = client.settings().get().await.unwrap();
     let change = UpdateSettings { display_currency: Patch::Set("EUR".into()), ..UpdateSettings::default() };
     assert_eq!(client.settings().update(settings.version, &change).await.unwrap().display_currency, "EUR");
+}
+
+async fn budgets(client: &Client, mira: &Agent) {
+    let budgets = client.budgets();
+    let new = json!({ "name": "Mira", "scope": "agent", "scope_id": mira.id, "period": "week", "limit_usd": "12.50" });
+    let budget = budgets.create(&new).await.unwrap();
+    assert_eq!(budgets.get(budget.id).await.unwrap(), budget);
+    let filter = BudgetFilter { scope: Some(Scope::Agent), scope_id: budget.scope_id };
+    assert_eq!(budgets.list(&filter).all().await.unwrap(), std::slice::from_ref(&budget));
+    let status = budgets.status(budget.id).await.unwrap();
+    assert_eq!((status.remaining_usd, status.exhausted), (budget.limit_usd, false));
+    assert_eq!(budgets.test(budget.id).await.unwrap_err().code(), Some("budget_without_webhook"));
+    let budget = budgets.update(budget.id, budget.version, &json!({ "limit_usd": "20" })).await.unwrap();
+    budgets.delete(budget.id, budget.version).await.unwrap();
 }
 
 async fn access(client: &Client) {

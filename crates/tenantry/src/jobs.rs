@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metering::budgets::Notifier;
 use tenantry_core::SystemClock;
 use tenantry_postgres::{Actor, Provisioner};
 use tokio::task::JoinHandle;
@@ -21,6 +22,8 @@ const DUNNING: Duration = Duration::from_secs(60);
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 /// How long an end waits for schedules that are being run. One that is cut off is undone, and run by another server.
 const LAST_RUNS: Duration = Duration::from_secs(10);
+/// How long an end waits for notices of budgets that are being told. One that is cut off is told again.
+const LAST_NOTICES: Duration = Duration::from_secs(3);
 
 /// The jobs of a running server.
 pub(crate) struct Jobs {
@@ -55,8 +58,10 @@ impl Jobs {
         jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
         let swept = db.clone();
         jobs.endless(async move { swept.keep_events_swept().await });
-        let metering = state.metering.clone();
-        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
+        let (keychain, metering) = (state.keychain.clone(), &state.metering);
+        let clock = Arc::clone(&metering.clock);
+        let notifier = Notifier::new(registry.clone(), db.clone(), keychain, metering.db.clone(), clock);
+        jobs.ending("budget notices", notifier.run(jobs.stop.clone()), LAST_NOTICES);
         if settings.scheduler.enabled {
             let scheduler = Scheduler::new(registry, db, Arc::new(SystemClock), settings.scheduler.clone());
             jobs.ending("schedules", scheduler.run(jobs.stop.clone()), LAST_RUNS);

@@ -45,6 +45,8 @@ pub enum List {
     Keys,
     /// Price overrides by age.
     PriceOverrides,
+    /// Budgets by age.
+    Budgets,
 }
 
 impl List {
@@ -65,6 +67,7 @@ impl List {
             Self::Members => b'#',
             Self::Keys => b'*',
             Self::PriceOverrides => b'$',
+            Self::Budgets => b'!',
         }
     }
 }

@@ -65,6 +65,24 @@ pub(super) const CASES: &[Case] = &[
         success: 204,
         ..PLAIN
     },
+    Case { operation: "list_budgets", queries: Some(budget_queries), ..PLAIN },
+    Case {
+        operation: "create_budget",
+        success: 201,
+        body: Some(Company::new_budget),
+        references: &[("scope_id", |c| c.agent, "unknown_scope")],
+        ..PLAIN
+    },
+    Case { operation: "get_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "get_budget_status", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "test_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case {
+        operation: "update_budget",
+        id: Some((|c| c.budget, "budget_not_found")),
+        body: Some(|own| json!({ "name": format!("renamed {}", own.mark) })),
+        ..PLAIN
+    },
+    Case { operation: "delete_budget", id: Some((|c| c.spare_budget, "budget_not_found")), success: 204, ..PLAIN },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",
@@ -413,6 +431,11 @@ fn account_queries(of: &Company) -> Vec<String> {
 fn credential_queries(of: &Company) -> Vec<String> {
     let service = format!("service={}", Company::service());
     vec![String::new(), "limit=1".to_owned(), service, format!("cursor={}", of.credentials_cursor)]
+}
+
+fn budget_queries(of: &Company) -> Vec<String> {
+    let scope = format!("scope=agent&scope_id={}", of.agent);
+    vec![String::new(), "limit=1".to_owned(), scope, format!("cursor={}", of.budgets_cursor)]
 }
 
 /// Every filter of the list of schedules, alone and with deleted ones.

@@ -86,6 +86,12 @@ pub(super) struct Company {
     pub(super) provider_call: Uuid,
     /// A place in its list of calls.
     pub(super) provider_calls_cursor: String,
+    /// A budget of its agent, with a webhook.
+    pub(super) budget: Uuid,
+    /// A budget that may be deleted.
+    pub(super) spare_budget: Uuid,
+    /// A place in its list of budgets.
+    pub(super) budgets_cursor: String,
 }
 
 impl Company {
@@ -132,6 +138,9 @@ impl Company {
             schedules_cursor: String::new(),
             provider_call: Uuid::nil(),
             provider_calls_cursor: String::new(),
+            budget: Uuid::nil(),
+            spare_budget: Uuid::nil(),
+            budgets_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -193,6 +202,9 @@ impl Company {
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self.call_providers(server).await;
+        self.budget = self.make(server, "/v1/budgets", self.new_budget()).await;
+        self.spare_budget = self.make(server, "/v1/budgets", self.new_budget()).await;
+        self.budgets_cursor = self.cursor(server, "/v1/budgets").await;
         self
     }
 
@@ -311,6 +323,15 @@ impl Company {
         })
     }
 
+    /// A body that makes a budget of its agent.
+    pub(super) fn new_budget(&self) -> Value {
+        json!({
+            "name": format!("budget {} {}", Uuid::new_v4(), self.mark), "scope": "agent", "scope_id": self.agent, "period": "month",
+            "limit_usd": "5", "webhook_url": format!("https://hooks.service.test:{}/echo", isolation::service::port()),
+            "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        })
+    }
+
     /// The service of a credential.
     pub(super) fn service() -> String {
         format!("crm.service.test:{}", isolation::service::port())
@@ -379,6 +400,8 @@ impl Company {
         digests.push(("price_overrides".to_owned(), digest(&admin, &prices).await));
         let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
         digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
+        let budgets = format!("SELECT t::text AS line FROM analytics.budgets t WHERE tenant_id = {id}");
+        digests.push(("budgets".to_owned(), digest(&admin, &budgets).await));
         digests
     }
 }

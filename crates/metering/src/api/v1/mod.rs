@@ -1,9 +1,11 @@
+mod budgets;
 pub(crate) mod prices;
 mod provider_calls;
 
 use axum::extract::FromRef;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+use workforce::Keychain;
 
 use crate::Metering;
 
@@ -11,7 +13,9 @@ pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
+    Keychain: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new().merge(prices::router()).merge(provider_calls::router())
+    OpenApiRouter::new().merge(budgets::router()).merge(prices::router()).merge(provider_calls::router())
 }
