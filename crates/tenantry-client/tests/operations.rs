@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use isolation::server::TestServer;
+use metering::CreatePriceOverride;
 use relay::{Fault, Relay};
 use serde_json::json;
 use tenantry_client::{BulkItem, Client, Error, Event, MemberFilter, Retry};
@@ -86,6 +87,7 @@ async fn every_operation_has_a_function() {
     schedules_and_settings(&client, &mira).await;
 
     access(&client).await;
+    prices(&client).await;
     secrets(&client, &mira).await;
     let first = client.events().after(0).stream().try_next().await.unwrap().unwrap();
     assert!(matches!(&first, Event::Published(event) if event.record::<Agent>().unwrap().name == "Mira"), "{first:?}");
@@ -281,6 +283,24 @@ async fn access(client: &Client) {
     let viewers = MemberFilter { role: Some(MemberRole::Viewer), subject: Some("auth0|ada".into()) };
     assert_eq!(members.list(&viewers).all().await.unwrap().len(), 1);
     members.delete(ada.id, ada.version).await.unwrap();
+}
+
+async fn prices(client: &Client) {
+    let prices = client.prices();
+    let listed = prices.list(Some("openai")).page_size(20).all().await.unwrap();
+    assert!(listed.len() > 40 && listed.iter().all(|price| price.source == "catalogue"), "{}", listed.len());
+    let new = CreatePriceOverride {
+        provider: "openai".into(),
+        model: "gpt-4o*".into(),
+        multiplier: Some("0.85".parse().unwrap()),
+        ..CreatePriceOverride::default()
+    };
+    let own = prices.create_override(&new).await.unwrap();
+    assert_eq!(prices.get_override(own.id).await.unwrap(), own);
+    assert_eq!(prices.overrides().all().await.unwrap(), std::slice::from_ref(&own));
+    assert_eq!(prices.list(Some("openai")).all().await.unwrap()[0].override_id, Some(own.id));
+    prices.delete_override(own.id).await.unwrap();
+    assert!(prices.overrides().all().await.unwrap().is_empty());
 }
 
 async fn secrets(client: &Client, mira: &Agent) {
