@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tenantry_postgres::Retention;
 
+use crate::rollup::RollupSettings;
 use crate::spool::SpoolOptions;
 
 /// How provider calls are metered.
@@ -31,6 +32,8 @@ pub struct MeteringSettings {
     pub keep_hours_days: u32,
     /// Days for which the sums of days are kept. Default: 730.
     pub keep_days_days: u32,
+    /// Sums of hours and days.
+    pub rollup: RollupSettings,
 }
 
 impl Default for MeteringSettings {
@@ -45,6 +48,7 @@ impl Default for MeteringSettings {
             keep_calls_days: 90,
             keep_hours_days: 400,
             keep_days_days: 730,
+            rollup: RollupSettings::default(),
         }
     }
 }

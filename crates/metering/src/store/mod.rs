@@ -1,7 +1,11 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
 
 pub mod book;
+pub mod outcomes;
 pub mod overrides;
 pub mod prices;
+pub mod replay;
+pub mod rollup;
+pub mod verify;
 
 pub use book::{book, missing_months};
