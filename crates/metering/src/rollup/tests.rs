@@ -322,3 +322,40 @@ async fn finished_tasks_count_once_on_the_tenants_day() {
     job(&bench).tick().await.unwrap();
     assert_eq!(completed(&bench).await, [(next, "anthropic".into(), 1)]);
 }
+
+/// Of a table with very many calls one hour is read, and by the index on tenant and time: how many others there are does not matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_is_found_by_the_index() {
+    const CALLS: i64 = 96_000;
+    let bench = Bench::start().await;
+    let admin = bench.world.admin().await;
+    let midnight = ten() - TimeDelta::hours(10);
+    // evenly over two days of both tenants, so that an hour of one has about a fiftieth part of its half
+    let fill = format!(
+        "INSERT INTO analytics.provider_api_calls (id, tenant_id, provider, model, operation, cost_usd, tokens_input, tokens_output, latency_ms, \
+             \"timestamp\", hour, day) \
+         SELECT gen_random_uuid(), CASE n % 2 WHEN 0 THEN $1::uuid ELSE $2 END, 'openai', 'gpt-4o-mini', 'chat.completions', 0.001, 100, 10, 120, at, \
+             date_trunc('hour', at, 'UTC'), (at AT TIME ZONE 'UTC')::date \
+         FROM (SELECT n, $3::timestamptz - interval '1 day' + make_interval(secs => n * 172800.0 / {CALLS}) AS at FROM generate_series(0, {CALLS} - 1) n) calls"
+    );
+    admin.execute(&fill, &[bench.acme.as_uuid(), bench.globex.as_uuid(), &midnight]).await.unwrap();
+    admin.batch_execute("VACUUM ANALYZE analytics.provider_api_calls").await.unwrap();
+    let end = ten() + TimeDelta::hours(1);
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT TEXT) {}", store::SUM_HOUR.sql());
+    let rows = admin
+        .query_typed(
+            &explain,
+            &[
+                (bench.acme.as_uuid(), tokio_postgres::types::Type::UUID),
+                (&ten(), tokio_postgres::types::Type::TIMESTAMPTZ),
+                (&ten().date_naive(), tokio_postgres::types::Type::DATE),
+                (&end, tokio_postgres::types::Type::TIMESTAMPTZ),
+            ],
+        )
+        .await
+        .unwrap();
+    let plan: String = rows.iter().map(|row| format!("{}\n", row.get::<_, String>(0))).collect();
+    assert!(plan.contains("_tenant_id_timestamp_idx") && !plan.contains("Seq Scan on provider_api_calls"), "{plan}");
+    // the statement was carried out: the sums are there
+    assert_eq!(sums(&bench, "hourly_metrics", bench.acme).await.0, CALLS / 2 / 48, "{plan}");
+}
