@@ -67,7 +67,8 @@ def main():
             tenant = choose(given.seed, number, "tenant", tenants)
             provider, model = choose(given.seed, number, "model", models)
             day = (start + (at - first)).date()
-            per_input, per_output = rates(prices[provider, model], day, tokens_input)
+            found = prices.get((provider, model)) or prices[provider, "*"]
+            per_input, per_output = rates(found, day, tokens_input)
             total = totals.setdefault((tenant, provider, model), [0, 0, 0, Decimal(0)])
             total[0] += 1
             total[1] += tokens_input
