@@ -5,8 +5,8 @@ use rust_decimal::Decimal;
 use tenantry_core::TenantId;
 use uuid::Uuid;
 
-use super::hour::{How, Rolled, roll};
 use super::histogram::{BOUNDS, BUCKETS};
+use super::hour::{How, Rolled, roll};
 use super::{Hour, Rollup, RollupSettings};
 use crate::call::{Attribution, Call, Costed, Kind, bucket};
 use crate::store::{book, rollup as store};
@@ -130,7 +130,7 @@ async fn an_hour_that_gets_calls_all_the_time_is_summed_once_in_a_while() {
 /// Makes the sums of an hour while a call comes that is committed after they were read.
 async fn summed_while_a_call_comes(bench: &Bench, how: How) -> (Rolled, Hour) {
     let first = call(bench.acme, ten());
-    let hour = hours(&[first.clone()])[0];
+    let hour = hours(std::slice::from_ref(&first))[0];
     bench.ship(&[first]).await;
     // The sums stop between the hour and the day: after the calls were read, before the mark is removed.
     let mut admin = bench.world.admin().await;
@@ -167,7 +167,7 @@ async fn control_without_the_look_at_the_mark_a_call_is_missing() {
 async fn a_mark_that_is_being_written_is_waited_for() {
     let bench = Bench::start().await;
     let (first, second) = (call(bench.acme, ten()), call(bench.acme, ten()));
-    let hour = hours(&[first.clone()])[0];
+    let hour = hours(std::slice::from_ref(&first))[0];
     bench.ship(&[first]).await;
     let shipping = bench.db.begin().await.unwrap();
     book(&shipping, &[second]).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_mark_that_is_being_written_is_waited_for() {
 async fn a_mark_that_comes_after_the_removal_is_a_new_one() {
     let bench = Bench::start().await;
     let (first, second) = (call(bench.acme, ten()), call(bench.acme, ten()));
-    let hour = hours(&[first.clone()])[0];
+    let hour = hours(std::slice::from_ref(&first))[0];
     bench.ship(&[first]).await;
     let summing = super::day::try_hold(&bench.db, hour.tenant, hour.day).await.unwrap().unwrap();
     let mark = store::read_mark(&summing, &hour).await.unwrap().unwrap();
@@ -276,7 +276,8 @@ async fn end(bench: &Bench, task: Uuid, provider: Option<&str>, status: &str, at
 }
 
 async fn completed(bench: &Bench) -> Vec<(NaiveDate, String, i64)> {
-    let sql = "SELECT date, provider, tasks_completed FROM analytics.daily_metrics WHERE tasks_completed > 0 ORDER BY 1, 2";
+    let sql =
+        "SELECT date, provider, tasks_completed FROM analytics.daily_metrics WHERE tasks_completed > 0 ORDER BY 1, 2";
     let rows = bench.world.admin().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }

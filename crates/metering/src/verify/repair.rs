@@ -7,7 +7,7 @@ use tenantry_core::TenantId;
 use tenantry_postgres::{DbError, MeterDb};
 
 use super::{Difference, Table};
-use crate::rollup::{Hour, day, Rollup, RollupSettings};
+use crate::rollup::{Hour, Rollup, RollupSettings, day};
 use crate::store::{rollup, verify as store};
 
 pub(super) async fn repair(db: &MeterDb, differences: &[Difference]) -> Result<usize, DbError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use metering::replay::{self, Columns, Plan, Replayed, ReplayError, ReplayModel, ReplayTenant, Trace};
+use metering::replay::{self, Columns, Plan, ReplayError, ReplayModel, ReplayTenant, Replayed, Trace};
 use metering::{Metering, store};
 use tenantry::Settings;
 use tenantry_core::{Slug, SystemClock};

@@ -9,7 +9,8 @@ use testkit::admin_client;
 
 use super::installation::Installation;
 
-const MODELS: &str = "openai/gpt-4o,openai/gpt-4o-mini,anthropic/claude-sonnet-4-5,google/gemini-2.5-flash,openai_codex/codex";
+const MODELS: &str =
+    "openai/gpt-4o,openai/gpt-4o-mini,anthropic/claude-sonnet-4-5,google/gemini-2.5-flash,openai_codex/codex";
 
 /// The trace that TENANTRY_TRACE names, or one of the same shape: pauses and lengths that vary by orders of magnitude.
 fn trace(directory: &Path) -> PathBuf {
@@ -71,7 +72,21 @@ async fn a_trace_comes_to_what_an_independent_computation_says() {
     let installation = Installation::prepared().await;
     let trace = trace(installation.directory.path());
     let file = trace.to_str().unwrap();
-    let replay = ["-o", "json", "metering", "replay", file, "--tenants", "20", "--models", MODELS, "--agents", "3", "--seed", "7"];
+    let replay = [
+        "-o",
+        "json",
+        "metering",
+        "replay",
+        file,
+        "--tenants",
+        "20",
+        "--models",
+        MODELS,
+        "--agents",
+        "3",
+        "--seed",
+        "7",
+    ];
     let first = installation.run(&replay).ok();
     assert!(first.stderr.contains("made 20 tenants"), "{}", first.stderr);
     let first = first.json();
@@ -87,7 +102,10 @@ async fn a_trace_comes_to_what_an_independent_computation_says() {
 
     let verify = |args: &[&str]| installation.run(&[&["-o", "json", "metering", "verify"], args].concat());
     let clean = verify(&[]).ok().json();
-    assert_eq!((&clean["calls"], &clean["marked_hours"], &clean["differences"]), (&json!(calls), &json!(0), &json!([])));
+    assert_eq!(
+        (&clean["calls"], &clean["marked_hours"], &clean["differences"]),
+        (&json!(calls), &json!(0), &json!([]))
+    );
 
     // again: nothing changes
     let second = installation.run(&replay).ok().json();
@@ -103,7 +121,10 @@ async fn a_trace_comes_to_what_an_independent_computation_says() {
     admin.batch_execute(digit).await.unwrap();
     let found = verify(&[]);
     let wrong = found.json()["differences"].clone();
-    assert_eq!((wrong.as_array().unwrap().len(), &wrong[0]["tenant"], &wrong[0]["table"]), (1, &json!("replay-05"), &json!("daily_metrics")));
+    assert_eq!(
+        (wrong.as_array().unwrap().len(), &wrong[0]["tenant"], &wrong[0]["table"]),
+        (1, &json!("replay-05"), &json!("daily_metrics"))
+    );
     found.fails(1, "--repair");
     verify(&["--tenant", "replay-06"]).ok();
     installation.run(&["metering", "verify", "--tenant", "nobody"]).fails(3, "nobody");
@@ -119,7 +140,19 @@ async fn a_replay_that_is_killed_is_finished_by_the_next() {
     let installation = Installation::prepared().await;
     let path = installation.directory.path().join("trace.csv");
     std::fs::write(&path, made(400, 600)).unwrap();
-    let args = ["-o", "json", "metering", "replay", path.to_str().unwrap(), "--tenants", "3", "--models", MODELS, "--seed", "3"];
+    let args = [
+        "-o",
+        "json",
+        "metering",
+        "replay",
+        path.to_str().unwrap(),
+        "--tenants",
+        "3",
+        "--models",
+        MODELS,
+        "--seed",
+        "3",
+    ];
     let mut child = installation.command(&[&args[..], &["--speed", "100"]].concat()).spawn().unwrap();
     let admin = admin_client(&installation.database).await;
     let there = async || -> i64 {
