@@ -102,6 +102,7 @@ const SHARED_READ: &[&str] = &[
     "daily_metrics",
     "dirty_hours",
     "price_overrides",
+    "rolled_days",
     "spend_counters",
     "task_outcomes",
     "roi_calculations",

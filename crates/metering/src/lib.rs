@@ -21,12 +21,16 @@ mod meter;
 pub mod operators;
 pub mod prices;
 pub mod provider_call;
+pub mod replay;
 pub mod rollup;
 mod settings;
 pub mod ship;
 pub mod spool;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod usage;
+pub mod verify;
 
 pub use api::v1::prices::{CreatePriceOverride, PriceOverride};
 pub use call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource, bucket};

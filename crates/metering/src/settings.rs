@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tenantry_postgres::Retention;
 
 use crate::budgets::BudgetSettings;
+use crate::rollup::RollupSettings;
 use crate::spool::SpoolOptions;
 
 /// How provider calls are metered.
@@ -34,6 +35,8 @@ pub struct MeteringSettings {
     pub keep_days_days: u32,
     /// Budgets.
     pub budgets: BudgetSettings,
+    /// Sums of hours and days.
+    pub rollup: RollupSettings,
 }
 
 impl Default for MeteringSettings {
@@ -49,6 +52,7 @@ impl Default for MeteringSettings {
             keep_hours_days: 400,
             keep_days_days: 730,
             budgets: BudgetSettings::default(),
+            rollup: RollupSettings::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metering::budgets::Notifier;
+use metering::rollup::Rollup;
 use tenantry_core::SystemClock;
 use tenantry_postgres::{Actor, Provisioner};
 use tokio::task::JoinHandle;
@@ -24,6 +25,8 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 const LAST_RUNS: Duration = Duration::from_secs(10);
 /// How long an end waits for notices of budgets that are being told. One that is cut off is told again.
 const LAST_NOTICES: Duration = Duration::from_secs(3);
+/// How long an end waits for sums that are being made. Those that are cut off are undone, and the hour stays marked.
+const LAST_SUMS: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
 pub(crate) struct Jobs {
@@ -65,6 +68,10 @@ impl Jobs {
         if settings.scheduler.enabled {
             let scheduler = Scheduler::new(registry, db, Arc::new(SystemClock), settings.scheduler.clone());
             jobs.ending("schedules", scheduler.run(jobs.stop.clone()), LAST_RUNS);
+        }
+        if settings.metering.rollup.enabled {
+            let rollup = Rollup::new(state.metering.db.clone(), settings.metering.rollup.clone());
+            jobs.ending("sums", rollup.run(jobs.stop.clone()), LAST_SUMS);
         }
         jobs
     }

@@ -5,7 +5,11 @@ pub mod budgets;
 pub mod calls;
 pub mod leases;
 pub mod notices;
+pub mod outcomes;
 pub mod overrides;
 pub mod prices;
+pub mod replay;
+pub mod rollup;
+pub mod verify;
 
 pub use book::{book, missing_months};

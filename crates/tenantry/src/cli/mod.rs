@@ -16,7 +16,9 @@ mod init;
 mod key;
 mod member;
 mod metering;
+mod metering_replay;
 mod metering_reprice;
+mod metering_verify;
 mod migrate;
 mod migrate_drift;
 mod migrate_lint;
@@ -28,6 +30,7 @@ mod operator;
 mod output;
 mod plan;
 mod prices;
+mod progress;
 mod quota;
 mod reference;
 mod secret;
@@ -135,7 +138,7 @@ enum Command {
     /// What calls to providers cost: the price catalogue
     #[command(subcommand)]
     Prices(prices::PricesCommand),
-    /// Calls to providers as they are recorded
+    /// Calls to providers as they are recorded: compare their sums, replay a trace, price them again
     #[command(subcommand)]
     Metering(metering::MeteringCommand),
     /// Plans and their limits

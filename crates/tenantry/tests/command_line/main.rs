@@ -14,6 +14,7 @@ mod migrate;
 mod migrations;
 mod quotas;
 mod reference;
+mod replay;
 mod secrets;
 
 use std::path::Path;
