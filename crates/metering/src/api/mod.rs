@@ -2,6 +2,9 @@
 
 mod v1;
 
+/// The answers of the analytics.
+pub use v1::analytics;
+
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
 use utoipa_axum::router::OpenApiRouter;

@@ -1,1 +1,3 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
+
+pub mod analytics;

@@ -1,3 +1,5 @@
+pub mod analytics;
+
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,4 +13,5 @@ where
     Metering: FromRef<S>,
 {
     OpenApiRouter::new()
+        .merge(analytics::router())
 }
