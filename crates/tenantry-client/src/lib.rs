@@ -49,7 +49,7 @@ pub use list::List;
 pub use reqwest::Method;
 pub use resource::{Change, Collection, Create, Delete, Listed, Resource};
 pub use resources::{
-    Activities, Agents, BulkItem, CredentialList, Credentials, Dependencies, DependencyList, Keys, MemberFilter,
+    Activities, Agents, Analytics, BulkItem, CallsOf, CredentialList, Credentials, Dependencies, DependencyList, Keys, MemberFilter,
     Members, Messages, ProviderAccounts, Schedules, Sessions, SettingsOf, Tasks, ThreadList, ThreadMessages, Threads,
 };
 pub use retry::Retry;

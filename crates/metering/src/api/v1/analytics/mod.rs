@@ -1,3 +1,5 @@
+//! Questions about the calls of a tenant, below `/v1/analytics`, and what they answer.
+
 mod cost_summary;
 mod explain;
 mod export;

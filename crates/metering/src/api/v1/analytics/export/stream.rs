@@ -17,7 +17,7 @@ use crate::store::analytics::{Scope, sums};
 
 /// Whose exports are on their way. Each holds a connection for as long as its reader takes, and a tenant has few.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Exports(Arc<Mutex<HashSet<TenantId>>>);
+pub(in crate::api::v1::analytics) struct Exports(Arc<Mutex<HashSet<TenantId>>>);
 
 /// An export that is on its way.
 #[derive(Debug)]
