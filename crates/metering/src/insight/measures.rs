@@ -45,9 +45,9 @@ pub struct Measures {
     pub cost_usd: Usd,
     /// The part of it that adjusts earlier calls.
     pub adjustments_usd: Usd,
-    /// The part of it that failed calls cost.
+    /// The part of it that failed calls cost, with what these were adjusted by.
     pub failed_cost_usd: Usd,
-    /// The part of it that rests on estimated counts.
+    /// The part of it that rests on counts of ours: of estimated and of unsettled calls.
     pub estimated_cost_usd: Usd,
     /// Tokens by kind.
     pub tokens: Tokens,

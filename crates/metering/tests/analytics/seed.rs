@@ -49,7 +49,7 @@ struct Names {
 /// Makes calls of eleven weeks until now, some adjusted, and outcomes of their tasks. All texts hold the mark.
 pub(crate) async fn calls(stage: &Stage, of: &TenantContext, mark: &str, seed: u64) {
     let mut dice = Dice(seed);
-    let mut ids = |dice: &mut Dice| [Some(dice.id()), Some(dice.id()), None];
+    let ids = |dice: &mut Dice| [Some(dice.id()), Some(dice.id()), None];
     let names = Names {
         agents: ids(&mut dice),
         keys: ids(&mut dice),
@@ -145,13 +145,13 @@ pub(crate) async fn roll_up(admin: &Client) {
          count(*) FILTER (WHERE kind = 'call' AND cost_usd IS NULL) - count(*) FILTER (WHERE kind = 'adjustment' AND prices_call), \
          count(*) FILTER (WHERE kind = 'call' AND usage_source = 'estimated'), count(*) FILTER (WHERE kind = 'call' AND usage_source = 'unsettled'), \
          coalesce(sum(cost_usd), 0), coalesce(sum(cost_usd) FILTER (WHERE kind = 'adjustment'), 0), \
-         coalesce(sum(cost_usd) FILTER (WHERE kind = 'call' AND NOT success), 0), \
-         coalesce(sum(cost_usd) FILTER (WHERE kind = 'call' AND usage_source = 'estimated'), 0), \
+         coalesce(sum(cost_usd) FILTER (WHERE NOT success), 0), \
+         coalesce(sum(cost_usd) FILTER (WHERE usage_source IN ('estimated', 'unsettled')), 0), \
          count(list_baseline_usd), coalesce(sum(cost_usd) FILTER (WHERE list_baseline_usd IS NOT NULL), 0), \
          coalesce(sum(list_baseline_usd), 0), coalesce(sum(like_baseline_usd), 0), count(*) FILTER (WHERE optimal), \
          sum(tokens_input), sum(tokens_output), sum(tokens_cache_read), sum(tokens_cache_write), sum(tokens_reasoning), sum(latency_ms), \
          ARRAY[{}], coalesce(sum(time_to_first_token_ms), 0), count(time_to_first_token_ms) \
-         FROM (SELECT *, width_bucket(latency_ms - 1, analytics.latency_bounds()) + 1 AS b FROM analytics.provider_api_calls) c \
+         FROM (SELECT *, width_bucket(latency_ms, analytics.latency_bounds()) + 1 AS b FROM analytics.provider_api_calls) c \
          GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
         buckets.join(", ")
     );

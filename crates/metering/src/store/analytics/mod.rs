@@ -115,8 +115,8 @@ macro_rules! raw {
                CASE WHEN kind = 'call' AND usage_source = 'unsettled' THEN 1::int8 ELSE 0 END AS unsettled_calls, \
                coalesce(cost_usd, 0) AS cost_usd, \
                CASE WHEN kind = 'adjustment' THEN coalesce(cost_usd, 0) ELSE 0 END AS adjustments_usd, \
-               CASE WHEN kind = 'call' AND NOT success THEN coalesce(cost_usd, 0) ELSE 0 END AS failed_cost_usd, \
-               CASE WHEN kind = 'call' AND usage_source = 'estimated' THEN coalesce(cost_usd, 0) ELSE 0 END AS estimated_cost_usd, \
+               CASE WHEN NOT success THEN coalesce(cost_usd, 0) ELSE 0 END AS failed_cost_usd, \
+               CASE WHEN usage_source IN ('estimated', 'unsettled') THEN coalesce(cost_usd, 0) ELSE 0 END AS estimated_cost_usd, \
                tokens_input, tokens_output, tokens_cache_read, tokens_cache_write, tokens_reasoning \
              FROM analytics.provider_api_calls WHERE \"timestamp\" >= $3 AND \"timestamp\" < $4 AND ",
             $crate::store::analytics::filters!(),
