@@ -170,15 +170,23 @@ impl Rollup {
             if due.is_empty() {
                 break;
             }
-            let mut rolling = futures_util::stream::iter(&due)
-                .take_while(|_| std::future::ready(!stop.is_cancelled()))
-                .map(|hour| async move { (hour, hour::roll(&self.db, hour, How::Pass).await) })
+            let mut rolling = futures_util::stream::iter(due)
+                .map(|hour| async move { (hour, self.unless(stop, hour).await) })
                 .buffer_unordered(AT_ONCE);
             while let Some((hour, outcome)) = rolling.next().await {
-                tally.add(hour, outcome);
+                if let Some(outcome) = outcome {
+                    tally.add(&hour, outcome);
+                }
             }
         }
         Ok(tally)
+    }
+
+    async fn unless(&self, stop: &CancellationToken, hour: Hour) -> Option<Result<Rolled, DbError>> {
+        if stop.is_cancelled() {
+            return None;
+        }
+        Some(hour::roll(&self.db, &hour, How::Pass).await)
     }
 
     async fn tasks(&self, tally: &mut Tally, stop: &CancellationToken) -> Result<(), DbError> {
