@@ -93,11 +93,13 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 ";
 
 /// Tables of all tenants of which each reads its own rows.
-const SHARED_READ: [&str; 7] = [
+const SHARED_READ: [&str; 9] = [
+    "arrivals",
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",
     "dirty_hours",
+    "rolled_days",
     "spend_counters",
     "task_outcomes",
     "roi_calculations",

@@ -26,7 +26,10 @@ mod settings;
 pub mod ship;
 pub mod spool;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod usage;
+pub mod verify;
 
 pub use call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource, bucket};
 pub use meter::{Metering, MeteringError};

@@ -10,7 +10,7 @@ mod roi;
 
 pub use bridge::{Bridge, GroupSums, Rates, Side, bridge};
 pub use forecast::{Anomaly, Forecast, HISTORY_DAYS, History, NoForecast, Outlook, anomalies, forecast};
-pub use latency::{Latency, LATENCY_BOUNDS_MS, percentile};
+pub use latency::Latency;
 pub use measures::{Coverage, Measures, Tokens};
 pub use money::{Usd, percent, share};
 pub use period::{BadPeriod, MAX_DAYS, Period, PeriodInfo, after, before};

@@ -1,3 +1,9 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
 
 pub mod analytics;
+mod book;
+pub mod outcomes;
+pub mod rollup;
+pub mod verify;
+
+pub use book::{book, missing_months};

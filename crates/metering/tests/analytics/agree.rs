@@ -178,3 +178,26 @@ async fn an_export_goes_on_behind_a_page() {
         reader.records().map(Result::unwrap).filter(|record| &record[1] == "call").map(|record| record[0].to_owned()).collect();
     assert_eq!(ids.len(), usize::try_from(calls).unwrap(), "each call once");
 }
+
+/// The sums that these tests are made of are those that the server makes.
+#[tokio::test]
+async fn the_sums_of_hours_are_the_servers() {
+    let stage = Stage::full().await;
+    let digest = "SELECT count(*), md5(string_agg(h::text, ' ' ORDER BY h::text)) FROM analytics.hourly_metrics h WHERE tenant_id = $1 AND day > $2";
+    let (acme, since) = (stage.acme.id(), stage.today() - chrono::Days::new(12));
+    let read = async || {
+        let row = stage.admin.query_one(digest, &[acme.as_uuid(), &since]).await.unwrap();
+        (row.get::<_, i64>(0), row.get::<_, Option<String>>(1))
+    };
+    let before = read().await;
+    assert!(before.0 > 50, "{before:?}");
+    for sql in [
+        "INSERT INTO analytics.dirty_hours (tenant_id, hour, day) SELECT DISTINCT tenant_id, hour, day FROM analytics.provider_api_calls WHERE tenant_id = $1 AND day > $2",
+        "DELETE FROM analytics.hourly_metrics WHERE tenant_id = $1 AND day > $2",
+    ] {
+        stage.admin.execute(sql, &[acme.as_uuid(), &since]).await.unwrap();
+    }
+    let db = tenantry_postgres::MeterDb::new(&stage.world.database.config, 2);
+    metering::rollup::Rollup::new(db, metering::rollup::RollupSettings::default()).settle(Some(acme), |_| ()).await.unwrap();
+    assert_eq!(read().await, before);
+}

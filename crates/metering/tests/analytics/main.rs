@@ -55,6 +55,7 @@ struct Stage {
     router: Router,
     acme: TenantContext,
     globex: TenantContext,
+    _spool: tempfile::TempDir,
 }
 
 /// An answer.
@@ -85,10 +86,16 @@ impl Stage {
         let day = wall_clock(Utc::now(), ZONE).date();
         let noon = tenantry_core::calendar::instant_of(day.and_hms_opt(12, 0, 0).unwrap(), ZONE);
         let clock = Arc::new(ManualClock::new(noon));
-        let metering = Metering::start(&world.database.config, &MeteringSettings::default(), clock.clone()).unwrap();
+        let spool = tempfile::tempdir().unwrap();
+        let settings = MeteringSettings {
+            spool_dir: Some(spool.path().to_owned()),
+            spool_segment_bytes: 64 << 10,
+            ..MeteringSettings::default()
+        };
+        let metering = Metering::start(&world.database.config, &settings, clock.clone()).unwrap();
         let (router, _) = metering::api::router::<State>().split_for_parts();
         let router = router.with_state(State { db: world.db.clone(), metering });
-        Self { world, admin, clock, router, acme, globex }
+        Self { world, admin, clock, router, acme, globex, _spool: spool }
     }
 
     /// The companies with calls of eleven weeks, which the sums of hours are made of.

@@ -29,10 +29,3 @@ async fn every_statement_fits_the_migrated_schema() {
         stage.admin.batch_execute("RESET ROLE").await.unwrap();
     }
 }
-
-#[tokio::test]
-async fn the_bounds_of_latencies_are_the_databases() {
-    let stage = Stage::empty().await;
-    let row = stage.admin.query_one("SELECT analytics.latency_bounds()", &[]).await.unwrap();
-    assert_eq!(row.get::<_, Vec<i32>>(0), metering::insight::LATENCY_BOUNDS_MS);
-}

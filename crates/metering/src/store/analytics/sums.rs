@@ -6,6 +6,7 @@ use workforce::text_enum;
 
 use super::{Scope, all_sums, column, day, hourly, measures, raw, scoped};
 use crate::insight::{Measures, Usd};
+use crate::rollup::histogram::sum_of_histograms;
 
 text_enum! {
     /// What calls are put together by.
@@ -92,20 +93,6 @@ macro_rules! groups {
     };
 }
 
-/// The sum of histograms, bucket by bucket: unnesting them would make a row of each bucket of each hour.
-macro_rules! histogram {
-    () => {
-        histogram!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
-    };
-    ($first:literal $($bucket:literal)+) => {
-        concat!(
-            "ARRAY[coalesce(sum(latency_histogram[", $first, "]), 0)::int8",
-            $(", coalesce(sum(latency_histogram[", $bucket, "]), 0)::int8",)+
-            "]"
-        )
-    };
-}
-
 statements! {
     /// Everything together.
     TOTAL(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) =
@@ -138,7 +125,7 @@ statements! {
     PROVIDERS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT, BOOL, INT8) = concat!(
         "SELECT provider, CASE WHEN $11 THEN model END AS model, ", all_sums!(), ", coalesce(sum(latency_ms), 0)::int8 AS latency_ms, \
            coalesce(sum(first_token_ms), 0)::int8 AS first_token_ms, coalesce(sum(first_token_calls), 0)::int8 AS first_token_calls, ",
-        histogram!(), " AS latency_histogram \
+        sum_of_histograms!(), " AS latency_histogram \
          FROM ", hourly!(), " GROUP BY 1, 2 ORDER BY sum(cost_usd) DESC, 1, 2 LIMIT $12"
     );
     /// Days with their sums in full, one line for each thing that the hours' sums are kept by. Of one day at a time, so that the
