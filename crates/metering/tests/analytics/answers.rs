@@ -48,7 +48,7 @@ async fn parameters_are_checked() {
         "usage?group_by=colour",
         "usage?limit=0",
         "usage?limit=51",
-        "usage?interval=hour&from=2026-01-01&to=2026-12-31",
+        "usage?interval=hour&group_by=model&from=2026-01-01&to=2026-12-31",
         "usage?from=yesterday",
         "usage?from=2026-02-02&to=2026-02-01",
         "usage?from=2020-01-01&to=2026-01-01",

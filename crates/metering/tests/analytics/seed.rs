@@ -73,7 +73,7 @@ pub(crate) async fn calls(stage: &Stage, of: &TenantContext, mark: &str, seed: u
 }
 
 fn call(dice: &mut Dice, stage: &Stage, of: &TenantContext, mark: &str, names: &Names) -> Value {
-    let minutes = dice.below(77 * 24 * 60);
+    let minutes = dice.below(76 * 24 * 60);
     let at = stage.now() - TimeDelta::minutes(i64::try_from(minutes).unwrap());
     let (hour, day) = bucket(at, ZONE);
     let (provider, model) =
