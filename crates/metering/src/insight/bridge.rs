@@ -271,18 +271,24 @@ mod tests {
 
     #[test]
     fn each_cause_alone_is_its_own_term() {
-        let base = side(&[("m", at_rates(10, tokens(1000, 100, 200), 1)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
+        let base =
+            side(&[("m", at_rates(10, tokens(1000, 100, 200), 1)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
         let only = |later: &Side| terms(&bridge(&base, later, known));
-        let more = side(&[("m", at_rates(20, tokens(2000, 200, 400), 1)), ("d", at_rates(20, tokens(2000, 200, 400), 5))]);
+        let more =
+            side(&[("m", at_rates(20, tokens(2000, 200, 400), 1)), ("d", at_rates(20, tokens(2000, 200, 400), 5))]);
         assert_eq!(only(&more), ["volume"]);
-        let dearer = side(&[("m", at_rates(5, tokens(500, 50, 100), 1)), ("d", at_rates(15, tokens(1500, 150, 300), 5))]);
+        let dearer =
+            side(&[("m", at_rates(5, tokens(500, 50, 100), 1)), ("d", at_rates(15, tokens(1500, 150, 300), 5))]);
         assert_eq!(only(&dearer), ["mix"]);
-        let longer = side(&[("m", at_rates(10, tokens(3000, 300, 600), 1)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
+        let longer =
+            side(&[("m", at_rates(10, tokens(3000, 300, 600), 1)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
         assert_eq!(only(&longer), ["size"]);
-        let cached = side(&[("m", at_rates(10, tokens(1000, 100, 900), 1)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
+        let cached =
+            side(&[("m", at_rates(10, tokens(1000, 100, 900), 1)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
         assert_eq!(only(&cached), ["cache"]);
         assert!(bridge(&base, &cached, known).cache_usd < Usd::ZERO);
-        let raised = side(&[("m", at_rates(10, tokens(1000, 100, 200), 2)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
+        let raised =
+            side(&[("m", at_rates(10, tokens(1000, 100, 200), 2)), ("d", at_rates(10, tokens(1000, 100, 200), 5))]);
         assert_eq!(only(&raised), ["price"]);
         let wasted = Side { waste_usd: Usd(Decimal::ONE), ..base.clone() };
         assert_eq!(only(&wasted), ["waste"]);

@@ -120,7 +120,8 @@ impl Model {
         let levels: BTreeMap<u32, Decimal> =
             sums.into_iter().map(|(kind, (sum, count))| (kind, (sum / Decimal::from(count)).round_dp(12))).collect();
         let (n, k) = (Decimal::from(history.len()), Decimal::from(levels.len()));
-        let wider = share(n, n - k, 9).map_or(Decimal::ONE, |ratio| Decimal::try_from(ratio.sqrt()).unwrap_or(Decimal::ONE));
+        let wider =
+            share(n, n - k, 9).map_or(Decimal::ONE, |ratio| Decimal::try_from(ratio.sqrt()).unwrap_or(Decimal::ONE));
         let differences = history
             .iter()
             .map(|(day, cost)| ((cost.0 - levels.get(&kind(day)).copied().unwrap_or_default()) * wider).round_dp(9))
@@ -226,7 +227,11 @@ pub struct Anomaly {
 /// from the median) and at least a cent. Working days are compared with working days, weekends with weekends, and only where there are five of
 /// them; today, which is not over, with none.
 #[must_use]
-pub fn anomalies(costs: &BTreeMap<NaiveDate, Usd>, (from, to): (NaiveDate, NaiveDate), today: NaiveDate) -> Vec<Anomaly> {
+pub fn anomalies(
+    costs: &BTreeMap<NaiveDate, Usd>,
+    (from, to): (NaiveDate, NaiveDate),
+    today: NaiveDate,
+) -> Vec<Anomaly> {
     let Some(first) = costs.keys().next().copied() else { return Vec::new() };
     let last = to.min(before(today, 1));
     let weekend = |day: NaiveDate| matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
@@ -292,7 +297,10 @@ mod tests {
         let history = History::until(today, &costs);
         let spent = cents(15 * 500);
         let found = forecast(&history, today, (day("2026-11-01"), day("2026-11-30")), spent, Usd::ZERO).unwrap();
-        assert_eq!((found.expected_usd, found.low_95_usd, found.high_95_usd), (cents(15_000), cents(15_000), cents(15_000)));
+        assert_eq!(
+            (found.expected_usd, found.low_95_usd, found.high_95_usd),
+            (cents(15_000), cents(15_000), cents(15_000))
+        );
         assert_eq!((found.history_days, found.weekday_aware), (40, true));
         // what today has cost already is not counted again
         let found = forecast(&history, today, (day("2026-11-01"), today), spent + cents(300), cents(300)).unwrap();
@@ -307,7 +315,8 @@ mod tests {
         let month = (day("2026-11-01"), day("2026-11-30"));
         let of = |days: u64, today, month| {
             let from = before(today, days);
-            let costs: BTreeMap<_, _> = from.iter_days().take(usize::try_from(days).unwrap()).map(|day| (day, cents(5))).collect();
+            let costs: BTreeMap<_, _> =
+                from.iter_days().take(usize::try_from(days).unwrap()).map(|day| (day, cents(5))).collect();
             forecast(&History::until(today, &costs), today, month, Usd::ZERO, Usd::ZERO)
         };
         assert_eq!(of(0, today, month).unwrap_err(), NoForecast::TooLittle(0));

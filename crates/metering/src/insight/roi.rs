@@ -200,7 +200,10 @@ mod tests {
         assert_eq!((roi.like_for_like.savings_usd, roi.like_for_like.savings_percent), (usd("-0.5"), Some(-20.0)));
         assert_eq!((roi.optimal_routing_percent, roi.covered_percent), (Some(75.0), Some(80.0)));
         let nothing = Covered::default().roi();
-        assert_eq!((nothing.savings_percent, nothing.optimal_routing_percent, nothing.covered_percent), (None, None, None));
+        assert_eq!(
+            (nothing.savings_percent, nothing.optimal_routing_percent, nothing.covered_percent),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -77,7 +77,8 @@ async fn groups_and_steps_add_up_to_everything() {
             }
             let others = groups.iter().filter(|group| group["is_other"] == true).count();
             assert!(groups.len() - others <= limit && others <= 1, "{path}: {} groups", groups.len());
-            let costs: Vec<_> = groups.iter().filter(|group| group["is_other"] == false).map(|g| told(&g["total"]).0).collect();
+            let costs: Vec<_> =
+                groups.iter().filter(|group| group["is_other"] == false).map(|g| told(&g["total"]).0).collect();
             assert!(costs.is_sorted_by(|a, b| a >= b), "the dearest first: {costs:?}");
         }
     }
@@ -105,12 +106,19 @@ async fn filters_cut_every_page_alike() {
         (format!("agent_id={agent}"), format!("agent_id = '{agent}'")),
         (format!("api_key_id={key}"), format!("api_key_id = '{key}'")),
         ("operation=embeddings".to_owned(), "operation = 'embeddings'".to_owned()),
-        ("task_type=reply%20own&provider=anthropic".to_owned(), "task_type = 'reply own' AND provider = 'anthropic'".to_owned()),
+        (
+            "task_type=reply%20own&provider=anthropic".to_owned(),
+            "task_type = 'reply own' AND provider = 'anthropic'".to_owned(),
+        ),
     ] {
         let truth = truth(&stage, 60, &condition).await;
         assert!(truth.1 > 10, "{condition}");
         for page in ["cost-summary", "usage", "providers", "task-types", "usage?group_by=task"] {
-            let path = if page.contains('?') { format!("{page}&{period}&{query}") } else { format!("{page}?{period}&{query}") };
+            let path = if page.contains('?') {
+                format!("{page}&{period}&{query}")
+            } else {
+                format!("{page}?{period}&{query}")
+            };
             assert_eq!(told(&stage.ask(&path).await["total"]), truth, "{path}");
         }
         let roi = stage.ask(&format!("roi?{period}&{query}")).await;
@@ -174,8 +182,12 @@ async fn an_export_goes_on_behind_a_page() {
     let export = stage.get(&format!("export?{}", stage.last(77))).await;
     assert_eq!(amounts(&export, "cost_usd"), cost);
     let mut reader = csv::Reader::from_reader(export.text.as_bytes());
-    let ids: std::collections::BTreeSet<String> =
-        reader.records().map(Result::unwrap).filter(|record| &record[1] == "call").map(|record| record[0].to_owned()).collect();
+    let ids: std::collections::BTreeSet<String> = reader
+        .records()
+        .map(Result::unwrap)
+        .filter(|record| &record[1] == "call")
+        .map(|record| record[0].to_owned())
+        .collect();
     assert_eq!(ids.len(), usize::try_from(calls).unwrap(), "each call once");
 }
 
@@ -198,6 +210,9 @@ async fn the_sums_of_hours_are_the_servers() {
         stage.admin.execute(sql, &[acme.as_uuid(), &since]).await.unwrap();
     }
     let db = tenantry_postgres::MeterDb::new(&stage.world.database.config, 2);
-    metering::rollup::Rollup::new(db, metering::rollup::RollupSettings::default()).settle(Some(acme), |_| ()).await.unwrap();
+    metering::rollup::Rollup::new(db, metering::rollup::RollupSettings::default())
+        .settle(Some(acme), |_| ())
+        .await
+        .unwrap();
     assert_eq!(read().await, before);
 }

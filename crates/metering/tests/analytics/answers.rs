@@ -33,7 +33,17 @@ async fn a_company_without_calls_gets_answers_too() {
     assert_eq!(summary["coverage"]["percent_final"], Value::Null);
     assert_eq!(summary["forecast"], Value::Null);
     assert!(summary["no_forecast_because"].as_str().unwrap().contains("at least 14"), "{summary}");
-    for page in ["usage", "providers", "trends", "task-types", "savings", "roi", "explain", "export", "export?format=focus&rows=days"] {
+    for page in [
+        "usage",
+        "providers",
+        "trends",
+        "task-types",
+        "savings",
+        "roi",
+        "explain",
+        "export",
+        "export?format=focus&rows=days",
+    ] {
         stage.get(page).await;
     }
     let stored = stage.send(&stage.acme, Method::POST, "roi", Some(json!({}))).await;
@@ -69,7 +79,8 @@ async fn parameters_are_checked() {
     assert_eq!(stage.refused("roi?cursor=AAAA").await, (400, "invalid_cursor".to_owned()));
     let answer = stage.send(&stage.acme, Method::GET, "explain?base_to=1999-01-01", None).await.json();
     assert_eq!(answer["errors"][0]["parameter"], "base_to", "{answer}");
-    let answer = stage.send(&stage.acme, Method::POST, "roi", Some(json!({"from": "2026-02-02", "to": "2026-02-01"}))).await;
+    let answer =
+        stage.send(&stage.acme, Method::POST, "roi", Some(json!({"from": "2026-02-02", "to": "2026-02-01"}))).await;
     assert_eq!((answer.status, &answer.json()["errors"][0]["pointer"]), (422, &json!("/to")), "{}", answer.text);
 }
 
@@ -167,14 +178,20 @@ async fn savings_are_of_calls_with_a_baseline() {
     for by in ["provider", "model", "agent", "key", "operation", "task_type", "account"] {
         let grouped = stage.ask(&format!("savings?{}&group_by={by}", stage.last(77))).await;
         let rows = grouped["data"].as_array().unwrap();
-        assert_eq!(rows.iter().map(|row| usd(&row["savings_usd"])).sum::<Decimal>(), usd(&total["savings_usd"]), "{by}");
+        assert_eq!(
+            rows.iter().map(|row| usd(&row["savings_usd"])).sum::<Decimal>(),
+            usd(&total["savings_usd"]),
+            "{by}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_calculation_is_stored_once() {
     let stage = Stage::full().await;
-    let body = || Some(json!({ "from": (stage.today() - chrono::Days::new(40)).to_string(), "to": stage.today().to_string() }));
+    let body = || {
+        Some(json!({ "from": (stage.today() - chrono::Days::new(40)).to_string(), "to": stage.today().to_string() }))
+    };
     let store = async || {
         let answer = stage.send(&stage.acme, Method::POST, "roi", body()).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
@@ -184,7 +201,14 @@ async fn a_calculation_is_stored_once() {
     stage.clock.advance(chrono::TimeDelta::seconds(60));
     assert_eq!(store().await, first, "the same figures");
     let now = stage.ask(&format!("roi?{}", stage.last(41))).await;
-    for member in ["actual_cost_usd", "baseline_cost_usd", "savings_usd", "savings_percent", "tasks_completed", "optimal_routing_percent"] {
+    for member in [
+        "actual_cost_usd",
+        "baseline_cost_usd",
+        "savings_usd",
+        "savings_percent",
+        "tasks_completed",
+        "optimal_routing_percent",
+    ] {
         assert_eq!(now[member], first[member], "{member}");
     }
     assert_eq!(now["stored"]["data"], json!([first]));

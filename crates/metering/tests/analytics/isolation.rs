@@ -7,10 +7,11 @@ use crate::Stage;
 /// Every question, so that all rows of a company are in some answer.
 fn questions(stage: &Stage) -> Vec<String> {
     let period = stage.last(77);
-    let mut all: Vec<String> = ["cost-summary", "providers", "trends", "task-types", "savings", "roi", "explain", "export"]
-        .iter()
-        .map(|page| format!("{page}?{period}"))
-        .collect();
+    let mut all: Vec<String> =
+        ["cost-summary", "providers", "trends", "task-types", "savings", "roi", "explain", "export"]
+            .iter()
+            .map(|page| format!("{page}?{period}"))
+            .collect();
     all.push(format!("providers?{period}&by=model"));
     for group_by in ["model", "agent", "task", "key", "task_type", "account"] {
         all.push(format!("usage?{period}&group_by={group_by}&limit=50"));
@@ -55,7 +56,7 @@ async fn no_answer_holds_anything_foreign() {
 #[tokio::test]
 async fn without_row_level_security_the_others_rows_are_found() {
     let stage = Stage::full().await;
-    for table in ["provider_api_calls", "hourly_metrics", "task_outcomes"] {
+    for table in ["provider_api_calls", "hourly_metrics", "daily_metrics", "task_outcomes"] {
         let sql = format!("ALTER TABLE analytics.{table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY");
         stage.admin.batch_execute(&sql).await.unwrap();
     }

@@ -67,8 +67,9 @@ pub(crate) async fn calls(stage: &Stage, of: &TenantContext, mark: &str, seed: u
         let sql = "INSERT INTO analytics.task_outcomes (tenant_id, task_id, agent_id, provider, status, finished_at) VALUES ($1, $2, $3, 'openai', $4, $5)";
         stage.admin.execute(sql, &[of.id().as_uuid(), task, &names.agents[0], &status, &finished]).await.unwrap();
     }
-    let role = "INSERT INTO SCHEMA.agents (id, name, role, personality_prompt, status) VALUES ($1, $2, 'x', '', 'idle')"
-        .replace("SCHEMA", &of.tenant().schema.quoted());
+    let role =
+        "INSERT INTO SCHEMA.agents (id, name, role, personality_prompt, status) VALUES ($1, $2, 'x', '', 'idle')"
+            .replace("SCHEMA", &of.tenant().schema.quoted());
     stage.admin.execute(&role, &[&names.agents[0].unwrap(), &format!("Mira {mark}")]).await.unwrap();
 }
 
@@ -81,7 +82,13 @@ fn call(dice: &mut Dice, stage: &Stage, of: &TenantContext, mark: &str, names: &
     let (input, output) = (dice.below(20_000), dice.below(3000));
     let (read, reasoning) = (if dice.percent(40) { input / 2 } else { 0 }, output / 10);
     let failed = dice.percent(8);
-    let source = if dice.percent(4) { "estimated" } else if dice.percent(2) { "unsettled" } else { "reported" };
+    let source = if dice.percent(4) {
+        "estimated"
+    } else if dice.percent(2) {
+        "unsettled"
+    } else {
+        "reported"
+    };
     let unpriced = dice.percent(6);
     // twelve decimals, so that whatever rounds is found out
     let cost = Decimal::from_i128_with_scale(i128::from(dice.below(90_000_000_000)) + 1, 12);
@@ -156,4 +163,12 @@ pub(crate) async fn roll_up(admin: &Client) {
         buckets.join(", ")
     );
     admin.execute(&sql, &[]).await.unwrap();
+    roll_up_days(admin).await;
+}
+
+/// Makes the sums of all days from those of the hours.
+pub(crate) async fn roll_up_days(admin: &Client) {
+    let sql = "INSERT INTO analytics.daily_metrics (tenant_id, date, provider, agent_id, total_calls, total_cost_usd) \
+        SELECT tenant_id, day, provider, agent_id, sum(total_calls), sum(cost_usd) FROM analytics.hourly_metrics GROUP BY 1, 2, 3, 4";
+    admin.execute(sql, &[]).await.unwrap();
 }

@@ -24,7 +24,8 @@ async fn crowd(stage: &Stage, companies: i32, kinds: i32) {
         FROM (SELECT id FROM public.tenants UNION ALL SELECT md5(n::text)::uuid FROM generate_series(1, $1) n) t, \
         generate_series(0, 719) h, generate_series(1, $2) k";
     stage.admin.execute(sql, &[&companies, &kinds]).await.unwrap();
-    stage.admin.batch_execute("ANALYZE analytics.hourly_metrics").await.unwrap();
+    crate::seed::roll_up_days(&stage.admin).await;
+    stage.admin.batch_execute("ANALYZE analytics.hourly_metrics; ANALYZE analytics.daily_metrics").await.unwrap();
 }
 
 #[tokio::test]

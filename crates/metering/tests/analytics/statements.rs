@@ -19,7 +19,8 @@ async fn every_statement_fits_the_migrated_schema() {
         };
         stage.admin.batch_execute(&format!("SET ROLE {role}; SET search_path = pg_catalog, pg_temp")).await.unwrap();
         let text = statement.for_schema(&tenant.schema);
-        let inferred = stage.admin.prepare(&text).await.unwrap_or_else(|error| panic!("{}: {error:?}", statement.name()));
+        let inferred =
+            stage.admin.prepare(&text).await.unwrap_or_else(|error| panic!("{}: {error:?}", statement.name()));
         assert_eq!(inferred.params(), statement.params(), "{}", statement.name());
         let declared = stage.admin.prepare_typed(&text, statement.params()).await.unwrap();
         for column in declared.columns() {

@@ -1,6 +1,7 @@
 use chrono::NaiveDate;
 use metering::api::analytics::{
-    CostSummary, Explanation, ProviderComparison, RoiAnswer, RoiRequest, Savings, TaskTypes, Trends, UsageSeries, WhatIf,
+    CostSummary, Explanation, ProviderComparison, RoiAnswer, RoiRequest, Savings, TaskTypes, Trends, UsageSeries,
+    WhatIf,
 };
 use metering::insight::RoiCalculation;
 use reqwest::Method;

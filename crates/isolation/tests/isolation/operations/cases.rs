@@ -312,7 +312,9 @@ pub(super) const CASES: &[Case] = &[
 
 /// Every filter that all questions about calls have.
 fn analytics_queries(of: &Company) -> Vec<String> {
-    let mut filters = ["", "from=2026-01-01&to=2026-12-31", "provider=openai", "operation=chat.completions"].map(str::to_owned).to_vec();
+    let mut filters = ["", "from=2026-01-01&to=2026-12-31", "provider=openai", "operation=chat.completions"]
+        .map(str::to_owned)
+        .to_vec();
     filters.extend([
         format!("agent_id={}", of.agent),
         format!("api_key_id={}", of.tenant.key_id),
@@ -334,7 +336,9 @@ fn savings_queries(of: &Company) -> Vec<String> {
 }
 
 fn export_queries(of: &Company) -> Vec<String> {
-    let written = ["csv", "jsonl", "focus"].iter().flat_map(|format| ["calls", "days"].map(|rows| format!("format={format}&rows={rows}")));
+    let written = ["csv", "jsonl", "focus"]
+        .iter()
+        .flat_map(|format| ["calls", "days"].map(|rows| format!("format={format}&rows={rows}")));
     [analytics_queries(of), written.collect()].concat()
 }
 

@@ -12,6 +12,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new()
-        .merge(analytics::router())
+    OpenApiRouter::new().merge(analytics::router())
 }

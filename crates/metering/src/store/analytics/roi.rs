@@ -9,13 +9,12 @@ use uuid::Uuid;
 use workforce::{List, Page, Position};
 
 use super::sums::{Dimension, key};
-use super::{Scope, column, hourly, scoped};
-use crate::insight::{Covered, RoiCalculation, Usd};
+use super::{Scope, all_sums, column, hourly, measures, scoped};
+use crate::insight::{Covered, Measures, RoiCalculation, Usd};
 
 macro_rules! covered {
     () => {
-        "coalesce(sum(total_calls), 0)::int8 AS total_calls, coalesce(sum(cost_usd), 0) AS cost_usd, \
-         coalesce(sum(covered_calls), 0)::int8 AS covered_calls, coalesce(sum(covered_cost_usd), 0) AS covered_cost_usd, \
+        "coalesce(sum(covered_calls), 0)::int8 AS covered_calls, coalesce(sum(covered_cost_usd), 0) AS covered_cost_usd, \
          coalesce(sum(list_baseline_usd), 0) AS list_baseline_usd, coalesce(sum(like_baseline_usd), 0) AS like_baseline_usd, \
          coalesce(sum(optimal_calls), 0)::int8 AS optimal_calls"
     };
@@ -29,12 +28,13 @@ macro_rules! stored {
 }
 
 statements! {
-    /// Costs and baselines of all calls that have baselines.
+    /// All sums, and costs and baselines of the calls that have baselines.
     COVERED(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) =
-        concat!("SELECT ", covered!(), " FROM ", hourly!());
+        concat!("SELECT ", all_sums!(), ", ", covered!(), " FROM ", hourly!());
     /// The same by group, the dearest first.
     COVERED_GROUPS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TEXT, INT8) = concat!(
-        "SELECT ", key!(), ", ", covered!(), " FROM ", hourly!(), " GROUP BY 1, 2 ORDER BY sum(cost_usd) DESC, 1, 2 LIMIT $12"
+        "SELECT ", key!(), ", coalesce(sum(total_calls), 0)::int8 AS total_calls, coalesce(sum(cost_usd), 0) AS cost_usd, ",
+        covered!(), " FROM ", hourly!(), " GROUP BY 1, 2 ORDER BY sum(cost_usd) DESC, 1, 2 LIMIT $12"
     );
     /// Stored calculations, the newest first.
     LIST_CALCULATIONS(TIMESTAMPTZ, UUID, INT8) = concat!(
@@ -75,12 +75,13 @@ fn covered_of(row: &Row) -> Result<Covered, DbError> {
     })
 }
 
-/// Costs and baselines of a period.
+/// All sums of a period, and its costs and baselines.
 ///
 /// # Errors
 /// Only the database's.
-pub async fn covered(tx: &mut TenantTx, scope: &Scope) -> Result<Covered, DbError> {
-    covered_of(&scoped!(tx, query_one, &COVERED, scope)?)
+pub async fn covered(tx: &mut TenantTx, scope: &Scope) -> Result<(Measures, Covered), DbError> {
+    let row = scoped!(tx, query_one, &COVERED, scope)?;
+    Ok((measures(&row)?, covered_of(&row)?))
 }
 
 /// Costs and baselines by group, the dearest first.
@@ -109,11 +110,7 @@ pub async fn covered_groups(
 ///
 /// # Errors
 /// Only the database's.
-pub async fn list(
-    tx: &mut TenantTx,
-    after: Option<Position>,
-    limit: Limit,
-) -> Result<Page<RoiCalculation>, DbError> {
+pub async fn list(tx: &mut TenantTx, after: Option<Position>, limit: Limit) -> Result<Page<RoiCalculation>, DbError> {
     let (at, id) = (after.map(|place| place.created_at), after.map(|place| place.id));
     let rows = tx.query(&LIST_CALCULATIONS, &[&at, &id, &limit.probe()]).await?;
     let found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -150,7 +147,8 @@ pub async fn keep(tx: &MeterTx, tenant: TenantId, new: &RoiCalculation) -> Resul
 
 fn read(row: &Row) -> Result<RoiCalculation, DbError> {
     use rust_decimal::prelude::ToPrimitive as _;
-    let (savings, optimal): (Decimal, Decimal) = (column!(row, "savings_percent"), column!(row, "optimal_routing_percent"));
+    let (savings, optimal): (Decimal, Decimal) =
+        (column!(row, "savings_percent"), column!(row, "optimal_routing_percent"));
     let (id, calculated_at): (Uuid, DateTime<Utc>) = (column!(row, "id"), column!(row, "calculated_at"));
     Ok(RoiCalculation {
         id,

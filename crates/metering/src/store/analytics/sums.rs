@@ -78,21 +78,6 @@ macro_rules! series {
     };
 }
 
-/// Sums of the dearest groups.
-macro_rules! groups {
-    ($source:expr) => {
-        concat!(
-            "SELECT ",
-            key!(),
-            ", ",
-            all_sums!(),
-            " FROM ",
-            $source,
-            " GROUP BY 1, 2 ORDER BY sum(cost_usd) DESC, 1, 2 LIMIT $12"
-        )
-    };
-}
-
 statements! {
     /// Everything together.
     TOTAL(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) =
@@ -111,15 +96,17 @@ statements! {
          UNION ALL (SELECT 'agent', agent_id::text, NULL, ", all_sums!(), " FROM base GROUP BY agent_id \
            ORDER BY sum(cost_usd) DESC, agent_id LIMIT $11)"
     );
-    /// The dearest groups.
-    GROUPS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TEXT, INT8) = groups!(hourly!());
     /// A series from the hours' sums.
     SERIES(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TEXT, TEXT, INT8) = series!(hourly!());
     /// A series from the calls themselves.
     SERIES_OF_CALLS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TEXT, TEXT, INT8) = series!(raw!());
-    /// What each day cost.
-    DAYS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) = concat!(
-        "SELECT day, sum(cost_usd) AS cost_usd, sum(total_calls)::int8 AS total_calls FROM ", hourly!(), " GROUP BY day ORDER BY day"
+    /// What each day cost, from the days' own sums. They are made with the hours' and know providers and agents.
+    DAYS(DATE, DATE, TEXT, UUID) =
+        "SELECT date AS day, sum(total_cost_usd) AS cost_usd FROM analytics.daily_metrics \
+         WHERE date >= $1 AND date <= $2 AND ($3::text IS NULL OR provider = $3) AND ($4::uuid IS NULL OR agent_id = $4) GROUP BY date ORDER BY date";
+    /// What each day cost, from the hours' sums, which can be cut by everything.
+    DAYS_OF_HOURS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) = concat!(
+        "SELECT day, sum(cost_usd) AS cost_usd FROM ", hourly!(), " GROUP BY day ORDER BY day"
     );
     /// Providers side by side, with their latencies.
     PROVIDERS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT, BOOL, INT8) = concat!(
@@ -199,15 +186,6 @@ pub async fn overview(tx: &mut TenantTx, scope: &Scope, limit: i64) -> Result<Ov
     Ok(overview)
 }
 
-/// The dearest groups, from the hours' sums.
-///
-/// # Errors
-/// Only the database's.
-pub async fn groups(tx: &mut TenantTx, scope: &Scope, by: Dimension, limit: i64) -> Result<Vec<Group>, DbError> {
-    let rows = scoped!(tx, query, &GROUPS, scope, &by.as_str(), &limit)?;
-    rows.iter().map(group).collect()
-}
-
 /// One step of a group's series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -254,32 +232,17 @@ pub async fn series(
         .collect()
 }
 
-/// What a day cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DayCost {
-    /// Which.
-    pub day: NaiveDate,
-    /// Its cost.
-    pub cost_usd: Usd,
-    /// Its calls.
-    pub calls: i64,
-}
-
 /// What each day cost; days without calls are left out.
 ///
 /// # Errors
 /// Only the database's.
-pub async fn days(tx: &mut TenantTx, scope: &Scope) -> Result<Vec<DayCost>, DbError> {
-    let rows = scoped!(tx, query, &DAYS, scope)?;
-    rows.iter()
-        .map(|row| {
-            Ok(DayCost {
-                day: day(row, "day")?,
-                cost_usd: Usd(column!(row, "cost_usd")),
-                calls: column!(row, "total_calls"),
-            })
-        })
-        .collect()
+pub async fn days(tx: &mut TenantTx, scope: &Scope) -> Result<Vec<(NaiveDate, Usd)>, DbError> {
+    let rows = if scope.is_beyond_providers_and_agents() {
+        scoped!(tx, query, &DAYS_OF_HOURS, scope)?
+    } else {
+        tx.query(&DAYS, &[&scope.period.from(), &scope.period.to(), &scope.provider, &scope.agent_id]).await?
+    };
+    rows.iter().map(|row| Ok((day(row, "day")?, Usd(column!(row, "cost_usd"))))).collect()
 }
 
 /// A provider, or one of its models, with its latencies.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use tenantry_postgres::{DbError, TenantTx, statements};
 use uuid::Uuid;
 
-use super::{Scope, column, measures, raw, scoped, all_sums};
+use super::{Scope, all_sums, column, measures, raw, scoped};
 use crate::insight::{Measures, Usd};
 
 statements! {

@@ -12,9 +12,7 @@ use uuid::Uuid;
 use super::frame::{Frame, frame};
 use super::query::question;
 use crate::Metering;
-use crate::insight::{
-    HISTORY_DAYS, History, Measures, Outlook, Period, PeriodInfo, Usd, before, forecast, percent,
-};
+use crate::insight::{HISTORY_DAYS, History, Measures, Outlook, Period, PeriodInfo, Usd, before, forecast, percent};
 use crate::store::analytics::sums::{self, Group};
 use crate::store::analytics::{self, Scope};
 
@@ -145,8 +143,7 @@ pub(super) async fn daily(
     today: chrono::NaiveDate,
 ) -> Result<BTreeMap<chrono::NaiveDate, Usd>, DbError> {
     let wider = Period::between(from.min(scope.period.from()), scope.period.to().max(today), scope.period.zone());
-    let days = sums::days(tx, &scope.in_period(wider)).await?;
-    Ok(days.into_iter().map(|day| (day.day, day.cost_usd)).collect())
+    Ok(sums::days(tx, &scope.in_period(wider)).await?.into_iter().collect())
 }
 
 /// What the agents among groups are called.
@@ -176,12 +173,7 @@ impl NamedGroup {
 }
 
 impl Change {
-    fn new(
-        period: &Period,
-        today: chrono::NaiveDate,
-        spent: Usd,
-        costs: &BTreeMap<chrono::NaiveDate, Usd>,
-    ) -> Self {
+    fn new(period: &Period, today: chrono::NaiveDate, spent: Usd, costs: &BTreeMap<chrono::NaiveDate, Usd>) -> Self {
         let previous = period.previous();
         let within = |period: &Period| costs.range(period.from()..=period.to()).map(|(_, cost)| *cost).sum::<Usd>();
         let compared = if period.contains(today) { previous.first_days(period.begun(today)) } else { previous };

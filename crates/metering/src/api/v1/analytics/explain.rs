@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tenantry_core::TenantId;
 use tenantry_http::respond::Common;
 use tenantry_http::{ApiQuery, Problem, TenantScope};
-use tenantry_postgres::{DbError, TenantDb, TenantTx};
+use tenantry_postgres::TenantDb;
 use utoipa::ToSchema;
 use workforce::Error;
 
@@ -18,8 +18,7 @@ use super::query::question;
 use crate::Metering;
 use crate::insight::{Bridge, Coverage, GroupSums, Measures, Period, PeriodInfo, Rates, Side, Usd, bridge, percent};
 use crate::prices::{PriceQuery, Prices};
-use crate::store::analytics::Scope;
-use crate::store::analytics::sums::{self, Dimension, Group};
+use crate::store::analytics::sums::{self, Group};
 use crate::usage::Usage;
 
 /// Drivers of each kind that are told.
@@ -114,18 +113,22 @@ pub(super) async fn explain_costs(
     } else {
         Period::of(query.base_from, query.base_to, today, scope.period.zone()).map_err(|(parameter, detail)| {
             let parameter = if parameter == "from" { "base_from" } else { "base_to" };
-            Error::InvalidQuery { parameter, detail: format!("`{parameter}` {}", detail.replace("`from`", "`base_from`")) }
+            Error::InvalidQuery {
+                parameter,
+                detail: format!("`{parameter}` {}", detail.replace("`from`", "`base_from`")),
+            }
         })?
     };
     let base = scope.in_period(base);
     let mut tx = db.snapshot(&context).await?;
-    let (earlier, base_total) = by_model(&mut tx, &base).await?;
-    let (later, total) = by_model(&mut tx, &scope).await?;
-    let agents_before = sums::groups(&mut tx, &base, Dimension::Agent, MOST_GROUPS).await?;
-    let agents_after = sums::groups(&mut tx, &scope, Dimension::Agent, MOST_GROUPS).await?;
+    let before = sums::overview(&mut tx, &base, MOST_GROUPS).await?;
+    let after = sums::overview(&mut tx, &scope, MOST_GROUPS).await?;
+    let (base_total, total) = (before.total, after.total);
+    let (earlier, later) = (whole(before.models, &base_total), whole(after.models, &total));
     let frame = frame(&mut tx, &scope, &total).await?;
-    let mut agents = drivers(agents_before, agents_after);
-    let keys = agents.iter().map(|driver| Group { key: driver.key.clone(), provider: None, measures: Measures::default() });
+    let mut agents = drivers(before.agents, after.agents);
+    let keys =
+        agents.iter().map(|driver| Group { key: driver.key.clone(), provider: None, measures: Measures::default() });
     let names = names(&mut tx, &keys.collect::<Vec<_>>()).await?;
     tx.commit().await?;
     for agent in &mut agents {
@@ -153,16 +156,14 @@ pub(super) async fn explain_costs(
     }))
 }
 
-/// All models of a period, and everything together; those past the limit are one without a name.
-async fn by_model(tx: &mut TenantTx, scope: &Scope) -> Result<(Vec<Group>, Measures), DbError> {
-    let mut groups = sums::groups(tx, scope, Dimension::Model, MOST_GROUPS).await?;
-    let mut total: Measures = groups.iter().map(|group| group.measures).sum();
-    if groups.len() >= usize::try_from(MOST_GROUPS).unwrap_or(usize::MAX) {
-        let named = total;
-        total = sums::total(tx, scope).await?;
-        groups.push(Group { key: None, provider: None, measures: total.less(&named) });
+/// Groups that are everything: those past the limit are one without a name.
+fn whole(mut groups: Vec<Group>, total: &Measures) -> Vec<Group> {
+    let named: Measures = groups.iter().map(|group| group.measures).sum();
+    let rest = total.less(&named);
+    if rest != Measures::default() {
+        groups.push(Group { key: None, provider: None, measures: rest });
     }
-    Ok((groups, total))
+    groups
 }
 
 fn side(groups: &[Group]) -> Side {
@@ -214,8 +215,13 @@ fn drivers(before: Vec<Group>, after: Vec<Group>) -> Vec<Driver> {
     }
     let changed = costs.into_iter().filter(|(_, (before, after))| before != after);
     let mut drivers: Vec<Driver> = changed
-        .map(|((key, provider), (base_usd, cost_usd))| {
-            Driver { key, provider, name: None, base_usd, cost_usd, change_usd: cost_usd - base_usd }
+        .map(|((key, provider), (base_usd, cost_usd))| Driver {
+            key,
+            provider,
+            name: None,
+            base_usd,
+            cost_usd,
+            change_usd: cost_usd - base_usd,
         })
         .collect();
     drivers.sort_by_key(|driver| std::cmp::Reverse(driver.change_usd.0.abs()));

@@ -138,9 +138,8 @@ pub(super) async fn compare_providers(
     };
     let frame = frame(&mut tx, &scope, &all).await?;
     tx.commit().await?;
-    let completed: Option<BTreeMap<String, i64>> = ended.map(|ended| {
-        ended.into_iter().filter_map(|outcome| Some((outcome.provider?, outcome.completed))).collect()
-    });
+    let completed: Option<BTreeMap<String, i64>> = ended
+        .map(|ended| ended.into_iter().filter_map(|outcome| Some((outcome.provider?, outcome.completed))).collect());
     let of = |row| ProviderFigures::new(row, &all, completed.as_ref());
     Ok(Json(ProviderComparison { frame, total: all, data: rows.into_iter().map(of).collect() }))
 }

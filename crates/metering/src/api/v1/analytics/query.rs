@@ -25,10 +25,17 @@ pub(super) fn name(parameter: &'static str, given: Option<String>) -> Result<Opt
 }
 
 /// A whole number within bounds.
-pub(super) fn bounded(parameter: &'static str, given: Option<i64>, (least, unless_given, most): (i64, i64, i64)) -> Result<i64, Error> {
+pub(super) fn bounded(
+    parameter: &'static str,
+    given: Option<i64>,
+    (least, unless_given, most): (i64, i64, i64),
+) -> Result<i64, Error> {
     match given.unwrap_or(unless_given) {
         number if (least..=most).contains(&number) => Ok(number),
-        number => Err(Error::InvalidQuery { parameter, detail: format!("`{parameter}` must be {least} to {most}, is `{number}`") }),
+        number => Err(Error::InvalidQuery {
+            parameter,
+            detail: format!("`{parameter}` must be {least} to {most}, is `{number}`"),
+        }),
     }
 }
 

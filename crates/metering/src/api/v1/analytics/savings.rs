@@ -12,7 +12,7 @@ use super::query::{bounded, question};
 use crate::Metering;
 use crate::insight::Roi;
 use crate::store::analytics::roi::{self, CoveredGroup};
-use crate::store::analytics::sums::{self, Dimension};
+use crate::store::analytics::sums::Dimension;
 
 /// What the figures take for granted, told with them.
 pub(super) const ASSUMPTIONS: [&str; 5] = [
@@ -88,9 +88,8 @@ pub(super) async fn get_savings(
         return Err(Error::InvalidQuery { parameter: "group_by", detail }.into());
     }
     let mut tx = db.snapshot(&context).await?;
-    let total = roi::covered(&mut tx, &scope).await?;
+    let (sums, total) = roi::covered(&mut tx, &scope).await?;
     let groups = roi::covered_groups(&mut tx, &scope, group_by, limit).await?;
-    let sums = sums::total(&mut tx, &scope).await?;
     let frame = frame(&mut tx, &scope, &sums).await?;
     tx.commit().await?;
     Ok(Json(Savings {

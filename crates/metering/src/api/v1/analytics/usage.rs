@@ -105,7 +105,9 @@ pub(super) async fn get_usage_series(
     let limit = bounded("limit", query.limit, (1, 10, 50))?;
     let groups = if query.group_by.is_some() { limit + 1 } else { 1 };
     if steps(&scope.period, interval) * groups > MOST_STEPS {
-        let detail = format!("too many steps: at most {MOST_STEPS} of all groups together; ask for a longer interval, a shorter period or a lower `limit`");
+        let detail = format!(
+            "too many steps: at most {MOST_STEPS} of all groups together; ask for a longer interval, a shorter period or a lower `limit`"
+        );
         return Err(Error::InvalidQuery { parameter: "interval", detail }.into());
     }
     let mut tx = db.snapshot(&context).await?;

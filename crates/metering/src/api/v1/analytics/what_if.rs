@@ -90,14 +90,18 @@ pub(super) async fn what_if(
     let mut tx = db.snapshot(&context).await?;
     let total = sums::total(&mut tx, &scope).await?;
     if total.calls > MOST_CALLS {
-        let detail = format!("the period has {} calls and at most {MOST_CALLS} are priced for one answer: ask for a shorter one", total.calls);
+        let detail = format!(
+            "the period has {} calls and at most {MOST_CALLS} are priced for one answer: ask for a shorter one",
+            total.calls
+        );
         return Err(Problem::of(&codes::TOO_MANY_CALLS).detail(detail));
     }
     let mut tally = Tally::default();
     let mut after = calls::START;
     loop {
         let page = calls::used(&mut tx, &scope, after).await?;
-        let elsewhere = Elsewhere { tenant: context.id(), provider: &to_provider, model: &to_model, prices: &metering.prices };
+        let elsewhere =
+            Elsewhere { tenant: context.id(), provider: &to_provider, model: &to_model, prices: &metering.prices };
         page.iter().filter(|row| row.is_call).for_each(|row| tally.add(row, &elsewhere));
         match page.last() {
             Some(last) if page.len() == calls::PAGE => after = (last.timestamp, last.id),
@@ -107,7 +111,8 @@ pub(super) async fn what_if(
     let frame = frame(&mut tx, &scope, &total).await?;
     tx.commit().await?;
     if tally.compared == 0 && tally.without_price > 0 {
-        let detail = format!("`to_model`: no price of `{to_model}` of `{to_provider}` is known for any call of the period");
+        let detail =
+            format!("`to_model`: no price of `{to_model}` of `{to_provider}` is known for any call of the period");
         return Err(Error::InvalidQuery { parameter: "to_model", detail }.into());
     }
     let difference = tally.there - tally.here;
@@ -176,7 +181,8 @@ impl Tally {
         };
         let tier = row.service_tier.as_deref();
         let there = to.prices.cost(&query(tier), &usage).cost_usd;
-        let default = if there.is_none() && tier.is_some() { to.prices.cost(&query(None), &usage).cost_usd } else { None };
+        let default =
+            if there.is_none() && tier.is_some() { to.prices.cost(&query(None), &usage).cost_usd } else { None };
         self.default_tier += i64::from(default.is_some());
         match there.or(default) {
             Some(there) => {

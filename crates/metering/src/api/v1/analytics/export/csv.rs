@@ -88,7 +88,10 @@ const LINE: [&str; 23] = [
 pub(super) fn safe(text: &str) -> Cow<'_, str> {
     // spreadsheets trim, so what comes after blanks counts
     let first = text.trim_start_matches([' ', '\u{a0}']).chars().next();
-    if matches!(first, Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}')) {
+    if matches!(
+        first,
+        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}')
+    ) {
         Cow::Owned(format!("'{text}"))
     } else {
         Cow::Borrowed(text)
@@ -117,7 +120,8 @@ where
         WriterBuilder::new().terminator(Terminator::CRLF).quote_style(QuoteStyle::Necessary).from_writer(Vec::new());
     let mut written = names.map_or(Ok(()), |names| writer.write_record(names));
     for record in records {
-        written = written.and_then(|()| writer.write_record(record.into_iter().map(|field| field.into_owned().into_bytes())));
+        written =
+            written.and_then(|()| writer.write_record(record.into_iter().map(|field| field.into_owned().into_bytes())));
     }
     if let Err(error) = written {
         tracing::error!(%error, "an export's line could not be written");

@@ -73,7 +73,8 @@ impl Rows {
             Lines::Calls => Place::Calls(calls::START),
             Lines::Days => Place::Day(scope.period.from()),
         };
-        let account = Account { id: context.id().to_string(), name: context.slug().to_string(), zone: scope.period.zone() };
+        let account =
+            Account { id: context.id().to_string(), name: context.slug().to_string(), zone: scope.period.zone() };
         Self { tx, _running: running, account, scope, format, place, begun: false }
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn create_roi(
     };
     // What is answered before the key is taken: a repetition calculates in vain, and holds no two connections at once.
     let mut tx = db.snapshot(&context).await?;
-    let (roi, completed) = calculate(&mut tx, &scope).await?;
+    let (_, roi, completed) = calculate(&mut tx, &scope).await?;
     tx.commit().await?;
     let write = Once::begin(&db, &context, idempotency).await?;
     let outcome = async {
@@ -58,7 +58,8 @@ pub(super) async fn create_roi(
         let tenant = *context.id().as_uuid();
         let new = RoiCalculation::new(&roi, completed.unwrap_or(0), between, tenant, metering.clock.now()).ok_or_else(
             || {
-                let detail = "no call of the period has a baseline, or all baselines are zero: there is nothing to compare";
+                let detail =
+                    "no call of the period has a baseline, or all baselines are zero: there is nothing to compare";
                 Early::from(Problem::of(&codes::ROI_NOT_COMPUTABLE).detail(detail))
             },
         )?;

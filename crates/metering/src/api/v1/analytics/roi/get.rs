@@ -10,7 +10,7 @@ use crate::Metering;
 use crate::api::v1::analytics::frame::frame;
 use crate::api::v1::analytics::query::question;
 use crate::api::v1::analytics::savings::assumptions;
-use crate::store::analytics::{roi, sums};
+use crate::store::analytics::roi;
 
 question! {
     /// Which calls, and which page of what is stored.
@@ -42,9 +42,8 @@ pub(super) async fn get_roi(
     let limit = Limit::from_query(query.limit)?;
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::RoiCalculations)).transpose()?;
     let mut tx = db.snapshot(&context).await?;
-    let (now, tasks_completed) = calculate(&mut tx, &scope).await?;
+    let (total, now, tasks_completed) = calculate(&mut tx, &scope).await?;
     let stored = roi::list(&mut tx, after, limit).await?;
-    let total = sums::total(&mut tx, &scope).await?;
     let frame = frame(&mut tx, &scope, &total).await?;
     tx.commit().await?;
     Ok(Json(RoiAnswer { frame, roi: now, tasks_completed, assumptions: assumptions(), stored }))

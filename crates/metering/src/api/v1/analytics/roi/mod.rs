@@ -12,7 +12,7 @@ use workforce::Page;
 
 use super::frame::Frame;
 use crate::Metering;
-use crate::insight::{Roi, RoiCalculation};
+use crate::insight::{Measures, Roi, RoiCalculation};
 use crate::store::analytics::{Scope, roi, tasks};
 
 pub(super) fn router<S>() -> OpenApiRouter<S>
@@ -53,9 +53,9 @@ pub struct RoiRequest {
     pub to: Option<NaiveDate>,
 }
 
-/// The return of a period, and its completed tasks.
-async fn calculate(tx: &mut TenantTx, scope: &Scope) -> Result<(Roi, Option<i64>), DbError> {
-    let covered = roi::covered(tx, scope).await?;
+/// All sums of a period, its return, and its completed tasks.
+async fn calculate(tx: &mut TenantTx, scope: &Scope) -> Result<(Measures, Roi, Option<i64>), DbError> {
+    let (sums, covered) = roi::covered(tx, scope).await?;
     let completed = if scope.is_beyond_providers_and_agents() {
         None
     } else {
@@ -64,5 +64,5 @@ async fn calculate(tx: &mut TenantTx, scope: &Scope) -> Result<(Roi, Option<i64>
         let ours = ended.iter().filter(|ended| scope.provider.is_none() || ended.provider == scope.provider);
         Some(ours.map(|ended| ended.completed).sum())
     };
-    Ok((covered.roi(), completed))
+    Ok((sums, covered.roi(), completed))
 }
