@@ -134,8 +134,11 @@ pub(crate) async fn count(tx: &MeterTx, calls: &[Call]) -> Result<(), DbError> {
         let unpriced = i64::from(is_call == 1 && call.cost.cost_usd.is_none()) - i64::from(call.prices_call);
         let cost = call.cost.cost_usd.unwrap_or_default();
         let tenant = call.tenant_id.as_uuid();
-        let scopes =
-            [("tenant", Some(*tenant)), ("agent", call.attribution.agent_id), ("key", call.attribution.api_key_id)];
+        let scopes = [
+            ("tenant", Some(*tenant)),
+            ("agent", call.attribution.agent_id),
+            ("key", call.attribution.api_key_id),
+        ];
         for (scope, id) in scopes.into_iter().filter_map(|(scope, id)| Some((scope, id?))) {
             tx.execute(&COUNT, &[tenant, &scope, &id, &call.day, &cost, &is_call, &unpriced]).await?;
         }

@@ -5,8 +5,8 @@ use rust_decimal::Decimal;
 use tenantry_core::TenantId;
 use uuid::Uuid;
 
-use super::histogram::{BOUNDS, BUCKETS};
 use super::hour::{How, Rolled, roll};
+use super::histogram::{BOUNDS, BUCKETS};
 use super::{Hour, Rollup, RollupSettings};
 use crate::call::{Attribution, Call, Costed, Kind, bucket};
 use crate::store::rollup as store;
@@ -279,8 +279,7 @@ async fn end(bench: &Bench, task: Uuid, provider: Option<&str>, status: &str, at
 }
 
 async fn completed(bench: &Bench) -> Vec<(NaiveDate, String, i64)> {
-    let sql =
-        "SELECT date, provider, tasks_completed FROM analytics.daily_metrics WHERE tasks_completed > 0 ORDER BY 1, 2";
+    let sql = "SELECT date, provider, tasks_completed FROM analytics.daily_metrics WHERE tasks_completed > 0 ORDER BY 1, 2";
     let rows = bench.world.admin().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
