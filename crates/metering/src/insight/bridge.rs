@@ -13,6 +13,8 @@
 //! * *cache*: the change of the shares of input that was read from a cache or written to one: `λ · (S(T_B) − S(T_B with A's shares))`.
 //! * *price*: what is left, which is `N_B − λ · S(T_B)` of each group: other rates for the same tokens.
 //!
+//! An adjustment of a failed call is in *waste* and in *adjustments*, and *price* takes it back.
+//!
 //! Without rates for a group, all its tokens count alike and its cache has no term of its own: that is in *price* then. Quotients are
 //! rounded to twelve decimals, as amounts are stored, and *price* takes what the rounding leaves.
 

@@ -114,7 +114,9 @@ pub(super) async fn get_cost_summary(
     let mut tx = db.snapshot(&context).await?;
     let overview = sums::overview(&mut tx, &scope, i64::try_from(NAMED).unwrap_or(i64::MAX)).await?;
     let period = scope.period;
-    let costs = daily(&mut tx, &scope, period.previous().from().min(before(today, HISTORY_DAYS)), today).await?;
+    // what is to come is foreseen from days before today, whatever the period
+    let history = if period.contains(today) { before(today, HISTORY_DAYS) } else { period.from() };
+    let costs = daily(&mut tx, &scope, (period.previous().from().min(history), period.to())).await?;
     let frame = frame(&mut tx, &scope, &overview.total).await?;
     let names = names(&mut tx, &overview.agents).await?;
     tx.commit().await?;
@@ -135,15 +137,14 @@ pub(super) async fn get_cost_summary(
     }))
 }
 
-/// What each day cost, from a day to the end of the scope's period or today, whichever is later.
+/// What each of these days cost, of the scope's calls.
 pub(super) async fn daily(
     tx: &mut TenantTx,
     scope: &Scope,
-    from: chrono::NaiveDate,
-    today: chrono::NaiveDate,
+    (from, to): (chrono::NaiveDate, chrono::NaiveDate),
 ) -> Result<BTreeMap<chrono::NaiveDate, Usd>, DbError> {
-    let wider = Period::between(from.min(scope.period.from()), scope.period.to().max(today), scope.period.zone());
-    Ok(sums::days(tx, &scope.in_period(wider)).await?.into_iter().collect())
+    let days = Period::between(from, to, scope.period.zone());
+    Ok(sums::days(tx, &scope.in_period(days)).await?.into_iter().collect())
 }
 
 /// What the agents among groups are called.

@@ -67,7 +67,7 @@ pub(super) async fn get_trends(
     let mut tx = db.snapshot(&context).await?;
     let total = sums::total(&mut tx, &scope).await?;
     let earliest = before(period.from(), HISTORY_DAYS).min(before(today, HISTORY_DAYS)).min(month.from());
-    let costs = daily(&mut tx, &scope, earliest, today).await?;
+    let costs = daily(&mut tx, &scope, (earliest, period.to().max(today))).await?;
     let frame = frame(&mut tx, &scope, &total).await?;
     tx.commit().await?;
     let mut cumulative = Usd::ZERO;
