@@ -37,10 +37,14 @@ pub enum List {
     Activity,
     /// Sessions.
     Sessions,
+    /// Calls to providers, by the time at which they began.
+    ProviderCalls,
     /// Members by age.
     Members,
     /// API keys by age.
     Keys,
+    /// Price overrides by age.
+    PriceOverrides,
 }
 
 impl List {
@@ -57,8 +61,10 @@ impl List {
             Self::Thread => b'c',
             Self::Activity => b'l',
             Self::Sessions => b'r',
+            Self::ProviderCalls => b'e',
             Self::Members => b'#',
             Self::Keys => b'*',
+            Self::PriceOverrides => b'$',
         }
     }
 }

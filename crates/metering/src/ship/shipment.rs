@@ -98,7 +98,7 @@ impl Shipper {
         };
         let booked = async {
             let tx = self.metering.db.begin().await?;
-            let new = store::book(&tx, calls).await?;
+            let new = store::book::book(&tx, calls).await?;
             tx.commit().await?;
             Ok::<_, DbError>(new)
         };
@@ -115,7 +115,7 @@ impl Shipper {
         self.metering.partitions.ensure(&days.into_iter().collect::<Vec<_>>(), self.settings.retention()).await?;
         let months: BTreeSet<String> = calls.iter().map(month).collect();
         let tx = self.metering.db.begin().await?;
-        let missing = store::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
+        let missing = store::book::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
         tx.commit().await?;
         Ok(calls
             .iter()

@@ -1,3 +1,6 @@
+pub(crate) mod prices;
+mod provider_calls;
+
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,5 +13,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(prices::router()).merge(provider_calls::router())
 }
