@@ -21,6 +21,7 @@ pub mod insight;
 mod meter;
 pub mod operators;
 pub mod prices;
+pub mod provider_call;
 pub mod rollup;
 mod settings;
 pub mod ship;
@@ -31,6 +32,7 @@ mod testing;
 pub mod usage;
 pub mod verify;
 
+pub use api::v1::prices::{CreatePriceOverride, PriceOverride};
 pub use call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource, bucket};
 pub use meter::{Metering, MeteringError};
 pub use rust_decimal::Decimal;

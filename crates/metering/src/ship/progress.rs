@@ -25,7 +25,15 @@ struct Inner {
 
 impl Default for Inner {
     fn default() -> Self {
-        Self { shipped: 0, repeated: 0, adopted: 0, last_shipment: Duration::ZERO, good: Instant::now(), error: None, told: None }
+        Self {
+            shipped: 0,
+            repeated: 0,
+            adopted: 0,
+            last_shipment: Duration::ZERO,
+            good: Instant::now(),
+            error: None,
+            told: None,
+        }
     }
 }
 
@@ -42,7 +50,7 @@ impl Progress {
         inner.last_shipment = took;
     }
 
-    /// Everything there was is shipped.
+    /// A batch is where it belongs, or there was none.
     pub(super) fn good(&self) {
         let mut inner = self.inner();
         if inner.error.take().is_some() {

@@ -38,17 +38,15 @@ impl Shipper {
                 self.metering.budgets.shipped(call.tenant_id, &call.attribution, *cost);
             }
         }
-        let more = spool.waiting() > 0 && !batch.is_idle();
-        if !more {
-            self.metering.shipping.good();
-        }
-        Ok(more)
+        self.metering.shipping.good();
+        Ok(spool.waiting() > 0 && !batch.is_idle())
     }
 
     /// Books a batch, without what the database refuses: that is kept beside.
     async fn ship(&self, spool: &Spool, batch: &Batch) -> Result<(), ShipError> {
         let calls = &batch.calls;
-        let (mut ranges, mut refused) = (vec![0..calls.len()], Vec::new());
+        let mut ranges: Vec<Range<usize>> = std::iter::once(0..calls.len()).collect();
+        let mut refused = Vec::new();
         let mut without_month = HashSet::new();
         let mut looked = false;
         while let Some(range) = ranges.pop() {
@@ -100,13 +98,13 @@ impl Shipper {
         };
         let booked = async {
             let tx = self.metering.db.begin().await?;
-            let new = store::book(&tx, calls).await?;
+            let new = store::book::book(&tx, calls).await?;
             tx.commit().await?;
             Ok::<_, DbError>(new)
         };
-        let new = tokio::time::timeout(LIMIT, booked).await.map_err(|_| {
-            DbError::Unavailable(format!("a shipment took longer than {LIMIT:?}"))
-        })??;
+        let new = tokio::time::timeout(LIMIT, booked)
+            .await
+            .map_err(|_| DbError::Unavailable(format!("a shipment took longer than {LIMIT:?}")))??;
         self.metering.shipping.committed(new.len(), calls.len() - new.len(), begun.elapsed());
         Ok(())
     }
@@ -117,9 +115,14 @@ impl Shipper {
         self.metering.partitions.ensure(&days.into_iter().collect::<Vec<_>>(), self.settings.retention()).await?;
         let months: BTreeSet<String> = calls.iter().map(month).collect();
         let tx = self.metering.db.begin().await?;
-        let missing = store::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
+        let missing = store::book::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
         tx.commit().await?;
-        Ok(calls.iter().enumerate().filter(|(_, call)| missing.contains(&month(call))).map(|(place, _)| place).collect())
+        Ok(calls
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| missing.contains(&month(call)))
+            .map(|(place, _)| place)
+            .collect())
     }
 }
 

@@ -236,7 +236,8 @@ impl Spool {
 
     /// Keeps a row that the database refuses, with the reason; on the disk when it returns.
     pub(crate) fn reject(&self, row: &impl serde::Serialize, reason: &str) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&serde_json::json!({ "at": self.shared.clock.now(), "reason": reason, "call": row }))?;
+        let mut line =
+            serde_json::to_vec(&serde_json::json!({ "at": self.shared.clock.now(), "reason": reason, "call": row }))?;
         line.push(b'\n');
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.directory().join(REJECTED))?;
         file.write_all(&line)?;
@@ -257,7 +258,7 @@ impl Spool {
     }
 
     /// Ends the writing, and leaves the directory to others; where nothing is left, no segment is.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         self.end();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {

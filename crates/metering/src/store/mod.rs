@@ -1,9 +1,10 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
 
 pub mod analytics;
-mod book;
+pub mod book;
+pub mod calls;
 pub mod outcomes;
+pub mod overrides;
+pub mod prices;
 pub mod rollup;
 pub mod verify;
-
-pub use book::{book, missing_months};

@@ -1,4 +1,6 @@
 pub mod analytics;
+pub(crate) mod prices;
+mod provider_calls;
 
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
@@ -12,5 +14,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new().merge(analytics::router())
+    OpenApiRouter::new().merge(analytics::router()).merge(prices::router()).merge(provider_calls::router())
 }
