@@ -17,6 +17,7 @@ pub mod budgets;
 mod call;
 pub mod codes;
 pub mod gateway;
+pub mod insight;
 mod meter;
 pub mod operators;
 pub mod prices;

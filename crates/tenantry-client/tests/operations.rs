@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use isolation::server::TestServer;
+use metering::api::analytics::RoiRequest;
+use metering::insight::Bridge;
 use metering::CreatePriceOverride;
 use metering::budgets::Scope;
 use metering::provider_call::{ProviderCallFilter, RecordCall};
 use relay::{Fault, Relay};
 use serde_json::json;
-use tenantry_client::{BudgetFilter, BulkItem, Client, Error, Event, MemberFilter, Retry};
+use tenantry_client::{BudgetFilter, BulkItem, CallsOf, Client, Error, Event, MemberFilter, Retry};
 use workforce::account::AccountFilter;
 use workforce::activity::{ActivityFilter, CreateActivity};
 use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent, UpdateAgent};
@@ -25,8 +27,11 @@ use workforce::task::{CreateTask, TaskFilter, TaskOrder, UpdateTask};
 use workforce::{AddMember, AgentId, CreateApiKey, MemberRole, MessageStatus, Patch, TaskStatus, UpdateMember};
 
 /// Operations without a function of their own, each with the reason. `Client::call` reaches them.
-const WITHOUT: [(&str, &str); 2] =
-    [("GET /v1/plan", "its types are not public yet"), ("GET /v1/usage", "its types are not public yet")];
+const WITHOUT: [(&str, &str); 3] = [
+    ("GET /v1/analytics/export", "a file of any length, not a record"),
+    ("GET /v1/plan", "its types are not public yet"),
+    ("GET /v1/usage", "its types are not public yet"),
+];
 
 fn agent(name: &str) -> CreateAgent {
     CreateAgent { name: name.into(), role: "support".into(), ..CreateAgent::default() }
@@ -90,6 +95,7 @@ async fn every_operation_has_a_function() {
 
     budgets(&client, &mira).await;
     access(&client).await;
+    analytics(&client).await;
     prices(&client).await;
     provider_calls(&client).await;
     secrets(&client, &mira).await;
@@ -109,6 +115,23 @@ async fn every_operation_has_a_function() {
         })
         .collect();
     assert!(unused.is_empty(), "operations of the API without a function that this test calls: {unused:#?}");
+}
+
+/// A company without calls gets an answer to each question.
+async fn analytics(client: &Client) {
+    let (analytics, all) = (client.analytics(), CallsOf::default());
+    assert_eq!(analytics.cost_summary(&all).await.unwrap().total.calls, 0);
+    let gpt = CallsOf { model: Some("gpt-5".into()), ..CallsOf::default() };
+    assert!(analytics.usage(&gpt).query("group_by", "agent").await.unwrap().groups.is_empty());
+    assert!(analytics.providers(&all).query("by", "model").await.unwrap().data.is_empty());
+    assert_eq!(analytics.trends(&all).await.unwrap().outlook.forecast, None);
+    assert!(analytics.task_types(&all).await.unwrap().data.is_empty());
+    assert_eq!(analytics.savings(&all).await.unwrap().total.savings_percent, None);
+    assert!(analytics.roi(&all).await.unwrap().stored.data.is_empty());
+    let nothing = analytics.store_roi(&RoiRequest::default()).await.unwrap_err();
+    assert_eq!(nothing.code(), Some("roi_not_computable"));
+    assert_eq!(analytics.what_if(&all, "openai", "gpt-5").await.unwrap().compared_calls, 0);
+    assert_eq!(analytics.explain(&all).await.unwrap().bridge, Bridge::default());
 }
 
 async fn agents(client: &Client) -> (Agent, Agent) {

@@ -43,6 +43,8 @@ pub enum List {
     Members,
     /// API keys by age.
     Keys,
+    /// Calculations of savings by age.
+    RoiCalculations,
     /// Price overrides by age.
     PriceOverrides,
     /// Budgets by age.
@@ -66,6 +68,7 @@ impl List {
             Self::ProviderCalls => b'e',
             Self::Members => b'#',
             Self::Keys => b'*',
+            Self::RoiCalculations => b'o',
             Self::PriceOverrides => b'$',
             Self::Budgets => b'!',
         }

@@ -4,6 +4,9 @@ pub(crate) mod v1;
 
 use std::time::Duration;
 
+/// The answers of the analytics.
+pub use v1::analytics;
+
 use axum::extract::FromRef;
 use tenantry_http::Problem;
 use tenantry_postgres::{Registry, TenantDb};

@@ -1,5 +1,6 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
 
+pub mod analytics;
 mod book;
 pub mod budgets;
 pub mod calls;

@@ -35,6 +35,18 @@ const PLAIN: Case =
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[
+    Case { operation: "compare_providers", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "create_roi", success: 201, body: Some(|_| json!({})), ..PLAIN },
+    Case { operation: "explain_costs", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "export_calls", queries: Some(export_queries), ..PLAIN },
+    Case { operation: "get_cost_summary", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_roi", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_savings", queries: Some(savings_queries), ..PLAIN },
+    Case { operation: "get_task_types", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_trends", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_usage_series", queries: Some(usage_series_queries), ..PLAIN },
+    // no calls are of this operation, so that no price is needed
+    Case { operation: "what_if", query: "to_provider=openai&to_model=gpt-5&operation=none", ..PLAIN },
     Case { operation: "list_agents", queries: Some(agent_queries), ..PLAIN },
     Case { operation: "create_agent", success: 201, body: Some(|own| own.new_agent("new")), ..PLAIN },
     Case { operation: "get_agent", id: Some((|c| c.agent, "agent_not_found")), ..PLAIN },
@@ -340,6 +352,38 @@ pub(super) const CASES: &[Case] = &[
     Case { operation: "revoke_api_key", id: Some((|c| c.spare_key, "key_not_found")), ..PLAIN },
     Case { operation: "get_me", ..PLAIN },
 ];
+
+/// Every filter that all questions about calls have.
+fn analytics_queries(of: &Company) -> Vec<String> {
+    let mut filters = ["", "from=2026-01-01&to=2026-12-31", "provider=openai", "operation=chat.completions"]
+        .map(str::to_owned)
+        .to_vec();
+    filters.extend([
+        format!("agent_id={}", of.agent),
+        format!("api_key_id={}", of.tenant.key_id),
+        format!("model=model%20{}", of.mark),
+        format!("task_type=type%20{}", of.mark),
+    ]);
+    filters
+}
+
+fn usage_series_queries(of: &Company) -> Vec<String> {
+    let groupings = ["provider", "model", "agent", "task", "key", "operation", "task_type", "account"];
+    let grouped = groupings.map(|group_by| format!("group_by={group_by}&interval=week"));
+    [analytics_queries(of), grouped.to_vec()].concat()
+}
+
+fn savings_queries(of: &Company) -> Vec<String> {
+    let grouped = ["agent", "task_type", "key"].map(|group_by| format!("group_by={group_by}"));
+    [analytics_queries(of), grouped.to_vec()].concat()
+}
+
+fn export_queries(of: &Company) -> Vec<String> {
+    let written = ["csv", "jsonl", "focus"]
+        .iter()
+        .flat_map(|format| ["calls", "days"].map(|rows| format!("format={format}&rows={rows}")));
+    [analytics_queries(of), written.collect()].concat()
+}
 
 /// Streams from the first event, from now on, and from a place that only the other may have come to.
 fn event_queries(_: &Company) -> Vec<String> {

@@ -183,6 +183,7 @@ impl Company {
         common["name"] = json!(COMMON_NAME);
         self.peer = self.make(server, "/v1/agents", common).await;
         self.talk(server).await;
+        self.metered(server).await;
         let member = |subject: &str| json!({ "subject": subject, "email": format!("{}@acme.example", self.mark), "role": "member" });
         let subject = format!("subject {}", self.mark);
         // the same subject may be a member of every company
@@ -206,6 +207,25 @@ impl Company {
         self.spare_budget = self.make(server, "/v1/budgets", self.new_budget()).await;
         self.budgets_cursor = self.cursor(server, "/v1/budgets").await;
         self
+    }
+
+    /// Calls of a provider, and the sums of their hour, with its mark in their texts.
+    async fn metered(&self, server: &TestServer) {
+        let admin = server.database.admin().await;
+        let tenant = format!("(SELECT id FROM public.tenants WHERE slug = '{}')", self.tenant.slug);
+        let (mark, agent, task, key, account) = (&self.mark, self.agent, self.task, &self.tenant.key_id, self.account);
+        let sql = format!(
+            "INSERT INTO analytics.provider_api_calls (id, tenant_id, provider, operation, latency_ms, model, task_type, agent_id, task_id, api_key_id, \
+               provider_account_id, tokens_input, tokens_output, usage, cost_usd, cost_source, list_baseline_usd, like_baseline_usd, optimal, \
+               error_message, success, client_reference) \
+             SELECT gen_random_uuid(), {tenant}, 'openai', 'chat.completions', 100, 'model {mark}', 'type {mark}', '{agent}', '{task}', '{key}', '{account}', \
+               10, 10, '{{\"input\": 10, \"output\": 10}}', 0.000001 * n, 'catalogue', 0.01, 0.005, true, 'error {mark}', n > 1, '{mark}' FROM generate_series(1, 3) n; \
+             INSERT INTO analytics.hourly_metrics SELECT tenant_id, hour, day, provider, model, operation, agent_id, api_key_id, provider_account_id, \
+               task_type, count(*), count(*), count(*) FILTER (WHERE success), 0, 0, 0, sum(cost_usd), 0, sum(cost_usd) FILTER (WHERE NOT success), 0, count(*), \
+               sum(cost_usd), sum(list_baseline_usd), sum(like_baseline_usd), count(*), 30, 30, 0, 0, 0, 300, array_fill(0::int8, ARRAY[32]), 0, 0 \
+             FROM analytics.provider_api_calls WHERE tenant_id = {tenant} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+        );
+        admin.batch_execute(&sql).await.unwrap();
     }
 
     /// Calls to providers with its mark, as if they had been shipped.
@@ -394,6 +414,10 @@ impl Company {
             ("tenant_usage", "tenant_id"),
         ] {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
+            digests.push((table.to_owned(), digest(&admin, &rows).await));
+        }
+        for table in ["provider_api_calls", "hourly_metrics", "daily_metrics", "task_outcomes", "roi_calculations"] {
+            let rows = format!("SELECT t::text AS line FROM analytics.{table} t WHERE tenant_id = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
         let prices = format!("SELECT t::text AS line FROM analytics.price_overrides t WHERE tenant_id = {id}");

@@ -1,3 +1,4 @@
+pub mod analytics;
 mod budgets;
 pub(crate) mod prices;
 mod provider_calls;
@@ -17,5 +18,9 @@ where
     Keychain: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new().merge(budgets::router()).merge(prices::router()).merge(provider_calls::router())
+    OpenApiRouter::new()
+        .merge(analytics::router())
+        .merge(budgets::router())
+        .merge(prices::router())
+        .merge(provider_calls::router())
 }
