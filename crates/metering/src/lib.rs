@@ -12,7 +12,9 @@
 //! those of operators. What a tenant reads it reads as itself, through its `TenantTx`; what the pipeline writes it writes as the role
 //! `tenantry_meter`, which reaches nothing of a tenant's own schema.
 
+mod answers;
 pub mod api;
+pub mod bills;
 pub mod budgets;
 mod call;
 pub mod codes;
@@ -20,14 +22,17 @@ pub mod gateway;
 mod meter;
 pub mod operators;
 pub mod prices;
+pub mod reports;
 pub mod rollup;
 mod settings;
+mod sheets;
 pub mod ship;
 pub mod spool;
+pub mod statements;
 pub mod store;
 pub mod usage;
 
 pub use call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource, bucket};
 pub use meter::{Metering, MeteringError};
 pub use rust_decimal::Decimal;
-pub use settings::MeteringSettings;
+pub use settings::{AlertSettings, MeteringSettings, ReportSettings, StatementSettings};

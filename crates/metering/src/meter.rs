@@ -6,6 +6,7 @@ use tenantry_postgres::{DatabaseConfig, MeterDb};
 
 use crate::budgets::Budgets;
 use crate::prices::Prices;
+use crate::reports::Watch;
 use crate::settings::MeteringSettings;
 use crate::spool::Spool;
 
@@ -38,6 +39,10 @@ pub struct Metering {
     pub db: MeterDb,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How it is set up.
+    pub settings: Arc<MeteringSettings>,
+    /// What operators were warned of.
+    pub watch: Arc<Watch>,
 }
 
 impl fmt::Debug for Metering {
@@ -53,7 +58,7 @@ impl Metering {
     /// [`MeteringError`].
     pub fn start(
         database: &DatabaseConfig,
-        _settings: &MeteringSettings,
+        settings: &MeteringSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, MeteringError> {
         Ok(Self {
@@ -62,6 +67,8 @@ impl Metering {
             spool: Spool {},
             db: MeterDb::new(database, CONNECTIONS),
             clock,
+            settings: Arc::new(settings.clone()),
+            watch: Arc::default(),
         })
     }
 }

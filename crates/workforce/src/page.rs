@@ -41,6 +41,8 @@ pub enum List {
     Members,
     /// API keys by age.
     Keys,
+    /// Monthly statements, by their months.
+    Statements,
 }
 
 impl List {
@@ -59,6 +61,7 @@ impl List {
             Self::Sessions => b'r',
             Self::Members => b'#',
             Self::Keys => b'*',
+            Self::Statements => b'$',
         }
     }
 }

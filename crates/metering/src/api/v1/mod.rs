@@ -1,3 +1,5 @@
+mod statements;
+
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,5 +12,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(statements::router())
 }
