@@ -93,7 +93,7 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 ";
 
 /// Tables of all tenants of which each reads its own rows.
-const SHARED_READ: [&str; 7] = [
+const SHARED_READ: [&str; 9] = [
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",
@@ -101,6 +101,8 @@ const SHARED_READ: [&str; 7] = [
     "spend_counters",
     "task_outcomes",
     "roi_calculations",
+    "statements",
+    "statement_lines",
 ];
 
 /// What a tenant writes of its own rows there.
@@ -171,7 +173,7 @@ fn expected(scene: &Scene) -> BTreeSet<String> {
     for (table, right) in SHARED_WRITTEN {
         lines.insert(format!("tenantry_tenant: {right} on table analytics.{table}"));
     }
-    for function in ["latency_bounds()", "note_task_outcome()"] {
+    for function in ["kept_from()", "latency_bounds()", "note_task_outcome()"] {
         lines.insert(format!("tenantry_tenant: EXECUTE on function analytics.{function}"));
     }
     for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {

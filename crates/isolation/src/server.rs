@@ -61,6 +61,8 @@ impl TestServer {
         // Tests guess from one address, and measure when they want to.
         settings.http.rate_limit.failed_credentials_per_minute = 0;
         settings.quotas.measure_interval = std::time::Duration::ZERO;
+        settings.metering.statements.close_interval = std::time::Duration::ZERO;
+        settings.metering.alerts.interval = std::time::Duration::ZERO;
         change(&mut settings);
         let server = Server::start(&database.config, &settings).await.expect("the server starts");
         let state = server.state().clone();

@@ -128,6 +128,7 @@ impl Server {
         let interval = self.settings.quotas.measure_interval;
         let watch = QuotaWatch::new(&self.state, interval);
         let measuring = (!interval.is_zero()).then(|| tokio::spawn(async move { watch.run().await }));
+        let metering = self.look_after_metering();
         let stop = CancellationToken::new();
         let running = self.run_schedules(&stop);
         let db = self.state.tenancy.db().clone();
@@ -156,6 +157,8 @@ impl Server {
         dunning.abort();
         // A renewal that is under way is taken up by another server when its lease is over.
         renewing.abort();
+        // A month that is being closed is closed whole or not at all.
+        metering.iter().for_each(JoinHandle::abort);
         if let Some(measuring) = measuring {
             // Whatever was not measured is due for another server.
             measuring.abort();
@@ -164,6 +167,19 @@ impl Server {
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
         drained
+    }
+
+    /// Closes months and warns of what operators should know, where this server is to.
+    fn look_after_metering(&self) -> Vec<JoinHandle<()>> {
+        let (settings, metering) = (&self.settings.metering, &self.state.metering);
+        let mut tasks = Vec::new();
+        if !settings.statements.close_interval.is_zero() {
+            tasks.push(tokio::spawn(metering::statements::keep_closed(metering.clone())));
+        }
+        if !settings.alerts.interval.is_zero() {
+            tasks.push(tokio::spawn(metering::reports::keep_watch(metering.clone())));
+        }
+        tasks
     }
 
     /// Runs due schedules until told to stop, where this server is to.

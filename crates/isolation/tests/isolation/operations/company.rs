@@ -76,6 +76,8 @@ pub(super) struct Company {
     pub(super) talk_cursors: [String; 4],
     /// A place in its list of schedules.
     pub(super) schedules_cursor: String,
+    /// A place in its list of statements.
+    pub(super) statements_cursor: String,
 }
 
 impl Company {
@@ -117,6 +119,7 @@ impl Company {
             tasks_cursor: String::new(),
             talk_cursors: Default::default(),
             schedules_cursor: String::new(),
+            statements_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -174,7 +177,30 @@ impl Company {
         self.accounts_cursor = self.cursor(server, "/v1/provider-accounts").await;
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
+        self.spend(server).await;
+        self.statements_cursor = self.cursor(server, "/v1/statements").await;
         self
+    }
+
+    /// What it spent this month, and closed statements of two months before, as the metering writes them.
+    async fn spend(&self, server: &TestServer) {
+        let (slug, mark) = (&self.tenant.slug, &self.mark);
+        let sql = format!(
+            "INSERT INTO analytics.hourly_metrics (tenant_id, hour, day, provider, model, operation, total_calls, operations, successful_calls, \
+                 unpriced_calls, estimated_calls, unsettled_calls, cost_usd, adjustments_usd, failed_cost_usd, estimated_cost_usd, covered_calls, \
+                 covered_cost_usd, list_baseline_usd, like_baseline_usd, optimal_calls, tokens_input, tokens_output, tokens_cache_read, \
+                 tokens_cache_write, tokens_reasoning, latency_ms, latency_histogram, first_token_ms, first_token_calls) \
+             SELECT id, date_trunc('hour', now(), 'UTC'), (now() AT TIME ZONE 'UTC')::date, 'openai', '{mark}', 'chat', 1, 1, 1, 0, 0, 0, 1.25, 0, 0, 0, \
+                 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 5, '{{}}', 0, 0 FROM public.tenants WHERE slug = '{slug}'; \
+             INSERT INTO analytics.statements (tenant_id, month, number, time_zone, period_start, period_end, calls, unpriced_calls, estimated_calls, \
+                 unsettled_calls, cost_usd, amount_usd, display_currency, digest, closed_at, closed_by) \
+             SELECT id, make_date(2026, n, 1), n, 'UTC', '2026-01-01', '2026-02-01', 1, 0, 0, 0, 1, 1, '{mark}', sha256(''), now(), '{mark}' \
+                 FROM public.tenants, generate_series(1, 2) n WHERE slug = '{slug}'; \
+             INSERT INTO analytics.statement_lines (tenant_id, month, line, kind, for_month, provider, model, calls, unpriced_calls, estimated_calls, \
+                 unsettled_calls, tokens_input, tokens_output, cost_usd, amount_usd) \
+             SELECT tenant_id, month, 1, 'usage', month, 'openai', '{mark}', 1, 0, 0, 0, 1, 1, 1, 1 FROM analytics.statements WHERE closed_by = '{mark}'"
+        );
+        server.database.admin().await.batch_execute(&sql).await.unwrap();
     }
 
     /// Messages, drafts, log and sessions, all with its mark.
@@ -320,6 +346,10 @@ impl Company {
             ("tenant_usage", "tenant_id"),
         ] {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
+            digests.push((table.to_owned(), digest(&admin, &rows).await));
+        }
+        for table in ["hourly_metrics", "statements", "statement_lines"] {
+            let rows = format!("SELECT t::text AS line FROM analytics.{table} t WHERE tenant_id = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
         let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
