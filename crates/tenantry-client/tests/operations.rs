@@ -84,6 +84,7 @@ async fn every_operation_has_a_function() {
     messages(&client, &mira, &nadia).await;
     activity_and_sessions(&client, &mira).await;
     schedules_and_settings(&client, &mira).await;
+    statements(&client).await;
 
     access(&client).await;
     secrets(&client, &mira).await;
@@ -103,6 +104,13 @@ async fn every_operation_has_a_function() {
         })
         .collect();
     assert!(unused.is_empty(), "operations of the API without a function that this test calls: {unused:#?}");
+}
+
+async fn statements(client: &Client) {
+    let month: metering::statements::Month = chrono::Utc::now().format("%Y-%m").to_string().parse().unwrap();
+    let running = client.statements().get(month).await.unwrap();
+    assert_eq!((running.summary.status.as_str(), running.lines.len()), ("open", 0));
+    assert_eq!(client.statements().list_closed().all().await.unwrap().len(), 0);
 }
 
 async fn agents(client: &Client) -> (Agent, Agent) {

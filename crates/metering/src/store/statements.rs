@@ -20,7 +20,8 @@ macro_rules! columns {
 statements! {
     /// The last statement, and the first day with a call.
     STANDING(UUID) = "SELECT (SELECT max(month) FROM analytics.statements WHERE $1::uuid IS NULL OR tenant_id = $1) AS closed, \
-                             (SELECT min(day) FROM analytics.hourly_metrics WHERE $1::uuid IS NULL OR tenant_id = $1) AS first_day";
+                             least((SELECT min(day) FROM analytics.hourly_metrics WHERE $1::uuid IS NULL OR tenant_id = $1), \
+                                   (SELECT min(day) FROM analytics.dirty_hours WHERE $1::uuid IS NULL OR tenant_id = $1)) AS first_day";
     /// What is known of the days from `$2` to `$4`, less what statements say of them, by month, provider and model; with the hours that
     /// are still to be summed, and the last statement. One statement of SQL, so all of it is of one moment.
     UNSTATED(UUID, DATE, DATE, DATE) = "\

@@ -10,6 +10,7 @@ mod messages;
 mod schedules;
 mod sessions;
 mod settings;
+mod statements;
 mod tasks;
 
 pub use access::{Keys, MemberFilter, Members};
@@ -22,4 +23,5 @@ pub use messages::{Messages, ThreadList, ThreadMessages, Threads};
 pub use schedules::Schedules;
 pub use sessions::Sessions;
 pub use settings::SettingsOf;
+pub use statements::Statements;
 pub use tasks::{Dependencies, DependencyList, Tasks};

@@ -15,6 +15,10 @@ mod import_report;
 mod init;
 mod key;
 mod member;
+mod metering;
+mod metering_bills;
+mod metering_close;
+mod metering_reports;
 mod migrate;
 mod migrate_drift;
 mod migrate_lint;
@@ -143,6 +147,9 @@ enum Command {
     /// The trail of what was done by whom: verify it, write it out
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// What provider calls cost all tenants: reports, providers' bills, monthly statements
+    #[command(subcommand)]
+    Metering(metering::MeteringCommand),
     /// Tenants' secrets at rest: the keys they are kept under
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
@@ -214,6 +221,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Operator(command) => operator::run(command, &global, &settings).await,
         Command::Api(args) => api::run(args, &global).await,
         Command::Audit(command) => audit::run(command, &global, &settings).await,
+        Command::Metering(command) => metering::run(command, &global, &settings).await,
         Command::Secrets(command) => secrets::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),
