@@ -25,7 +25,8 @@ impl Format {
     pub(crate) fn wanted(given: Option<Self>, headers: &HeaderMap) -> Self {
         let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let mut kinds = accepted.flat_map(|value| value.split(',')).filter_map(|kind| kind.split(';').next());
-        let accepted = if kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/csv")) { Self::Csv } else { Self::Json };
+        let accepted =
+            if kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/csv")) { Self::Csv } else { Self::Json };
         given.unwrap_or(accepted)
     }
 }

@@ -234,9 +234,15 @@ async fn lists_never_hold_the_others_rows() {
         assert!(lists.iter().map(|(_, queries)| queries.len()).sum::<usize>() > 50, "the filters are all there");
         let send = async |path: &str| Answer::to(server.by(&own.tenant, Method::GET, path)).await;
         assert_eq!(foreign_rows_in_lists(&lists, send, &other.mark).await, Vec::<String>::new());
-        for path in
-            ["/v1/agents", "/v1/tasks", "/v1/messages", "/v1/activity", "/v1/sessions", "/v1/schedules", "/v1/statements"]
-        {
+        for path in [
+            "/v1/agents",
+            "/v1/tasks",
+            "/v1/messages",
+            "/v1/activity",
+            "/v1/sessions",
+            "/v1/schedules",
+            "/v1/statements",
+        ] {
             let page = Answer::to(server.by(&own.tenant, Method::GET, path)).await;
             assert!(page.text.contains(&own.mark), "its own rows are there: {}", page.text);
             let filters: &[&str] = match path {

@@ -105,7 +105,8 @@ fn read_line(columns: &Columns, record: &csv::StringRecord, line: u64, account: 
 
 /// A day, an instant (whose day in UTC it is), or seconds since 1970.
 fn read_day(text: &str) -> Option<NaiveDate> {
-    let seconds = || text.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)).map(|at| at.date_naive());
+    let seconds =
+        || text.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)).map(|at| at.date_naive());
     let instant = || DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc().date_naive());
     let wall = || {
         let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
@@ -188,10 +189,7 @@ mod tests {
             2026-10-01T00:00:00Z,,Web search,,50,USD\n";
         assert_eq!(
             lines(file),
-            [
-                line(2, "wrkspc_1", "2026-10-01", "claude-sonnet", "1.2378912"),
-                line(3, "main", "2026-10-01", "", "0.5")
-            ]
+            [line(2, "wrkspc_1", "2026-10-01", "claude-sonnet", "1.2378912"), line(3, "main", "2026-10-01", "", "0.5")]
         );
         let console = "usage_date_utc,model,workspace,cost_usd\n2026-10-01,claude-sonnet,Default,3.21\n";
         assert_eq!(lines(console), [line(2, "Default", "2026-10-01", "claude-sonnet", "3.21")]);
@@ -219,7 +217,10 @@ mod tests {
         let told = bad(file);
         assert_eq!(told.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 5, 6, 7]);
         assert!(told[0].1.contains("`2026-13-01` is not a day") && told[1].1.contains("2 fields, not 3"), "{told:?}");
-        assert_eq!(bad("starting_at,amount,currency\n2026-10-01,5,EUR\n"), [(2, "the currency is `EUR`, not `USD`".into())]);
+        assert_eq!(
+            bad("starting_at,amount,currency\n2026-10-01,5,EUR\n"),
+            [(2, "the currency is `EUR`, not `USD`".into())]
+        );
         let many = format!("day,amount_usd\n{}", "x,y\n".repeat(1000));
         assert_eq!(bad(&many).len(), TOLD);
     }

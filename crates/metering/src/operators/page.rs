@@ -45,7 +45,12 @@ fn invalid() -> Problem {
 }
 
 /// Cuts a probed result to the page.
-pub(super) fn cut<R, T>(mut rows: Vec<R>, limit: Limit, cursor: impl Fn(&R) -> String, row: impl Fn(R) -> T) -> Page<T> {
+pub(super) fn cut<R, T>(
+    mut rows: Vec<R>,
+    limit: Limit,
+    cursor: impl Fn(&R) -> String,
+    row: impl Fn(R) -> T,
+) -> Page<T> {
     let more = rows.len() > limit.page_len();
     rows.truncate(limit.page_len());
     let next_cursor = rows.last().filter(|_| more).map(cursor);
@@ -71,7 +76,9 @@ mod tests {
         assert_eq!(place("costs", Some(&cursor)).unwrap(), Some(expected));
         assert_eq!(place("costs", None).unwrap(), None);
         let nul = encode("costs", &["1", "\0"]);
-        for (list, cursor) in [("margins", cursor.as_str()), ("costs", "x"), ("costs", &encode("costs", &["a", "b"])), ("costs", &nul)] {
+        for (list, cursor) in
+            [("margins", cursor.as_str()), ("costs", "x"), ("costs", &encode("costs", &["a", "b"])), ("costs", &nul)]
+        {
             assert_eq!(place(list, Some(cursor)).unwrap_err().code(), "invalid_cursor");
         }
     }

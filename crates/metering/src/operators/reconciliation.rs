@@ -63,9 +63,7 @@ pub(super) async fn list_reconciliation(
     let limit = Limit::from_query(query.limit)?;
     let place: Option<[String; 3]> = page::decode(LIST, query.cursor.as_deref())?;
     let after = match &place {
-        Some([day, provider, account]) => {
-            Some((page::parse::<NaiveDate>(day)?, provider.as_str(), account.as_str()))
-        }
+        Some([day, provider, account]) => Some((page::parse::<NaiveDate>(day)?, provider.as_str(), account.as_str())),
         None => None,
     };
     let which = ReconcileQuery {

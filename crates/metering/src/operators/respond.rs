@@ -34,11 +34,7 @@ pub(super) enum Common {
 }
 
 /// The days that a query asks for.
-pub(super) fn period(
-    from: Option<NaiveDate>,
-    to: Option<NaiveDate>,
-    now: DateTime<Utc>,
-) -> Result<Period, Problem> {
+pub(super) fn period(from: Option<NaiveDate>, to: Option<NaiveDate>, now: DateTime<Utc>) -> Result<Period, Problem> {
     let sane = |day: NaiveDate| (1970..=9990).contains(&chrono::Datelike::year(&day));
     for (name, day) in [("from", from), ("to", to)] {
         if day.is_some_and(|day| !sane(day)) {

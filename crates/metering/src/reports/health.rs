@@ -106,11 +106,7 @@ pub async fn health(tx: &MeterTx, now: DateTime<Utc>) -> Result<MeteringHealth, 
             lag_p95_seconds: milliseconds(ingest.p95),
             lag_longest_seconds: milliseconds(ingest.longest),
         },
-        rollup: RollupHealth {
-            dirty_hours: sums.dirty_hours,
-            oldest_dirty_at: sums.oldest_dirty,
-            lag_seconds: lag,
-        },
+        rollup: RollupHealth { dirty_hours: sums.dirty_hours, oldest_dirty_at: sums.oldest_dirty, lag_seconds: lag },
         last_24_hours: LastDay {
             calls: sums.calls,
             unpriced_calls: sums.unpriced,

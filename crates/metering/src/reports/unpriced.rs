@@ -64,5 +64,8 @@ fn hint(row: &store::Unpriced) -> String {
         return "the calls name no model: whoever reports them must".to_owned();
     }
     let day = row.first_seen.date_naive();
-    format!("load a price for `{}` of `{}` that is valid from {day} on; the calls are then priced by adjustments", row.model, row.provider)
+    format!(
+        "load a price for `{}` of `{}` that is valid from {day} on; the calls are then priced by adjustments",
+        row.model, row.provider
+    )
 }

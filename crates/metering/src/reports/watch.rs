@@ -62,7 +62,10 @@ pub fn alerts(health: &MeteringHealth, limits: &AlertSettings) -> Vec<Alert> {
     let day = &health.last_24_hours;
     if day.unsettled_calls >= limits.unsettled_calls.max(1) {
         let (calls, limit) = (day.unsettled_calls, limits.unsettled_calls);
-        warn(AlertName::UnsettledCalls, format!("{calls} calls of 24 hours were never seen to end; the limit is {limit}"));
+        warn(
+            AlertName::UnsettledCalls,
+            format!("{calls} calls of 24 hours were never seen to end; the limit is {limit}"),
+        );
     }
     if day.unpriced_calls >= limits.unpriced_calls.max(1) {
         let (calls, limit) = (day.unpriced_calls, limits.unpriced_calls);
@@ -76,7 +79,10 @@ pub fn alerts(health: &MeteringHealth, limits: &AlertSettings) -> Vec<Alert> {
     if let Some(least) = health.least_captured.as_ref().filter(|least| least.part < limits.captured_at_least) {
         let (part, provider, day) = (least.part.normalize(), &least.provider, least.day);
         let limit = limits.captured_at_least;
-        warn(AlertName::CapturedShort, format!("{part} of the bill of `{provider}` for {day} was captured; the limit is {limit}"));
+        warn(
+            AlertName::CapturedShort,
+            format!("{part} of the bill of `{provider}` for {day} was captured; the limit is {limit}"),
+        );
     }
     if health.partitions_ahead < limits.partitions_ahead {
         let (months, limit) = (health.partitions_ahead, limits.partitions_ahead);

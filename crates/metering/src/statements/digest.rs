@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::{StatementLine, StatementSummary};
 
 /// The digest of a closed statement: of a text with a line for each thing that it says, each line a JSON array, so that no content can
-/// pass for another. docs/statements.md shows how to compute it anywhere.
+/// pass for another. docs/guides/statements.md shows how to compute it anywhere.
 pub(crate) fn digest(tenant: uuid::Uuid, summary: &StatementSummary, lines: &[StatementLine]) -> [u8; 32] {
     let mut text = String::new();
     let instant = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

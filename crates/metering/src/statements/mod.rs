@@ -11,8 +11,8 @@ mod close;
 mod digest;
 mod month;
 mod round;
-mod show;
 mod sheet;
+mod show;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -129,7 +129,7 @@ pub struct StatementSummary {
     /// When it was closed.
     #[schema(required)]
     pub closed_at: Option<DateTime<Utc>>,
-    /// SHA-256, in hexadecimal, of all that a closed statement says; see docs/statements.md.
+    /// SHA-256, in hexadecimal, of all that a closed statement says; see docs/guides/statements.md.
     #[schema(required)]
     pub digest: Option<String>,
     /// The digest of the statement with the number before.

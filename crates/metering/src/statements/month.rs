@@ -93,7 +93,19 @@ mod tests {
     fn months_have_one_spelling() {
         let month: Month = "2026-12".parse().unwrap();
         assert_eq!((month.to_string().as_str(), month.next().to_string().as_str()), ("2026-12", "2027-01"));
-        for wrong in ["", "2026", "2026-1", "2026-13", "2026-00", "26-01", "2026-01-01", "+026-01", "2026-+1", "9999-01", "2026/01"] {
+        for wrong in [
+            "",
+            "2026",
+            "2026-1",
+            "2026-13",
+            "2026-00",
+            "26-01",
+            "2026-01-01",
+            "+026-01",
+            "2026-+1",
+            "9999-01",
+            "2026/01",
+        ] {
             assert!(wrong.parse::<Month>().is_err(), "{wrong}");
         }
     }
@@ -105,7 +117,10 @@ mod tests {
         let december = Month::of(at, Tz::Europe__Berlin);
         assert_eq!(december.to_string(), "2026-12");
         let (start, end) = december.period(Tz::Europe__Berlin);
-        assert_eq!((start.to_rfc3339(), end.to_rfc3339()), ("2026-11-30T23:00:00+00:00".into(), "2026-12-31T23:00:00+00:00".into()));
+        assert_eq!(
+            (start.to_rfc3339(), end.to_rfc3339()),
+            ("2026-11-30T23:00:00+00:00".into(), "2026-12-31T23:00:00+00:00".into())
+        );
     }
 
     proptest! {

@@ -50,7 +50,11 @@ pub async fn find(
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list(reader: &mut Reader<'_>, before: Option<Month>, limit: i64) -> Result<Vec<StatementSummary>, DbError> {
+pub async fn list(
+    reader: &mut Reader<'_>,
+    before: Option<Month>,
+    limit: i64,
+) -> Result<Vec<StatementSummary>, DbError> {
     store::list(reader, before, limit).await
 }
 

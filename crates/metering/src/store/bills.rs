@@ -87,9 +87,8 @@ pub async fn insert(
     let total: Decimal = lines.iter().map(|line| line.amount_usd).sum();
     let count = i32::try_from(lines.len()).map_err(|_| DbError::Misuse("a bill has too many lines"))?;
     let format = parsed.format.as_str();
-    let made = tx
-        .execute(&INSERT_BILL, &[&id, &provider, &format, &digest, &count, &first, &last, &total, &by, &now])
-        .await?;
+    let made =
+        tx.execute(&INSERT_BILL, &[&id, &provider, &format, &digest, &count, &first, &last, &total, &by, &now]).await?;
     if made == 0 {
         return Ok(false);
     }
@@ -196,10 +195,7 @@ pub async fn compare(tx: &MeterTx, which: &Compare<'_>) -> Result<Vec<Compared>,
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn least_captured(
-    tx: &MeterTx,
-    since: NaiveDate,
-) -> Result<Option<(String, NaiveDate, Decimal)>, DbError> {
+pub async fn least_captured(tx: &MeterTx, since: NaiveDate) -> Result<Option<(String, NaiveDate, Decimal)>, DbError> {
     let Some(row) = tx.query_opt(&LEAST_CAPTURED, &[&since]).await? else { return Ok(None) };
     Ok(Some((column!(row, "provider"), column!(row, "day"), column!(row, "part"))))
 }

@@ -228,7 +228,8 @@ pub async fn margins(
     after: Option<(Decimal, &str)>,
     limit: i64,
 ) -> Result<Vec<Margin>, DbError> {
-    let (tiers, amounts): (Vec<&str>, Vec<Decimal>) = prices.iter().map(|(tier, price)| (tier.as_str(), *price)).unzip();
+    let (tiers, amounts): (Vec<&str>, Vec<Decimal>) =
+        prices.iter().map(|(tier, price)| (tier.as_str(), *price)).unzip();
     let (place, name) = (after.map(|(place, _)| place), after.map_or("", |(_, name)| name));
     let rows = tx.query(&MARGINS, &[&days.0, &days.1, &tiers, &amounts, &by_tenant, &place, &name, &limit]).await?;
     let read = |row: &Row| {
@@ -293,4 +294,3 @@ pub async fn unpriced(
     };
     rows.iter().map(read).collect()
 }
-

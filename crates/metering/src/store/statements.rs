@@ -214,7 +214,11 @@ pub async fn find(
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list(reader: &mut Reader<'_>, before: Option<Month>, limit: i64) -> Result<Vec<StatementSummary>, DbError> {
+pub async fn list(
+    reader: &mut Reader<'_>,
+    before: Option<Month>,
+    limit: i64,
+) -> Result<Vec<StatementSummary>, DbError> {
     let before = before.map(Month::first_day);
     let rows = reader.query(&LIST_STATEMENTS, &[&before, &limit]).await?;
     rows.iter().map(read).collect()

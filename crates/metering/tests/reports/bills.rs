@@ -34,7 +34,9 @@ async fn days_are_compared_with_the_bill_that_was_imported_last() {
     let (acme, globex) = (ledger.tenant("acme", Tz::Europe__Berlin).await, ledger.tenant("globex", Tz::UTC).await);
     let month = months_ago(1);
     let days: Vec<_> = month.first_day().iter_days().take(4).collect();
-    for (tenant, hours, cost) in [(&acme, 1, "10"), (&globex, 2, "5"), (&globex, 26, "4"), (&globex, 50, "3"), (&globex, 74, "1")] {
+    for (tenant, hours, cost) in
+        [(&acme, 1, "10"), (&globex, 2, "5"), (&globex, 26, "4"), (&globex, 50, "3"), (&globex, 74, "1")]
+    {
         ledger.book(&tenant.party, &Row::call(within(month, Tz::UTC, hours), "gpt-5", cost)).await;
     }
     ledger.book(&globex.party, &Row::call(within(month, Tz::UTC, 27), "new", "")).await;
@@ -47,8 +49,11 @@ async fn days_are_compared_with_the_bill_that_was_imported_last() {
     let tx = ledger.db.snapshot().await.unwrap();
     let query = ReconcileQuery { period: Period::month(month), provider: None, by_account: false };
     let rows = reconcile(&tx, &ReportSettings::default(), &query, None, 10).await.unwrap();
-    let shown: Vec<_> = rows.iter().map(|row| (row.day, row.status, row.captured_usd.to_string(), row.unpriced_calls)).collect();
-    let row = |day: usize, status, captured: &str, unpriced| (days[day], status, format!("{captured}.000000000000"), unpriced);
+    let shown: Vec<_> =
+        rows.iter().map(|row| (row.day, row.status, row.captured_usd.to_string(), row.unpriced_calls)).collect();
+    let row = |day: usize, status, captured: &str, unpriced| {
+        (days[day], status, format!("{captured}.000000000000"), unpriced)
+    };
     assert_eq!(
         shown,
         [
@@ -62,7 +67,10 @@ async fn days_are_compared_with_the_bill_that_was_imported_last() {
     let rest = reconcile(&tx, &ReportSettings::default(), &query, Some(place), 10).await.unwrap();
     assert_eq!(rest, rows[2..], "the next page goes on");
     let accounts = ReconcileQuery { by_account: true, ..query };
-    assert_eq!(reconcile(&tx, &ReportSettings::default(), &accounts, None, 10).await.unwrap()[0].account.as_deref(), Some(""));
+    assert_eq!(
+        reconcile(&tx, &ReportSettings::default(), &accounts, None, 10).await.unwrap()[0].account.as_deref(),
+        Some("")
+    );
 
     // seen from the days after, the short day is what is warned of
     let now = month.next().period(Tz::UTC).0;

@@ -93,7 +93,8 @@ async fn what_is_closed_is_changed_by_nobody_and_removed_by_a_purge() {
     assert_eq!(ledger.admin.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 2);
 
     // whoever switches the defence off is found out by the digest
-    let forge = "ALTER TABLE analytics.statement_lines DISABLE TRIGGER ALL; UPDATE analytics.statement_lines SET cost_usd = 0";
+    let forge =
+        "ALTER TABLE analytics.statement_lines DISABLE TRIGGER ALL; UPDATE analytics.statement_lines SET cost_usd = 0";
     ledger.admin.batch_execute(forge).await.unwrap();
     let tx = ledger.db.begin().await.unwrap();
     let globex = metering::store::statements::tenants(&tx, None, Some("globex"), 1).await.unwrap().remove(0);

@@ -30,7 +30,9 @@ async fn costs_come_in_the_order_asked_for_and_in_pages() {
     let query = |by, sort| CostQuery { period: Period::month(month), by, tenant: None, provider: None, sort };
     let names = async |by, sort, after: Option<&Place>| {
         let rows = costs(&tx, &query(by, sort), after, 10).await.unwrap();
-        rows.into_iter().map(|(place, cost)| (place, cost.name, cost.cost_usd.normalize().to_string())).collect::<Vec<_>>()
+        rows.into_iter()
+            .map(|(place, cost)| (place, cost.name, cost.cost_usd.normalize().to_string()))
+            .collect::<Vec<_>>()
     };
     let all = names(CostBy::Tenant, CostOrder::Cost, None).await;
     let shown: Vec<_> = all.iter().map(|(_, name, cost)| (name.as_str(), cost.as_str())).collect();
@@ -39,7 +41,8 @@ async fn costs_come_in_the_order_asked_for_and_in_pages() {
     for (at, (place, _, _)) in all.iter().enumerate() {
         assert_eq!(names(CostBy::Tenant, CostOrder::Cost, Some(place)).await, all[at + 1..]);
     }
-    let by_name = names(CostBy::Tenant, CostOrder::Name, Some(&Place { figure: Decimal::ZERO, name: "acme".into() })).await;
+    let by_name =
+        names(CostBy::Tenant, CostOrder::Name, Some(&Place { figure: Decimal::ZERO, name: "acme".into() })).await;
     assert_eq!(by_name.iter().map(|(_, name, _)| name.as_str()).collect::<Vec<_>>(), ["globex", "hooli"]);
     let unpriced_first = names(CostBy::Model, CostOrder::Unpriced, None).await;
     assert_eq!((unpriced_first[0].1.as_str(), unpriced_first[1].1.as_str()), ("openai/gpt-new", "openai/gpt-5"));
@@ -55,21 +58,28 @@ async fn costs_come_in_the_order_asked_for_and_in_pages() {
 async fn margins_know_what_has_no_price() {
     let (ledger, month) = filled().await;
     let idle = ledger.tenant("idle", Tz::UTC).await;
-    ledger.admin.execute("UPDATE public.tenants SET plan_tier = 'free' WHERE id = $1", &[&idle.party.id]).await.unwrap();
+    ledger
+        .admin
+        .execute("UPDATE public.tenants SET plan_tier = 'free' WHERE id = $1", &[&idle.party.id])
+        .await
+        .unwrap();
     let mut settings = ReportSettings::default();
     settings.plan_prices.insert("enterprise".into(), Decimal::from(10));
     let tx = ledger.db.snapshot().await.unwrap();
     let by_plan = margins(&tx, &settings, MarginQuery { month, by_tenant: false }, None, 10).await.unwrap();
     let shown: Vec<_> = by_plan
         .iter()
-        .map(|(_, row)| (row.name.as_str(), row.tenants, row.revenue_usd, row.margin_percent.map(|percent| percent.to_string())))
+        .map(|(_, row)| {
+            (row.name.as_str(), row.tenants, row.revenue_usd, row.margin_percent.map(|percent| percent.to_string()))
+        })
         .collect();
     assert_eq!(shown, [("free", 1, None, None), ("enterprise", 3, Some(Decimal::from(30)), Some("50".into()))]);
     assert_eq!(by_plan[1].1.margin_usd.unwrap().to_string(), "14.999999999999");
     let by_tenant = margins(&tx, &settings, MarginQuery { month, by_tenant: true }, None, 10).await.unwrap();
     let names: Vec<_> = by_tenant.iter().map(|(_, row)| row.name.as_str()).collect();
     assert_eq!(names, ["idle", "acme", "globex", "hooli"], "the least margin first");
-    let rest = margins(&tx, &settings, MarginQuery { month, by_tenant: true }, Some(&by_tenant[1].0), 10).await.unwrap();
+    let rest =
+        margins(&tx, &settings, MarginQuery { month, by_tenant: true }, Some(&by_tenant[1].0), 10).await.unwrap();
     assert_eq!(rest, by_tenant[2..]);
     tx.rollback().await.unwrap();
 }
@@ -127,8 +137,15 @@ async fn what_happens_now_is_read_from_the_calls() {
     assert_eq!((five[0].slug.as_deref(), five[0].per_minute_5_usd.to_string()), (Some("acme"), "0.3".to_owned()));
     let hour = burn(&tx, now, false, true, 1).await.unwrap();
     assert_eq!(hour.len(), 1);
-    assert_eq!((hour[0].slug.as_deref(), hour[0].calls_60_minutes), (Some("globex"), 5), "a call of an hour before is not of now");
-    assert_eq!((hour[0].unpriced_calls_60_minutes, hour[0].cost_60_minutes_usd.normalize().to_string()), (1, "32".to_owned()));
+    assert_eq!(
+        (hour[0].slug.as_deref(), hour[0].calls_60_minutes),
+        (Some("globex"), 5),
+        "a call of an hour before is not of now"
+    );
+    assert_eq!(
+        (hour[0].unpriced_calls_60_minutes, hour[0].cost_60_minutes_usd.normalize().to_string()),
+        (1, "32".to_owned())
+    );
     let agents = burn(&tx, now, true, false, 10).await.unwrap();
     assert_eq!((agents[0].agent_id, agents[1].agent_id), (Some(agent), None));
 
@@ -145,6 +162,9 @@ async fn what_happens_now_is_read_from_the_calls() {
     let tx = ledger.db.snapshot().await.unwrap();
     let after = health(&tx, now).await.unwrap();
     assert_eq!((after.rollup.dirty_hours, after.rollup.lag_seconds), (0, 0));
-    assert_eq!((after.last_24_hours.calls, after.last_24_hours.unpriced_calls, after.last_24_hours.unsettled_calls), (8, 1, 1));
+    assert_eq!(
+        (after.last_24_hours.calls, after.last_24_hours.unpriced_calls, after.last_24_hours.unsettled_calls),
+        (8, 1, 1)
+    );
     tx.rollback().await.unwrap();
 }

@@ -21,9 +21,12 @@ async fn a_closed_month_stays_and_what_comes_later_is_on_the_next() {
     ledger.settings.exchange_rates.insert("EUR".into(), decimal("0.9"));
     let acme = ledger.tenant("acme", ZONE).await;
     let (first, second) = (months_ago(3), months_ago(2));
-    for (hours, model, cost) in
-        [(1, "gpt-5", "0.333333333333"), (30, "gpt-5", "1.000000000001"), (40, "mini", "0.010000000000"), (41, "new", "")]
-    {
+    for (hours, model, cost) in [
+        (1, "gpt-5", "0.333333333333"),
+        (30, "gpt-5", "1.000000000001"),
+        (40, "mini", "0.010000000000"),
+        (41, "new", ""),
+    ] {
         ledger.book(&acme.party, &Row::call(within(first, ZONE, hours), model, cost)).await;
     }
     // the last hour of the month in the tenant's zone, which is the first of the next one elsewhere

@@ -1,8 +1,8 @@
 //! `tenantry metering …`.
 
-use clap::{Subcommand, ValueEnum};
 use ::metering::reports::{CostBy, CostOrder};
 use ::metering::statements::Month;
+use clap::{Subcommand, ValueEnum};
 use tenantry::Settings;
 use tenantry_postgres::MeterDb;
 
@@ -98,8 +98,6 @@ pub(super) async fn run(command: MeteringCommand, global: &Global, settings: &Se
         MeteringCommand::Bill(command) => bills::run(&db, command, output).await,
         MeteringCommand::Reconcile(args) => bills::reconcile(&db, settings, args, output).await,
         MeteringCommand::Close(args) => statements::close(&db, settings, args, output).await,
-        MeteringCommand::Statement { slug, month } => {
-            statements::show(&db, settings, &slug, month, output).await
-        }
+        MeteringCommand::Statement { slug, month } => statements::show(&db, settings, &slug, month, output).await,
     }
 }

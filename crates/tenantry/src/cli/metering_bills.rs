@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
 use ::metering::MeteringSettings;
 use ::metering::bills::{BillError, BillFormat, Import, ProviderBill, import};
 use ::metering::reports::{self, BillStatus, ReconcileQuery};
 use ::metering::store::bills as store;
+use clap::{Args, Subcommand, ValueEnum};
 use tenantry_core::SystemClock;
 use tenantry_postgres::MeterDb;
 
@@ -78,7 +78,8 @@ pub(super) async fn run(db: &MeterDb, command: BillCommand, format: Output) -> R
         BillCommand::Import { file, provider, format: of, account } => {
             let bytes = std::fs::read(&file)
                 .map_err(|error| CliError::usage(format!("cannot read `{}`: {error}", file.display())))?;
-            let file = Import { provider: &provider, format: of.map(Into::into), account: &account, bytes: &bytes, by: "cli" };
+            let file =
+                Import { provider: &provider, format: of.map(Into::into), account: &account, bytes: &bytes, by: "cli" };
             let imported = import(db, &SystemClock, &file).await.map_err(refused)?;
             if imported.repeated {
                 say("the same file was imported before; nothing has changed");
@@ -125,7 +126,9 @@ pub(super) async fn run(db: &MeterDb, command: BillCommand, format: Output) -> R
 fn refused(error: BillError) -> CliError {
     match error {
         BillError::Database(error) => error.into(),
-        BillError::Refused(detail) => CliError::usage(detail).hint("`--format` names the format; docs/metering-operations.md shows them"),
+        BillError::Refused(detail) => {
+            CliError::usage(detail).hint("`--format` names the format; docs/guides/metering-operations.md shows them")
+        }
         BillError::Lines(lines) => {
             let told: Vec<String> = lines.iter().map(|bad| format!("\n  line {}: {}", bad.line, bad.detail)).collect();
             CliError::usage(format!("nothing was imported: lines cannot be read{}", told.concat()))
@@ -143,7 +146,18 @@ pub(super) async fn reconcile(
     let tx = db.snapshot().await?;
     let rows = reports::reconcile(&tx, &settings.reports, &query, None, i64::from(i32::MAX)).await?;
     tx.rollback().await?;
-    let columns = ["day", "provider", "account", "status", "captured usd", "billed usd", "difference", "part", "unpriced", "unsettled"];
+    let columns = [
+        "day",
+        "provider",
+        "account",
+        "status",
+        "captured usd",
+        "billed usd",
+        "difference",
+        "part",
+        "unpriced",
+        "unsettled",
+    ];
     output::list(format, &rows, &columns, |row| {
         vec![
             row.day.to_string(),
@@ -161,6 +175,6 @@ pub(super) async fn reconcile(
     match rows.iter().filter(|row| row.status == BillStatus::Short).count() {
         0 => Ok(()),
         short => Err(CliError::drift(format!("less was captured than is billed on {short} days"))
-            .hint("`tenantry metering unpriced` shows calls without a price; docs/metering-operations.md says what else to look for")),
+            .hint("`tenantry metering unpriced` shows calls without a price; docs/guides/metering-operations.md says what else to look for")),
     }
 }

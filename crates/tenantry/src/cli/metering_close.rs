@@ -1,10 +1,10 @@
 //! `tenantry metering close` and `tenantry metering statement`.
 
-use clap::Args;
 use ::metering::MeteringSettings;
 use ::metering::statements::{self, CloseError, Closing, Month, Statement};
 use ::metering::store::Reader;
 use ::metering::store::statements::{Tenant, tenants};
+use clap::Args;
 use serde::Serialize;
 use tenantry_core::{Clock as _, SystemClock};
 use tenantry_postgres::{MeterDb, ProvisionError};
@@ -56,8 +56,13 @@ pub(super) async fn close(
         let Some(last) = page.last() else { break };
         after = Some(last.party.id);
         for tenant in &page {
-            let closing =
-                Closing { month: args.month, now: SystemClock.now(), by: "cli", early: args.early, dry_run: args.dry_run };
+            let closing = Closing {
+                month: args.month,
+                now: SystemClock.now(),
+                by: "cli",
+                early: args.early,
+                dry_run: args.dry_run,
+            };
             match statements::close(db, &settings.statements, tenant, closing).await {
                 Ok(outcome) => {
                     let summaries = outcome.statements.into_iter().map(|statement| statement.summary);

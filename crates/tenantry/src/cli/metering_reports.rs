@@ -1,10 +1,10 @@
 //! Reports of `tenantry metering`.
 
-use chrono::{NaiveDate, TimeDelta};
-use clap::Args;
 use ::metering::reports::{self, CostQuery, Period};
 use ::metering::statements::Month;
 use ::metering::{Decimal, MeteringSettings};
+use chrono::{NaiveDate, TimeDelta};
+use clap::Args;
 use serde::Serialize;
 use tenantry_core::{Clock as _, SystemClock};
 use tenantry_postgres::MeterDb;
@@ -95,9 +95,12 @@ pub(super) async fn health(db: &MeterDb, settings: &MeteringSettings, format: Ou
         ("months ahead", health.partitions_ahead.to_string()),
         (
             "least captured of a bill",
-            optional(health.least_captured.as_ref().map(|least| {
-                format!("{} of {} on {}", least.part.normalize(), least.provider, least.day)
-            })),
+            optional(
+                health
+                    .least_captured
+                    .as_ref()
+                    .map(|least| format!("{} of {} on {}", least.part.normalize(), least.provider, least.day)),
+            ),
         ),
     ];
     lines.extend(alerts.iter().map(|alert| ("ALERT", format!("{}: {}", alert.name, alert.detail))));
@@ -121,7 +124,8 @@ pub(super) async fn costs(db: &MeterDb, args: CostArgs, format: Output) -> Resul
     }
     let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
     let name = query.by.as_str();
-    let columns = [name, "cost usd", "calls", "unpriced", "estimated", "unsettled", "failed usd", "tokens in", "tokens out"];
+    let columns =
+        [name, "cost usd", "calls", "unpriced", "estimated", "unsettled", "failed usd", "tokens in", "tokens out"];
     output::list(format, &rows, &columns, |row| {
         vec![
             row.name.clone(),

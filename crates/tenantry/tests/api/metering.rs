@@ -136,7 +136,14 @@ async fn operators_see_costs_and_what_needs_to_be_looked_at() {
         let answer = metered.ask(&format!("/admin/v1/metering/{path}")).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
     }
-    for path in ["burn?minutes=7", "providers?hours=25", "unpriced?days=0", "costs?from=2020-01-01", "costs?by=day", "costs?tenant=%00"] {
+    for path in [
+        "burn?minutes=7",
+        "providers?hours=25",
+        "unpriced?days=0",
+        "costs?from=2020-01-01",
+        "costs?by=day",
+        "costs?tenant=%00",
+    ] {
         let answer = metered.ask(&format!("/admin/v1/metering/{path}")).await;
         assert_eq!(answer.verdict(), (400, "invalid_query".to_owned()), "{path}: {}", answer.text);
     }
@@ -152,13 +159,20 @@ async fn a_bill_is_imported_over_http_by_admins_only() {
     let again = metered.bill("provider=openai", &file).await;
     assert_eq!((again.status, again.json()), (200, made.json()));
     let bad = metered.bill("provider=openai", "day,amount_usd\n2026-10-01,1\nyesterday,2\n").await;
-    assert_eq!((bad.verdict(), &bad.json()["errors"][0]["pointer"]), ((422, "invalid_bill".to_owned()), &json!("/lines/3")));
+    assert_eq!(
+        (bad.verdict(), &bad.json()["errors"][0]["pointer"]),
+        ((422, "invalid_bill".to_owned()), &json!("/lines/3"))
+    );
     assert_eq!(metered.bill("provider=", "x").await.verdict(), (422, "invalid_bill".to_owned()));
     assert_eq!(metered.bill("provider=openai&format=xls", &file).await.verdict(), (400, "invalid_query".to_owned()));
     let list = metered.ask("/admin/v1/metering/bills").await.json();
     assert_eq!((list["data"].as_array().unwrap().len(), &list["data"][0]), (1, &made.json()));
-    let days = metered.ask(&format!("/admin/v1/metering/reconciliation?from={month}-01&to={month}-28&limit=1")).await.json();
-    assert_eq!((&days["data"][0]["status"], &days["data"][0]["billed_usd"]), (&json!("short"), &json!("1.000000000000")));
+    let days =
+        metered.ask(&format!("/admin/v1/metering/reconciliation?from={month}-01&to={month}-28&limit=1")).await.json();
+    assert_eq!(
+        (&days["data"][0]["status"], &days["data"][0]["billed_usd"]),
+        (&json!("short"), &json!("1.000000000000"))
+    );
     let cursor = days["next_cursor"].as_str().unwrap();
     let path = format!("/admin/v1/metering/reconciliation?from={month}-01&to={month}-28&limit=1&cursor={cursor}");
     let day = &metered.ask(&path).await.json()["data"][0];

@@ -43,7 +43,11 @@ async fn operators_ask_import_compare_and_close() {
     let models = json(&["costs", "--month", &month, "--by", "model", "--sort", "unpriced", "--limit", "1"]).ok().json();
     assert_eq!((&models[0]["name"], &models[0]["unpriced_calls"]), (&"openai/gpt-new".into(), &4.into()));
     let unpriced = run(&["unpriced", "--days", "70"]).ok();
-    assert!(unpriced.stdout.contains("gpt-new") && unpriced.stderr.contains("hint: load a price"), "{}", unpriced.stdout);
+    assert!(
+        unpriced.stdout.contains("gpt-new") && unpriced.stderr.contains("hint: load a price"),
+        "{}",
+        unpriced.stdout
+    );
     let health = run(&["health"]).ok().stdout;
     assert!(health.contains("hours to be summed") && !health.contains("ALERT"), "{health}");
 
@@ -74,7 +78,8 @@ async fn operators_ask_import_compare_and_close() {
     run(&["close", "2100-01"]).fails(7, "months of 2 tenants are not closed");
     run(&["statement", "nobody", &month]).fails(3, "nobody");
     run(&["statement", "acme", "2026-13"]).fails(2, "is not a month");
-    let forge = "ALTER TABLE analytics.statement_lines DISABLE TRIGGER ALL; UPDATE analytics.statement_lines SET cost_usd = 0";
+    let forge =
+        "ALTER TABLE analytics.statement_lines DISABLE TRIGGER ALL; UPDATE analytics.statement_lines SET cost_usd = 0";
     admin_client(&installation.database).await.batch_execute(forge).await.unwrap();
     run(&["statement", "acme", &month]).fails(12, "is not as it was closed");
 }
@@ -99,6 +104,7 @@ async fn a_closing_that_is_killed_leaves_nothing_half_closed() {
     admin.batch_execute("ROLLBACK").await.unwrap();
     let again = installation.run(&[&["-o", "json"], &close[..]].concat()).ok().json();
     assert_eq!((&again[0]["number"], &again[0]["amount_usd"]), (&1.into(), &"1.01".into()));
-    let count = "SELECT (SELECT count(*) FROM analytics.statements) * 10 + (SELECT count(*) FROM analytics.statement_lines)";
+    let count =
+        "SELECT (SELECT count(*) FROM analytics.statements) * 10 + (SELECT count(*) FROM analytics.statement_lines)";
     assert_eq!(admin.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 12);
 }

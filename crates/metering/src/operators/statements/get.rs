@@ -49,8 +49,7 @@ pub(super) async fn get_tenant_statement(
     let tx = metering.db.snapshot().await?;
     let of = tenant(&tx, &slug).await?;
     let settings = &metering.settings.statements;
-    let found =
-        find(&mut Reader::Meter(&tx, of.party.id), &of.party, month, settings, metering.clock.now()).await?;
+    let found = find(&mut Reader::Meter(&tx, of.party.id), &of.party, month, settings, metering.clock.now()).await?;
     tx.rollback().await?;
     statement(found, month, Format::wanted(query.format, &headers))
 }

@@ -15,17 +15,12 @@ where
     S: Clone + Send + Sync + 'static,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new()
-        .routes(routes!(list::list_tenant_statements))
-        .routes(routes!(get::get_tenant_statement))
+    OpenApiRouter::new().routes(routes!(list::list_tenant_statements)).routes(routes!(get::get_tenant_statement))
 }
 
 /// The tenant that a path names.
 async fn tenant(tx: &MeterTx, slug: &str) -> Result<Tenant, Problem> {
     let no_slug = slug.len() > 63 || slug.contains('\0');
     let found = if no_slug { Vec::new() } else { store::tenants(tx, None, Some(slug), 1).await? };
-    found
-        .into_iter()
-        .next()
-        .ok_or_else(|| Problem::of(&codes::TENANT_NOT_FOUND).detail("no tenant has this slug"))
+    found.into_iter().next().ok_or_else(|| Problem::of(&codes::TENANT_NOT_FOUND).detail("no tenant has this slug"))
 }
