@@ -130,7 +130,8 @@ pub(super) async fn show(
 
 fn print(slug: &str, statement: &Statement) -> Result<(), CliError> {
     let summary = &statement.summary;
-    let display = summary.display_amount.map(|amount| format!(" ({amount} {})", summary.display_currency));
+    let own = summary.display_amount.filter(|_| summary.display_currency != "USD");
+    let display = own.map(|amount| format!(" ({amount} {})", summary.display_currency));
     let pending = (summary.pending_hours > 0).then(|| format!(", {} hours to be summed", summary.pending_hours));
     let lines = [
         ("tenant", slug.to_owned()),

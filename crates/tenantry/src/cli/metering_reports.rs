@@ -81,17 +81,17 @@ pub(super) async fn health(db: &MeterDb, settings: &MeteringSettings, format: Ou
     let (rollup, day, ingest) = (&health.rollup, &health.last_24_hours, &health.ingest);
     let seconds = |lag: Option<f64>| lag.map_or_else(|| "-".to_owned(), |lag| format!("{lag} s"));
     let mut lines = vec![
-        ("calls of 24 hours", day.calls.to_string()),
-        ("  cost USD", usd(day.cost_usd)),
-        ("  without a price", day.unpriced_calls.to_string()),
-        ("  estimated", day.estimated_calls.to_string()),
-        ("  never seen to end", day.unsettled_calls.to_string()),
-        ("gateway calls of an hour", ingest.calls.to_string()),
-        ("  last recorded", optional(ingest.last_recorded_at.map(time))),
-        ("  recorded after, half", seconds(ingest.lag_p50_seconds)),
-        ("  recorded after, 95 %", seconds(ingest.lag_p95_seconds)),
+        ("calls, 24 hours", day.calls.to_string()),
+        ("cost USD, 24 hours", usd(day.cost_usd)),
+        ("without a price, 24 hours", day.unpriced_calls.to_string()),
+        ("estimated, 24 hours", day.estimated_calls.to_string()),
+        ("never seen to end, 24 hours", day.unsettled_calls.to_string()),
+        ("gateway calls, an hour", ingest.calls.to_string()),
+        ("last recorded", optional(ingest.last_recorded_at.map(time))),
+        ("recorded after, half", seconds(ingest.lag_p50_seconds)),
+        ("recorded after, 95 %", seconds(ingest.lag_p95_seconds)),
         ("hours to be summed", rollup.dirty_hours.to_string()),
-        ("  the oldest since", optional(rollup.oldest_dirty_at.map(time))),
+        ("the oldest since", optional(rollup.oldest_dirty_at.map(time))),
         ("months ahead", health.partitions_ahead.to_string()),
         (
             "least captured of a bill",
