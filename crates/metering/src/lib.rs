@@ -22,6 +22,7 @@ pub mod gateway;
 mod meter;
 pub mod operators;
 pub mod prices;
+pub mod provider_call;
 pub mod reports;
 pub mod rollup;
 mod settings;
@@ -32,6 +33,7 @@ pub mod statements;
 pub mod store;
 pub mod usage;
 
+pub use api::v1::prices::{CreatePriceOverride, PriceOverride};
 pub use call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource, bucket};
 pub use meter::{Metering, MeteringError};
 pub use rust_decimal::Decimal;

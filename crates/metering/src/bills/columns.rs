@@ -30,23 +30,7 @@ impl Columns {
             let titles: Vec<Cow<'_, str>> = titles.iter().map(Cow::from).collect();
             format!("the columns `{}` are of no known format; name the format", titles.join("`, `"))
         })?;
-        let (days, cents, dollars, accounts, models): (&[&str], &[&str], &[&str], &[&str], &[&str]) = match format {
-            BillFormat::Openai => (
-                &["start_time_iso", "start_time", "date"],
-                &[],
-                &["amount_value", "amount", "cost_usd"],
-                &["project_id", "project"],
-                &["line_item", "model"],
-            ),
-            BillFormat::Anthropic => (
-                &["starting_at", "usage_date_utc", "date"],
-                &["amount"],
-                &["cost_usd", "amount_usd"],
-                &["workspace_id", "workspace"],
-                &["model", "description"],
-            ),
-            BillFormat::Generic => (&["day", "date"], &[], &["amount_usd"], &["account"], &["model"]),
-        };
+        let Titles { days, cents, dollars, accounts, models } = titles_of(format);
         let day = one_of(days).ok_or_else(|| format!("a column `{}` is missing", days.join("` or `")))?;
         let (amount, in_cents) = match (one_of(cents), one_of(dollars)) {
             (Some(place), _) => (place, true),
@@ -65,6 +49,42 @@ impl Columns {
             account: one_of(accounts),
             model: one_of(models),
         })
+    }
+}
+
+/// The titles that each column may have, the best first.
+struct Titles {
+    days: &'static [&'static str],
+    /// Amounts in cents; they go before those in dollars.
+    cents: &'static [&'static str],
+    dollars: &'static [&'static str],
+    accounts: &'static [&'static str],
+    models: &'static [&'static str],
+}
+
+const fn titles_of(format: BillFormat) -> Titles {
+    match format {
+        BillFormat::Openai => Titles {
+            days: &["start_time_iso", "start_time", "date"],
+            cents: &[],
+            dollars: &["amount_value", "amount", "cost_usd"],
+            accounts: &["project_id", "project"],
+            models: &["line_item", "model"],
+        },
+        BillFormat::Anthropic => Titles {
+            days: &["starting_at", "usage_date_utc", "date"],
+            cents: &["amount"],
+            dollars: &["cost_usd", "amount_usd"],
+            accounts: &["workspace_id", "workspace"],
+            models: &["model", "description"],
+        },
+        BillFormat::Generic => Titles {
+            days: &["day", "date"],
+            cents: &[],
+            dollars: &["amount_usd"],
+            accounts: &["account"],
+            models: &["model"],
+        },
     }
 }
 

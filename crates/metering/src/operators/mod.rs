@@ -6,6 +6,7 @@ mod costs;
 mod health;
 mod margins;
 mod page;
+mod prices;
 mod providers;
 mod reconciliation;
 mod respond;
@@ -34,6 +35,9 @@ pub const RULES: &[Rule] = &[
     rule(Method::GET, "/metering/statements/{slug}", Viewer),
     rule(Method::GET, "/metering/statements/{slug}/{month}", Viewer),
     rule(Method::GET, "/metering/unpriced", Viewer),
+    rule(Method::GET, "/prices", Viewer),
+    rule(Method::POST, "/prices", Admin),
+    rule(Method::POST, "/prices/reprice", Admin),
 ];
 
 /// All of them. They take an `OperatorScope`: mount them behind the layer of operators.
@@ -48,6 +52,7 @@ where
         .routes(routes!(costs::list_metering_costs))
         .routes(routes!(health::get_metering_health))
         .routes(routes!(margins::list_margins))
+        .merge(prices::router())
         .routes(routes!(providers::list_provider_health))
         .routes(routes!(reconciliation::list_reconciliation))
         .merge(statements::router())

@@ -1,6 +1,10 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
 
 pub mod bills;
+pub mod book;
+pub mod calls;
+pub mod overrides;
+pub mod prices;
 pub mod reports;
 pub mod reports_calls;
 pub mod statements;

@@ -9,7 +9,7 @@ use tenantry_postgres::MeterDb;
 use super::metering_bills::{self as bills, BillCommand, ReconcileArgs};
 use super::metering_close::{self as statements, CloseArgs};
 use super::metering_reports::{self as reports, CostArgs};
-use super::{CliError, Global};
+use super::{CliError, Global, metering_reprice};
 
 /// A command line asks one thing after the other; a transaction that has ended may still be on its way.
 const CONNECTIONS: usize = 2;
@@ -34,6 +34,8 @@ pub(super) enum MeteringCommand {
     ///
     /// Exit code 9 when less was captured of a day than is billed.
     Reconcile(ReconcileArgs),
+    /// Price recorded calls again: those that have no price, or those whose price was another
+    Reprice(metering_reprice::RepriceArgs),
     /// Close months: their statements are final from then on
     ///
     /// Months before it that are not closed are closed first. Killed at any point, it has closed whole statements, and the next run closes
@@ -89,6 +91,7 @@ impl From<Sort> for CostOrder {
 }
 
 pub(super) async fn run(command: MeteringCommand, global: &Global, settings: &Settings) -> Result<(), CliError> {
+    let all = settings;
     let db = MeterDb::new(&global.database(settings)?, CONNECTIONS);
     let (settings, output) = (&settings.metering, global.output);
     match command {
@@ -97,6 +100,7 @@ pub(super) async fn run(command: MeteringCommand, global: &Global, settings: &Se
         MeteringCommand::Unpriced { days } => reports::unpriced(&db, days, output).await,
         MeteringCommand::Bill(command) => bills::run(&db, command, output).await,
         MeteringCommand::Reconcile(args) => bills::reconcile(&db, settings, args, output).await,
+        MeteringCommand::Reprice(args) => metering_reprice::run(args, global, all).await,
         MeteringCommand::Close(args) => statements::close(&db, settings, args, output).await,
         MeteringCommand::Statement { slug, month } => statements::show(&db, settings, &slug, month, output).await,
     }

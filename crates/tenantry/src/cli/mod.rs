@@ -19,6 +19,7 @@ mod metering;
 mod metering_bills;
 mod metering_close;
 mod metering_reports;
+mod metering_reprice;
 mod migrate;
 mod migrate_drift;
 mod migrate_lint;
@@ -29,6 +30,7 @@ mod open;
 mod operator;
 mod output;
 mod plan;
+mod prices;
 mod quota;
 mod reference;
 mod secret;
@@ -133,6 +135,12 @@ enum Command {
     /// Tenants' members: who may act for them with tokens of the identity provider
     #[command(subcommand)]
     Member(member::MemberCommand),
+    /// What calls to providers cost: the price catalogue
+    #[command(subcommand)]
+    Prices(prices::PricesCommand),
+    /// Calls to providers as they are recorded, and what they cost all tenants: reports, providers' bills, monthly statements
+    #[command(subcommand)]
+    Metering(metering::MeteringCommand),
     /// Plans and their limits
     #[command(subcommand)]
     Plan(plan::PlanCommand),
@@ -147,9 +155,6 @@ enum Command {
     /// The trail of what was done by whom: verify it, write it out
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// What provider calls cost all tenants: reports, providers' bills, monthly statements
-    #[command(subcommand)]
-    Metering(metering::MeteringCommand),
     /// Tenants' secrets at rest: the keys they are kept under
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
@@ -216,6 +221,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Member(command) => member::run(command, &global, &settings).await,
+        Command::Prices(command) => prices::run(command, &global, &settings).await,
         Command::Plan(command) => plan::run(command, &global, &settings).await,
         Command::Quota(command) => quota::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,

@@ -40,6 +40,12 @@ pub(super) struct Company {
     pub(super) credential: Uuid,
     /// The name of a credential that may be deleted.
     pub(super) spare_credential: Uuid,
+    /// A price override.
+    pub(super) price_override: Uuid,
+    /// A price override that may be removed.
+    pub(super) spare_override: Uuid,
+    /// A place in its list of price overrides.
+    pub(super) overrides_cursor: String,
     /// A place in its list of provider accounts.
     pub(super) accounts_cursor: String,
     /// A place in its list of credentials.
@@ -78,6 +84,10 @@ pub(super) struct Company {
     pub(super) schedules_cursor: String,
     /// A place in its list of statements.
     pub(super) statements_cursor: String,
+    /// A call to a provider.
+    pub(super) provider_call: Uuid,
+    /// A place in its list of calls.
+    pub(super) provider_calls_cursor: String,
 }
 
 impl Company {
@@ -101,6 +111,9 @@ impl Company {
             ended_account: Uuid::nil(),
             credential: Uuid::new_v4(),
             spare_credential: Uuid::new_v4(),
+            price_override: Uuid::nil(),
+            spare_override: Uuid::nil(),
+            overrides_cursor: String::new(),
             accounts_cursor: String::new(),
             credentials_cursor: String::new(),
             peer: Uuid::nil(),
@@ -120,6 +133,8 @@ impl Company {
             talk_cursors: Default::default(),
             schedules_cursor: String::new(),
             statements_cursor: String::new(),
+            provider_call: Uuid::nil(),
+            provider_calls_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -128,6 +143,8 @@ impl Company {
         self.account = self.make(server, "/v1/provider-accounts", self.new_account("first")).await;
         self.spare_account = self.make(server, "/v1/provider-accounts", self.new_account("second")).await;
         self.ended_account = self.make(server, "/v1/provider-accounts", self.new_account("third")).await;
+        self.price_override = self.make(server, "/v1/prices/overrides", self.new_override("first")).await;
+        self.spare_override = self.make(server, "/v1/prices/overrides", self.new_override("second")).await;
         self.agent = self.make(server, "/v1/agents", self.new_agent("first")).await;
         self.spare_agent = self.make(server, "/v1/agents", self.new_agent("second")).await;
         for name in [self.credential, self.spare_credential] {
@@ -175,10 +192,12 @@ impl Company {
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
         self.accounts_cursor = self.cursor(server, "/v1/provider-accounts").await;
+        self.overrides_cursor = self.cursor(server, "/v1/prices/overrides").await;
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self.spend(server).await;
         self.statements_cursor = self.cursor(server, "/v1/statements").await;
+        self.call_providers(server).await;
         self
     }
 
@@ -201,6 +220,38 @@ impl Company {
              SELECT tenant_id, month, 1, 'usage', month, 'openai', '{mark}', 1, 0, 0, 0, 1, 1, 1, 1 FROM analytics.statements WHERE closed_by = '{mark}'"
         );
         server.database.admin().await.batch_execute(&sql).await.unwrap();
+    }
+
+    /// Calls to providers with its mark, as if they had been shipped.
+    async fn call_providers(&mut self, server: &TestServer) {
+        let admin = server.database.admin().await;
+        for (n, id) in [Uuid::now_v7(), Uuid::now_v7()].into_iter().enumerate() {
+            let sql = format!(
+                "INSERT INTO analytics.provider_api_calls (id, tenant_id, agent_id, session_id, task_id, api_key_id, provider_account_id, \
+                   provider, operation, model, requested_model, task_type, client_reference, provider_request_id, error_message, latency_ms, \
+                   \"timestamp\") \
+                 SELECT '{id}', id, '{}', '{}', '{}', '{}', '{}', 'openai', 'responses', 'model {mark}', '{mark}', '{mark}', '{mark}', '{mark}', \
+                   '{mark}', 1, now() - interval '{n} minutes' FROM public.tenants WHERE slug = '{}'",
+                self.agent,
+                self.sessions[0],
+                self.task,
+                self.key,
+                self.account,
+                self.tenant.slug,
+                mark = self.mark,
+            );
+            admin.batch_execute(&sql).await.unwrap();
+            self.provider_call = id;
+        }
+        self.provider_calls_cursor = self.cursor(server, "/v1/provider-calls").await;
+    }
+
+    /// A body that records a call.
+    pub(super) fn new_provider_call(&self) -> Value {
+        json!({
+            "timestamp": chrono::Utc::now(), "provider": "openai", "operation": "responses", "model": self.mark, "latency_ms": 1,
+            "usage": { "input": 1 }, "agent_id": self.agent, "task_id": self.task, "client_reference": self.mark,
+        })
     }
 
     /// Messages, drafts, log and sessions, all with its mark.
@@ -277,6 +328,14 @@ impl Company {
     }
 
     /// A body that makes a provider account.
+    /// Each for a model of its own, so that no two overlap.
+    pub(super) fn new_override(&self, name: &str) -> Value {
+        json!({
+            "provider": "openai", "model": format!("{}-{name}-{}", self.mark, Uuid::new_v4()),
+            "provider_account_id": self.account, "note": self.mark, "price": { "input": "1", "output": "2" },
+        })
+    }
+
     pub(super) fn new_account(&self, name: &str) -> Value {
         json!({
             "provider": "openai", "name": format!("{name} {}", self.mark), "owner_key": self.mark,
@@ -352,6 +411,8 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM analytics.{table} t WHERE tenant_id = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
+        let prices = format!("SELECT t::text AS line FROM analytics.price_overrides t WHERE tenant_id = {id}");
+        digests.push(("price_overrides".to_owned(), digest(&admin, &prices).await));
         let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
         digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
         digests

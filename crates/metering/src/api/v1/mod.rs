@@ -1,3 +1,5 @@
+pub(crate) mod prices;
+mod provider_calls;
 mod statements;
 
 use axum::extract::FromRef;
@@ -12,5 +14,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new().merge(statements::router())
+    OpenApiRouter::new().merge(prices::router()).merge(provider_calls::router()).merge(statements::router())
 }
