@@ -37,4 +37,4 @@ pub use api::v1::prices::{CreatePriceOverride, PriceOverride};
 pub use call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource, bucket};
 pub use meter::{Metering, MeteringError};
 pub use rust_decimal::Decimal;
-pub use settings::{AlertSettings, MeteringSettings, ReportSettings, StatementSettings};
+pub use settings::MeteringSettings;

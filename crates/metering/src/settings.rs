@@ -1,13 +1,38 @@
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use tenantry_postgres::Retention;
+
+use crate::reports::{AlertSettings, ReportSettings};
+use crate::spool::SpoolOptions;
+use crate::statements::StatementSettings;
 
 /// How provider calls are metered.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MeteringSettings {
+    /// Where calls are kept that the database has not taken yet, each server of this machine in a directory of its own. It must
+    /// outlive the process. Environment: `TENANTRY_SPOOL_DIR`. Default: `spool` in the data directory.
+    pub spool_dir: Option<PathBuf>,
+    /// How large a server's files there may become. When they are, no call is taken that need not be. Default: 1 GiB.
+    pub spool_max_bytes: u64,
+    /// The size of one file; two of them are there from the start. Default: 16 MiB.
+    pub spool_segment_bytes: u64,
+    /// How long a call waits for others to be shipped with it. Default: 0.5 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
+    pub ship_interval: Duration,
+    /// How many calls are shipped in one transaction. Default: 4000.
+    pub ship_batch: usize,
+    /// A call that has not ended after so long is booked as unsettled; what it turns out to be later corrects that. Default: 3600 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
+    pub reap_after: Duration,
+    /// Days for which single calls are kept. A month goes when its last day is older. Default: 90.
+    pub keep_calls_days: u32,
+    /// Days for which the sums of hours are kept. Default: 400.
+    pub keep_hours_days: u32,
+    /// Days for which the sums of days are kept. Default: 730.
+    pub keep_days_days: u32,
     /// What the operators are warned of.
     pub alerts: AlertSettings,
     /// What operators' reports cannot know by themselves.
@@ -16,70 +41,37 @@ pub struct MeteringSettings {
     pub statements: StatementSettings,
 }
 
-/// What the operators are warned of, in the log and in `GET /admin/v1/metering/health`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AlertSettings {
-    /// How often this server looks. 0: it warns of nothing. Default: 60 s.
-    #[serde(with = "tenantry_core::serde_seconds")]
-    pub interval: Duration,
-    /// Calls of the last 24 hours that were never seen to end, from which on it is warned. Default: 10.
-    pub unsettled_calls: i64,
-    /// Calls of the last 24 hours without a price, from which on it is warned. Default: 1.
-    pub unpriced_calls: i64,
-    /// How old the mark of an hour may become before its sums are made. Default: 300 s.
-    #[serde(with = "tenantry_core::serde_seconds")]
-    pub rollup_lag: Duration,
-    /// The least part of a provider's bill of a day that was captured. Default: 0.98.
-    pub captured_at_least: Decimal,
-    /// The least number of months that have their partitions in advance. Default: 1.
-    pub partitions_ahead: i64,
-}
-
-impl Default for AlertSettings {
+impl Default for MeteringSettings {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(60),
-            unsettled_calls: 10,
-            unpriced_calls: 1,
-            rollup_lag: Duration::from_secs(300),
-            captured_at_least: Decimal::new(98, 2),
-            partitions_ahead: 1,
+            spool_dir: None,
+            spool_max_bytes: 1 << 30,
+            spool_segment_bytes: 16 << 20,
+            ship_interval: Duration::from_millis(500),
+            ship_batch: 4000,
+            reap_after: Duration::from_secs(3600),
+            keep_calls_days: 90,
+            keep_hours_days: 400,
+            keep_days_days: 730,
+            alerts: AlertSettings::default(),
+            reports: ReportSettings::default(),
+            statements: StatementSettings::default(),
         }
     }
 }
 
-/// What operators' reports cannot know by themselves.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReportSettings {
-    /// By how much, as a part of the bill, what was captured of a day may differ from the bill and still be called the same. Default: 0.01.
-    pub tolerance: Decimal,
-    /// What a tenant pays in a month, in US dollars, by plan: for margins. A plan that is not here has none.
-    pub plan_prices: BTreeMap<String, Decimal>,
-}
-
-impl Default for ReportSettings {
-    fn default() -> Self {
-        Self { tolerance: Decimal::new(1, 2), plan_prices: BTreeMap::new() }
+impl MeteringSettings {
+    pub(crate) fn spool(&self) -> SpoolOptions {
+        // Below this a record and the room for another would not fit.
+        let segment_bytes = self.spool_segment_bytes.max(64 << 10);
+        SpoolOptions {
+            directory: self.spool_dir.clone().unwrap_or_else(|| PathBuf::from(".tenantry/spool")),
+            max_bytes: self.spool_max_bytes.max(3 * segment_bytes),
+            segment_bytes,
+        }
     }
-}
 
-/// The tenants' monthly statements.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StatementSettings {
-    /// Days after the end of a month, in the tenant's time zone, in which late calls are still of its statement. Default: 3.
-    pub close_after_days: u16,
-    /// How often this server looks for months to close. 0: it closes none. Default: 3600 s.
-    #[serde(with = "tenantry_core::serde_seconds")]
-    pub close_interval: Duration,
-    /// What a US dollar is in other currencies, by ISO 4217: statements say for information what they come to in the tenant's own.
-    pub exchange_rates: BTreeMap<String, Decimal>,
-}
-
-impl Default for StatementSettings {
-    fn default() -> Self {
-        Self { close_after_days: 3, close_interval: Duration::from_secs(3600), exchange_rates: BTreeMap::new() }
+    pub(crate) const fn retention(&self) -> Retention {
+        Retention { calls: self.keep_calls_days, hours: self.keep_hours_days, days: self.keep_days_days }
     }
 }

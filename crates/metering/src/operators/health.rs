@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::respond::Common;
 use crate::Metering;
 use crate::reports::{Alert, AlertName, MeteringHealth, alerts, health};
+use crate::spool::SpoolState;
 
 /// How the metering does, and what is to be looked at.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,6 +17,8 @@ pub(super) struct Health {
     /// Of all servers.
     #[serde(flatten)]
     health: MeteringHealth,
+    /// What the server that answers holds for the database. Nothing is dropped: what it has no room for it does not take.
+    spool: SpoolState,
     /// What is beyond the limits of this server's settings now.
     alerts: Vec<Alert>,
     /// How often this server has begun to warn of each since it started.
@@ -38,7 +41,8 @@ pub(super) async fn get_metering_health(
     let tx = metering.db.snapshot().await?;
     let health = health(&tx, metering.clock.now()).await?;
     tx.rollback().await?;
-    let alerts = alerts(&health, &metering.settings.alerts);
+    let spool = metering.health();
+    let alerts = alerts(&health, Some(&spool), &metering.settings.alerts);
     let alerts_fired = AlertName::ALL.iter().map(|name| (name.as_str(), metering.watch.fired(*name))).collect();
-    Ok(Json(Health { health, alerts, alerts_fired }))
+    Ok(Json(Health { health, spool, alerts, alerts_fired }))
 }

@@ -4,7 +4,7 @@ use tenantry_postgres::{DbError, MeterTx};
 use utoipa::ToSchema;
 
 use super::{Period, Place, part};
-use crate::settings::ReportSettings;
+use crate::reports::ReportSettings;
 use crate::statements::Month;
 use crate::store::reports as store;
 

@@ -6,6 +6,7 @@ mod health;
 mod margins;
 mod providers;
 mod reconcile;
+mod settings;
 mod unpriced;
 mod watch;
 
@@ -20,6 +21,7 @@ pub use health::{Captured, IngestHealth, LastDay, MeteringHealth, RollupHealth, 
 pub use margins::{MarginQuery, PlanMargin, margins};
 pub use providers::{ProviderHealth, providers};
 pub use reconcile::{BillStatus, ReconcileQuery, Reconciliation, reconcile};
+pub use settings::{AlertSettings, ReportSettings};
 pub use unpriced::{UnpricedModel, unpriced};
 pub use watch::{Alert, AlertName, Watch, alerts, keep_watch};
 

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use workforce::text_enum;
 
 use super::{Period, part};
-use crate::settings::ReportSettings;
+use crate::reports::ReportSettings;
 use crate::store::bills::{self as store, Compare, Compared};
 
 /// A difference that no bill is worth being looked at for, in cents.

@@ -8,7 +8,8 @@ use workforce::text_enum;
 
 use super::{MeteringHealth, health};
 use crate::Metering;
-use crate::settings::AlertSettings;
+use crate::reports::AlertSettings;
+use crate::spool::SpoolState;
 
 text_enum! {
     /// What operators are warned of.
@@ -24,6 +25,10 @@ text_enum! {
         CapturedShort = "captured_short",
         /// Months that have no partitions yet.
         PartitionsMissing = "partitions_missing",
+        /// Calls that wait on this server's disk for the database.
+        SpoolBacklog = "spool_backlog",
+        /// Calls that the database refuses for what they are.
+        RejectedCalls = "rejected_calls",
     }
 }
 
@@ -54,11 +59,29 @@ impl Watch {
     }
 }
 
-/// What is to be looked at.
+/// What is to be looked at; of a server's spool where there is one.
 #[must_use]
-pub fn alerts(health: &MeteringHealth, limits: &AlertSettings) -> Vec<Alert> {
+pub fn alerts(health: &MeteringHealth, spool: Option<&SpoolState>, limits: &AlertSettings) -> Vec<Alert> {
     let mut alerts = Vec::new();
     let mut warn = |name, detail: String| alerts.push(Alert { name, detail });
+    if let Some(spool) = spool {
+        let limit = limits.spool_lag.as_secs_f64();
+        if spool.full || spool.oldest_age_seconds > limit {
+            let (records, age) = (spool.records, spool.oldest_age_seconds);
+            let full = if spool.full { "the spool is full: " } else { "" };
+            warn(
+                AlertName::SpoolBacklog,
+                format!("{full}{records} calls wait for the database, one for {age:.0} s; the limit is {limit} s"),
+            );
+        }
+        if spool.rejected > 0 {
+            let rejected = spool.rejected;
+            warn(
+                AlertName::RejectedCalls,
+                format!("the database refuses {rejected} calls; they lie in `rejected.jsonl`"),
+            );
+        }
+    }
     let day = &health.last_24_hours;
     if day.unsettled_calls >= limits.unsettled_calls.max(1) {
         let (calls, limit) = (day.unsettled_calls, limits.unsettled_calls);
@@ -100,7 +123,7 @@ pub async fn keep_watch(metering: Metering) {
     loop {
         ticks.tick().await;
         match look(&metering).await {
-            Ok(health) => tell(&metering.watch, &alerts(&health, limits), &mut warned),
+            Ok(health) => tell(&metering.watch, &alerts(&health, Some(&metering.health()), limits), &mut warned),
             Err(error) => tracing::warn!(target: "tenantry::metering", %error, "the metering cannot be looked at"),
         }
     }
@@ -162,10 +185,10 @@ mod tests {
     #[test]
     fn each_limit_has_its_alert() {
         let limits = AlertSettings::default();
-        let names = |health: &MeteringHealth| {
-            alerts(health, &limits).into_iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>()
+        let names = |health: &MeteringHealth, spool: Option<&SpoolState>| {
+            alerts(health, spool, &limits).into_iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>()
         };
-        assert!(names(&well()).is_empty());
+        assert!(names(&well(), Some(&SpoolState::default())).is_empty());
         let mut ill = well();
         ill.last_24_hours.unsettled_calls = 10;
         ill.last_24_hours.unpriced_calls = 1;
@@ -173,8 +196,11 @@ mod tests {
         let day = "2026-10-01".parse().unwrap();
         ill.least_captured = Some(Captured { provider: "openai".into(), day, part: "0.979".parse().unwrap() });
         ill.partitions_ahead = 0;
+        let spool = SpoolState { oldest_age_seconds: 61.0, rejected: 1, ..SpoolState::default() };
+        let mut found = names(&ill, Some(&spool));
+        found.rotate_left(2);
         let all: Vec<&str> = AlertName::ALL.iter().map(|name| name.as_str()).collect();
-        assert_eq!(names(&ill), all);
+        assert_eq!(found, all);
     }
 
     #[test]
@@ -182,7 +208,7 @@ mod tests {
         let (watch, mut warned) = (Watch::default(), BTreeSet::new());
         let mut ill = well();
         ill.last_24_hours.unpriced_calls = 5;
-        let found = alerts(&ill, &AlertSettings::default());
+        let found = alerts(&ill, None, &AlertSettings::default());
         for expected in [1, 1] {
             tell(&watch, &found, &mut warned);
             assert_eq!(watch.fired(AlertName::UnpricedCalls), expected);

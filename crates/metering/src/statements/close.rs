@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::show::{OLDEST, draft};
 use super::{Month, Statement, StatementStatus, digest, hex};
 use crate::Metering;
-use crate::settings::StatementSettings;
+use crate::statements::StatementSettings;
 use crate::store::Reader;
 use crate::store::statements::{self as store, Tenant};
 

@@ -11,6 +11,7 @@ mod close;
 mod digest;
 mod month;
 mod round;
+mod settings;
 mod sheet;
 mod show;
 
@@ -24,6 +25,7 @@ use workforce::text_enum;
 pub use close::{CloseError, Closing, Outcome, close, keep_closed};
 pub use month::{InvalidMonth, Month};
 pub use round::to_cents;
+pub use settings::StatementSettings;
 pub use sheet::to_csv;
 pub use show::{find, list};
 

@@ -6,7 +6,7 @@ use super::round::half_even;
 use super::{
     LineKind, Month, Party, Statement, StatementLine, StatementStatus, StatementSummary, digest, hex, to_cents,
 };
-use crate::settings::StatementSettings;
+use crate::statements::StatementSettings;
 use crate::store::Reader;
 use crate::store::statements::{self as store, Group};
 

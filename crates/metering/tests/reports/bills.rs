@@ -1,7 +1,6 @@
 use metering::Decimal;
 use metering::bills::{BillError, Import, Imported, import};
-use metering::reports::{BillStatus, Period, ReconcileQuery, health, reconcile};
-use metering::{AlertSettings, ReportSettings};
+use metering::reports::{AlertSettings, BillStatus, Period, ReconcileQuery, ReportSettings, health, reconcile};
 use tenantry_core::SystemClock;
 use tenantry_core::calendar::Tz;
 
@@ -77,7 +76,7 @@ async fn days_are_compared_with_the_bill_that_was_imported_last() {
     let health = health(&tx, now).await.unwrap();
     let least = health.least_captured.clone().unwrap();
     assert_eq!((least.day, least.part.normalize().to_string()), (days[1], "0.8".to_owned()));
-    let alerts = metering::reports::alerts(&health, &AlertSettings::default());
+    let alerts = metering::reports::alerts(&health, None, &AlertSettings::default());
     assert!(alerts.iter().any(|alert| alert.name.as_str() == "captured_short"), "{alerts:?}");
     tx.rollback().await.unwrap();
 }

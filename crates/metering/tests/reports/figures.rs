@@ -1,9 +1,10 @@
 use chrono::{TimeDelta, Utc};
+use metering::Decimal;
 use metering::reports::{
-    CostBy, CostOrder, CostQuery, MarginQuery, Period, Place, burn, costs, health, margins, providers, unpriced,
+    CostBy, CostOrder, CostQuery, MarginQuery, Period, Place, ReportSettings, burn, costs, health, margins, providers,
+    unpriced,
 };
 use metering::statements::Month;
-use metering::{Decimal, ReportSettings};
 use tenantry_core::calendar::Tz;
 use uuid::Uuid;
 

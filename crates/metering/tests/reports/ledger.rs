@@ -1,8 +1,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
-use metering::statements::{CloseError, Closing, Month, Party, Statement, close, find};
+use metering::statements::{CloseError, Closing, Month, Party, Statement, StatementSettings, close, find};
 use metering::store::Reader;
 use metering::store::statements::{Tenant, tenants};
-use metering::{Decimal, StatementSettings, bucket};
+use metering::{Decimal, bucket};
 use tenantry_core::calendar::Tz;
 use tenantry_postgres::MeterDb;
 use testkit::{World, WorldConfig};

@@ -77,7 +77,7 @@ pub(super) async fn health(db: &MeterDb, settings: &MeteringSettings, format: Ou
     let tx = db.snapshot().await?;
     let health = reports::health(&tx, SystemClock.now()).await?;
     tx.rollback().await?;
-    let alerts = reports::alerts(&health, &settings.alerts);
+    let alerts = reports::alerts(&health, None, &settings.alerts);
     let (rollup, day, ingest) = (&health.rollup, &health.last_24_hours, &health.ingest);
     let seconds = |lag: Option<f64>| lag.map_or_else(|| "-".to_owned(), |lag| format!("{lag} s"));
     let mut lines = vec![
