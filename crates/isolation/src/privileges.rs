@@ -106,6 +106,8 @@ const SHARED_READ: &[&str] = &[
     "spend_counters",
     "task_outcomes",
     "roi_calculations",
+    "statements",
+    "statement_lines",
 ];
 
 /// What a tenant writes of its own rows there.
@@ -184,7 +186,7 @@ fn expected(scene: &Scene) -> BTreeSet<String> {
     for (table, right) in SHARED_WRITTEN {
         lines.insert(format!("tenantry_tenant: {right} on table analytics.{table}"));
     }
-    for function in ["latency_bounds()", "note_task_outcome()"] {
+    for function in ["kept_from()", "latency_bounds()", "note_task_outcome()"] {
         lines.insert(format!("tenantry_tenant: EXECUTE on function analytics.{function}"));
     }
     for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {

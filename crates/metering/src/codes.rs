@@ -3,6 +3,9 @@
 pub use tenantry_http::codes::VALIDATION_FAILED;
 
 tenantry_http::error_codes! {
+    INVALID_BILL = 422 "invalid_bill" "Invalid bill":
+        "lines of the file cannot be read as what the provider bills, so none of it is imported",
+        "correct the lines that `errors` names, or name the `format` that the file has";
     INVALID_CATALOGUE = 422 "invalid_catalogue" "Invalid price catalogue":
         "the catalogue breaks a rule: an amount that is not exact, a price without a source, two prices at one time, a name twice",
         "correct what `flaws` names, line by line; `tenantry prices check FILE` says the same without a server";
@@ -24,6 +27,9 @@ tenantry_http::error_codes! {
     PROVIDER_CALL_NOT_FOUND = 404 "provider_call_not_found" "Provider call not found":
         "no call of this tenant has the id: it was never recorded, is not shipped yet, or is older than calls are kept",
         "list the calls with `GET /v1/provider-calls`; one that was recorded just now appears within seconds";
+    STATEMENT_NOT_FOUND = 404 "statement_not_found" "Statement not found":
+        "the month has not begun",
+        "ask for the present month or an earlier one";
     TIMESTAMP_IN_FUTURE = 422 "timestamp_in_future" "Timestamp in the future":
         "the call is said to have begun more than five minutes from now",
         "send the time at which the call began, in UTC, and check the clock that it is from";

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use tenantry_postgres::Retention;
 
 use crate::budgets::BudgetSettings;
+use crate::reports::{AlertSettings, ReportSettings};
 use crate::rollup::RollupSettings;
 use crate::spool::SpoolOptions;
+use crate::statements::StatementSettings;
 
 /// How provider calls are metered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +39,12 @@ pub struct MeteringSettings {
     pub budgets: BudgetSettings,
     /// Sums of hours and days.
     pub rollup: RollupSettings,
+    /// What the operators are warned of.
+    pub alerts: AlertSettings,
+    /// What operators' reports cannot know by themselves.
+    pub reports: ReportSettings,
+    /// The tenants' monthly statements.
+    pub statements: StatementSettings,
 }
 
 impl Default for MeteringSettings {
@@ -53,6 +61,9 @@ impl Default for MeteringSettings {
             keep_days_days: 730,
             budgets: BudgetSettings::default(),
             rollup: RollupSettings::default(),
+            alerts: AlertSettings::default(),
+            reports: ReportSettings::default(),
+            statements: StatementSettings::default(),
         }
     }
 }

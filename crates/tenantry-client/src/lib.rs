@@ -51,6 +51,6 @@ pub use resource::{Change, Collection, Create, Delete, Listed, Resource};
 pub use resources::{
     Activities, Agents, Analytics, BudgetFilter, Budgets, BulkItem, CallsOf, CredentialList, Credentials, Dependencies,
     DependencyList, Keys, MemberFilter, Members, Messages, PriceOverrideList, Prices, ProviderAccounts, ProviderCallList, ProviderCalls,
-    Schedules, Sessions, SettingsOf, Tasks, ThreadList, ThreadMessages, Threads,
+    Schedules, Sessions, SettingsOf, Statements, Tasks, ThreadList, ThreadMessages, Threads,
 };
 pub use retry::Retry;

@@ -92,6 +92,7 @@ async fn every_operation_has_a_function() {
     messages(&client, &mira, &nadia).await;
     activity_and_sessions(&client, &mira).await;
     schedules_and_settings(&client, &mira).await;
+    statements(&client).await;
 
     budgets(&client, &mira).await;
     access(&client).await;
@@ -132,6 +133,13 @@ async fn analytics(client: &Client) {
     assert_eq!(nothing.code(), Some("roi_not_computable"));
     assert_eq!(analytics.what_if(&all, "openai", "gpt-5").await.unwrap().compared_calls, 0);
     assert_eq!(analytics.explain(&all).await.unwrap().bridge, Bridge::default());
+}
+
+async fn statements(client: &Client) {
+    let month: metering::statements::Month = chrono::Utc::now().format("%Y-%m").to_string().parse().unwrap();
+    let running = client.statements().get(month).await.unwrap();
+    assert_eq!((running.summary.status.as_str(), running.lines.len()), ("open", 0));
+    assert_eq!(client.statements().list_closed().all().await.unwrap().len(), 0);
 }
 
 async fn agents(client: &Client) -> (Agent, Agent) {

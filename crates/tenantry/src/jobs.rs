@@ -57,8 +57,13 @@ impl Jobs {
             let watch = QuotaWatch::new(state, interval);
             jobs.endless(async move { watch.run().await });
         }
-        let metering = state.metering.clone();
-        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
+        if !settings.metering.statements.close_interval.is_zero() {
+            // A month is closed whole or not at all.
+            jobs.endless(metering::statements::keep_closed(state.metering.clone()));
+        }
+        if !settings.metering.alerts.interval.is_zero() {
+            jobs.endless(metering::reports::keep_watch(state.metering.clone()));
+        }
         let swept = db.clone();
         jobs.endless(async move { swept.keep_events_swept().await });
         let (keychain, metering) = (state.keychain.clone(), &state.metering);

@@ -45,6 +45,8 @@ pub enum List {
     Keys,
     /// Calculations of savings by age.
     RoiCalculations,
+    /// Monthly statements, by their months.
+    Statements,
     /// Price overrides by age.
     PriceOverrides,
     /// Budgets by age.
@@ -69,6 +71,7 @@ impl List {
             Self::Members => b'#',
             Self::Keys => b'*',
             Self::RoiCalculations => b'o',
+            Self::Statements => b'=',
             Self::PriceOverrides => b'$',
             Self::Budgets => b'!',
         }

@@ -14,6 +14,7 @@ mod provider_calls;
 mod schedules;
 mod sessions;
 mod settings;
+mod statements;
 mod tasks;
 
 pub use access::{Keys, MemberFilter, Members};
@@ -30,4 +31,5 @@ pub use provider_calls::{ProviderCallList, ProviderCalls};
 pub use schedules::Schedules;
 pub use sessions::Sessions;
 pub use settings::SettingsOf;
+pub use statements::Statements;
 pub use tasks::{Dependencies, DependencyList, Tasks};

@@ -10,6 +10,7 @@ mod installation;
 mod kill;
 mod kill_registry;
 mod members;
+mod metering;
 mod migrate;
 mod migrations;
 mod quotas;

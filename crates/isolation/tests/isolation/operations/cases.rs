@@ -210,6 +210,8 @@ pub(super) const CASES: &[Case] = &[
         success: 204,
         ..PLAIN
     },
+    Case { operation: "list_statements", queries: Some(statement_queries), ..PLAIN },
+    Case { operation: "get_statement", ..PLAIN },
     Case { operation: "get_settings", ..PLAIN },
     Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
     Case { operation: "list_dependencies", id: Some((|c| c.waiting_task, "task_not_found")), ..PLAIN },
@@ -563,6 +565,11 @@ fn session_queries(of: &Company) -> Vec<String> {
         format!("cursor={}", of.talk_cursors[3]),
         format!("cursor={}&agent_id={}", of.talk_cursors[3], of.agent),
     ]
+}
+
+/// Pages of the list of statements.
+fn statement_queries(of: &Company) -> Vec<String> {
+    vec![String::new(), "limit=1".to_owned(), format!("cursor={}", of.statements_cursor)]
 }
 
 /// Every filter of the list of members.

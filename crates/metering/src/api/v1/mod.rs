@@ -2,6 +2,7 @@ pub mod analytics;
 mod budgets;
 pub(crate) mod prices;
 mod provider_calls;
+mod statements;
 
 use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb};
@@ -23,4 +24,5 @@ where
         .merge(budgets::router())
         .merge(prices::router())
         .merge(provider_calls::router())
+        .merge(statements::router())
 }
