@@ -1,7 +1,43 @@
 //! The errors of the metering that a caller can meet, for the error reference.
 
 tenantry_http::error_codes! {
+    BUDGET_EXHAUSTED = 402 "budget_exhausted" "Budget used up":
+        "what the call may cost does not fit into a budget that stops calls",
+        "wait until `resets_at`, or raise the budget's limit";
+    BUDGETS_UNAVAILABLE = 503 "budgets_unavailable" "Budgets unavailable":
+        "the database cannot be asked what is left of a budget, and nothing is held for this server",
+        "try again later";
+    GATEWAY_BUSY = 503 "gateway_busy" "Gateway busy":
+        "the server makes as many calls to providers as it may, or is stopping",
+        "try again later; operators raise `metering.gateway.max_calls`";
+    INVALID_ATTRIBUTION = 400 "invalid_attribution" "Invalid header of a call":
+        "a header `X-Tenantry-…` of a call to a provider is not what it must be",
+        "see `message`; agent, session and task are UUIDs";
+    INVALID_CALL = 400 "invalid_call" "Invalid call":
+        "the body of a call to a provider is not a JSON object, so nobody could say what it may cost",
+        "send what the provider's API asks for";
     METERING_BACKLOG_FULL = 503 "metering_backlog_full" "Metering backlog is full":
         "the server holds as many calls as it may that the database has not taken yet, so it takes no more: none is dropped",
         "try again later; operators see the backlog in `GET /admin/v1/metering/health`";
+    METERING_UNAVAILABLE = 503 "metering_unavailable" "Metering unavailable":
+        "the server's disk does not take what would be metered, so no call is made",
+        "try again later; for operators: the log has the reason";
+    NO_PROVIDER_ACCOUNT = 422 "no_provider_account" "No provider account":
+        "the company has no active account to make the call with, or the one that `X-Tenantry-Account` names cannot be used for it",
+        "make an account with `POST /v1/provider-accounts`, or name another one";
+    PROVIDER_ADDRESS_REFUSED = 422 "provider_address_refused" "Provider's address refused":
+        "`account_meta.base_url` of the account is not the HTTPS address of a public host",
+        "give the account the address of its API; the operator can configure others in `metering.gateway.upstreams`";
+    PROVIDER_TIMEOUT = 504 "provider_timeout" "Provider timed out":
+        "the provider did not answer within the server's time limit; it may have to be paid all the same",
+        "ask for less, or for a stream; operators raise `metering.gateway.first_byte_timeout`";
+    PROVIDER_UNREACHABLE = 502 "provider_unreachable" "Provider unreachable":
+        "no connection to the provider was made, or it broke before the answer was whole; `message` says which",
+        "try again later; the call is recorded with what it may have cost";
+    UNKNOWN_ATTRIBUTION = 422 "unknown_attribution" "Unknown agent, session or task":
+        "a header of a call names an agent, a session or a task that the company does not have",
+        "name one of the company's own, or leave the header out";
+    UNMETERED_CALL = 400 "unmetered_call" "Call cannot be metered":
+        "the call asks for work that goes on after its answer, so no answer tells what it cost",
+        "leave `background` out";
 }
