@@ -93,7 +93,8 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 ";
 
 /// Tables of all tenants of which each reads its own rows.
-const SHARED_READ: [&str; 7] = [
+const SHARED_READ: [&str; 8] = [
+    "arrivals",
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",

@@ -1,6 +1,7 @@
 //! The server: the tenancy crates and the agent domain put together behind one router.
 
 mod api;
+mod jobs;
 pub mod lint;
 mod quotas;
 mod server;

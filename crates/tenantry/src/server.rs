@@ -5,37 +5,29 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use metering::gateway::{Gateway, GatewayError};
+use metering::ship::Shipping;
 use metering::{Metering, MeteringError};
 use tenantry_control::{Stripe, StripeError};
 use tenantry_core::SystemClock;
 use tenantry_http::{Drained, TenancyError, TenancyState};
-use tenantry_postgres::{Actor, DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
+use tenantry_postgres::{DatabaseConfig, NotReady, Provisioner, Registry, RegistryConfig, TenantDb};
 use tenantry_secrets::{MasterKeyError, Secrets};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use workforce::keychain::{Broken, oauth};
-use workforce::{Keychain, Scheduler, Scheduling};
+use workforce::keychain::Broken;
+use workforce::{Keychain, Scheduling};
 
-use crate::quotas::QuotaWatch;
+use crate::jobs::Jobs;
 use crate::{AppState, Settings, router};
 
 /// How long a start waits for the database before it goes on without: it becomes ready when the database does.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause after each warm schema: making one keeps a core of the database busy for a moment, and tenants are being served.
-const WARM_PAUSE: Duration = Duration::from_millis(200);
-
-/// How often tenants are looked for whose time to pay is over.
-const DUNNING: Duration = Duration::from_secs(60);
-/// Between two looks for tokens that are due.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 /// How long a start waits for the shared rate limits: this server counts by itself until they are there.
 const SHARED_LIMITS: Duration = Duration::from_secs(1);
 
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
-/// How long an end waits for schedules that are being run. One that is cut off is undone, and run by another server.
-const LAST_RUNS: Duration = Duration::from_secs(10);
+/// How long an end waits for calls to be in the database. What is not stays in the spool.
+const LAST_SHIPMENTS: Duration = Duration::from_secs(5);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -120,23 +112,9 @@ impl Server {
     /// Serves until `shutdown` resolves, finishes running requests and closes all connections.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Drained {
         let router = router(&self.state);
-        let warm = usize::from(self.settings.warm);
-        let provisioner = self.state.provisioner.clone();
-        let refilling = (warm > 0).then(|| tokio::spawn(async move { provisioner.keep_warm(warm, WARM_PAUSE).await }));
-        let dunning = tokio::spawn(suspend_overdue(self.state.provisioner.clone()));
-        let renewing = tokio::spawn(oauth::keep_fresh(
-            self.state.tenancy.registry().clone(),
-            self.state.tenancy.db().clone(),
-            self.state.keychain.clone(),
-            RENEWAL_PAUSE,
-        ));
-        let interval = self.settings.quotas.measure_interval;
-        let watch = QuotaWatch::new(&self.state, interval);
-        let measuring = (!interval.is_zero()).then(|| tokio::spawn(async move { watch.run().await }));
-        let stop = CancellationToken::new();
-        let running = self.run_schedules(&stop);
-        let db = self.state.tenancy.db().clone();
-        let sweeping = tokio::spawn(async move { db.keep_events_swept().await });
+        let jobs = Jobs::start(&self.state, &self.settings);
+        let shipping = Shipping::start(&self.state.metering, &self.settings.metering);
+        let stop = jobs.stop();
         let events = self.state.tenancy.registry().events().clone();
         let shutdown = async {
             shutdown.await;
@@ -147,59 +125,12 @@ impl Server {
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
         // While what it spools is still shipped.
         self.state.gateway.close(LAST_WRITES).await;
-        sweeping.abort();
-        // Also where serving has ended by itself.
-        stop.cancel();
-        if let Some(mut running) = running
-            && tokio::time::timeout(LAST_RUNS, &mut running).await.is_err()
-        {
-            running.abort();
-            tracing::warn!(target: "tenantry::schedules", "runs that had begun are left to another server");
-        }
-        if let Some(refilling) = refilling {
-            // One that is being made ends with its connection, and the database takes it back.
-            refilling.abort();
-        }
-        dunning.abort();
-        // A renewal that is under way is taken up by another server when its lease is over.
-        renewing.abort();
-        if let Some(measuring) = measuring {
-            // Whatever was not measured is due for another server.
-            measuring.abort();
-        }
+        jobs.end().await;
+        // After the last request: what it has left is shipped, too.
+        shipping.stop(LAST_SHIPMENTS).await;
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();
         drained
-    }
-
-    /// Runs due schedules until told to stop, where this server is to.
-    fn run_schedules(&self, stop: &CancellationToken) -> Option<JoinHandle<()>> {
-        let settings = self.settings.scheduler.clone();
-        if !settings.enabled {
-            return None;
-        }
-        let tenancy = &self.state.tenancy;
-        let scheduler =
-            Scheduler::new(tenancy.registry().clone(), tenancy.db().clone(), Arc::new(SystemClock), settings);
-        Some(tokio::spawn(scheduler.run(stop.clone())))
-    }
-}
-
-/// Suspends tenants whose time to pay is over, for as long as it is polled. Events do it as they come; this is for when none comes.
-async fn suspend_overdue(provisioner: Provisioner) {
-    let mut ticks = tokio::time::interval(DUNNING);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match provisioner.suspend_overdue(&Actor::system("billing")).await {
-            Ok(0) => {}
-            Ok(suspended) => {
-                tracing::info!(target: "tenantry::billing", suspended, "tenants suspended: their time to pay is over")
-            }
-            Err(error) => {
-                tracing::warn!(target: "tenantry::billing", %error, "tenants whose time to pay is over cannot be looked for")
-            }
-        }
     }
 }

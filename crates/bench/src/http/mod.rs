@@ -48,7 +48,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         Arc::new(SystemClock),
     )?;
     let metering =
-        metering::Metering::start(&ground.config, &metering::MeteringSettings::default(), Arc::new(SystemClock))?;
+        metering::Metering::start(&ground.config, &ground.metering(), Arc::new(SystemClock))?;
     let gateway = metering::gateway::Gateway::new(
         &metering::gateway::GatewaySettings::default(),
         metering.clone(),

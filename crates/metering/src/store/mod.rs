@@ -1,1 +1,5 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
+
+mod book;
+
+pub use book::{book, missing_months};
