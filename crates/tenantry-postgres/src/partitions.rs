@@ -97,10 +97,13 @@ impl Partitions {
         let client = self.migrator.get().await?;
         client.batch_execute(BEGIN).await?;
         // Two servers that make the same table: the second would fail.
-        client.batch_execute(&format!("SELECT pg_advisory_xact_lock({KEEP_LOCK}); SET LOCAL ROLE {}", Logins::OWNER)).await?;
+        client
+            .batch_execute(&format!("SELECT pg_advisory_xact_lock({KEEP_LOCK}); SET LOCAL ROLE {}", Logins::OWNER))
+            .await?;
         let today: NaiveDate = first(&client, "SELECT (now() AT TIME ZONE 'UTC')::date").await?;
         let oldest = edge(today, retention.calls);
-        let behind = days.iter().filter(|day| **day >= first_of(oldest)).min().map_or(0, |day| months_between(*day, today));
+        let behind =
+            days.iter().filter(|day| **day >= first_of(oldest)).min().map_or(0, |day| months_between(*day, today));
         let sql = "SELECT analytics.ensure_partitions($1, $2)";
         client.query_typed(sql, &[typed(&behind.max(0), Type::INT4), typed(&AHEAD, Type::INT4)]).await?;
         client.batch_execute("COMMIT").await?;
@@ -137,7 +140,8 @@ fn months_between(from: NaiveDate, to: NaiveDate) -> i32 {
 /// The month in a partition's name.
 fn month_of(child: &str, parent: &str) -> Option<NaiveDate> {
     let (year, month) = child.strip_prefix(parent)?.strip_prefix('_')?.split_once('_')?;
-    NaiveDate::from_ymd_opt(year.parse().ok()?, 1, 1)?.checked_add_months(Months::new(month.parse::<u32>().ok()?.checked_sub(1)?))
+    NaiveDate::from_ymd_opt(year.parse().ok()?, 1, 1)?
+        .checked_add_months(Months::new(month.parse::<u32>().ok()?.checked_sub(1)?))
 }
 
 #[cfg(test)]

@@ -47,8 +47,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         &workforce::keychain::EgressConfig::default(),
         Arc::new(SystemClock),
     )?;
-    let metering =
-        metering::Metering::start(&ground.config, &ground.metering(), Arc::new(SystemClock))?;
+    let metering = metering::Metering::start(&ground.config, &ground.metering(), Arc::new(SystemClock))?;
     let gateway = metering::gateway::Gateway::new(
         &metering::gateway::GatewaySettings::default(),
         metering.clone(),

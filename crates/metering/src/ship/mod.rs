@@ -142,7 +142,9 @@ impl Shipper {
                 Ok(Err(error)) => {
                     tracing::error!(target: "tenantry::ship", %error, "what other servers have left cannot be taken up")
                 }
-                Err(error) => tracing::error!(target: "tenantry::ship", %error, "what other servers have left cannot be looked for"),
+                Err(error) => {
+                    tracing::error!(target: "tenantry::ship", %error, "what other servers have left cannot be looked for")
+                }
             }
             tokio::time::sleep(ADOPTION).await;
         }

@@ -25,7 +25,15 @@ struct Inner {
 
 impl Default for Inner {
     fn default() -> Self {
-        Self { shipped: 0, repeated: 0, adopted: 0, last_shipment: Duration::ZERO, good: Instant::now(), error: None, told: None }
+        Self {
+            shipped: 0,
+            repeated: 0,
+            adopted: 0,
+            last_shipment: Duration::ZERO,
+            good: Instant::now(),
+            error: None,
+            told: None,
+        }
     }
 }
 

@@ -104,9 +104,9 @@ impl Shipper {
             tx.commit().await?;
             Ok::<_, DbError>(new)
         };
-        let new = tokio::time::timeout(LIMIT, booked).await.map_err(|_| {
-            DbError::Unavailable(format!("a shipment took longer than {LIMIT:?}"))
-        })??;
+        let new = tokio::time::timeout(LIMIT, booked)
+            .await
+            .map_err(|_| DbError::Unavailable(format!("a shipment took longer than {LIMIT:?}")))??;
         self.metering.shipping.committed(new.len(), calls.len() - new.len(), begun.elapsed());
         Ok(())
     }
@@ -119,7 +119,12 @@ impl Shipper {
         let tx = self.metering.db.begin().await?;
         let missing = store::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
         tx.commit().await?;
-        Ok(calls.iter().enumerate().filter(|(_, call)| missing.contains(&month(call))).map(|(place, _)| place).collect())
+        Ok(calls
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| missing.contains(&month(call)))
+            .map(|(place, _)| place)
+            .collect())
     }
 }
 

@@ -101,7 +101,13 @@ pub(super) struct Body(Arc<[u8]>);
 
 impl Body {
     /// A body with a value as its JSON, which becomes `count` rows.
-    pub(super) fn new(kind: Kind, count: u32, at: DateTime<Utc>, id: Uuid, value: &impl Serialize) -> std::io::Result<Self> {
+    pub(super) fn new(
+        kind: Kind,
+        count: u32,
+        at: DateTime<Utc>,
+        id: Uuid,
+        value: &impl Serialize,
+    ) -> std::io::Result<Self> {
         let mut bytes = fixed(kind, count, at.timestamp_millis(), id);
         serde_json::to_writer(&mut bytes, value)?;
         Ok(Self(bytes.into()))
@@ -275,7 +281,8 @@ mod tests {
     fn segment(count: u128) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for id in 1..=count {
-            let body = Body::new(Kind::Intent, 1, DateTime::UNIX_EPOCH, Uuid::from_u128(id), &"x".repeat(id as usize)).unwrap();
+            let body = Body::new(Kind::Intent, 1, DateTime::UNIX_EPOCH, Uuid::from_u128(id), &"x".repeat(id as usize))
+                .unwrap();
             body.frame(stamp(), HEADER, &mut bytes).unwrap();
             ends.push(bytes.len());
         }

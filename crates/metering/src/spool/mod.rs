@@ -236,7 +236,8 @@ impl Spool {
 
     /// Keeps a row that the database refuses, with the reason; on the disk when it returns.
     pub(crate) fn reject(&self, row: &impl serde::Serialize, reason: &str) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&serde_json::json!({ "at": self.shared.clock.now(), "reason": reason, "call": row }))?;
+        let mut line =
+            serde_json::to_vec(&serde_json::json!({ "at": self.shared.clock.now(), "reason": reason, "call": row }))?;
         line.push(b'\n');
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.directory().join(REJECTED))?;
         file.write_all(&line)?;

@@ -77,7 +77,10 @@ fn correction(reaped: Call, settled: &Call) -> Call {
         usage_source: settled.usage_source,
         usage_mismatch: false,
         // What nobody knows is not subtracted from what was taken at most.
-        cost: Costed::of(after.map(|after| after - before.unwrap_or_default()).or(Some(Decimal::ZERO)), CostSource::Adjustment),
+        cost: Costed::of(
+            after.map(|after| after - before.unwrap_or_default()).or(Some(Decimal::ZERO)),
+            CostSource::Adjustment,
+        ),
         latency_ms: 0,
         time_to_first_token_ms: None,
         error_message: None,

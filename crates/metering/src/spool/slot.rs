@@ -95,6 +95,9 @@ mod tests {
         assert_eq!(Slot::left(directory.path()).unwrap().unwrap().path, path);
         assert_eq!(Slot::take(directory.path()).unwrap().path, path);
         drop(first);
-        assert!(Slot::left(directory.path()).unwrap().is_some_and(|slot| slot.path == path), "an empty one has nothing");
+        assert!(
+            Slot::left(directory.path()).unwrap().is_some_and(|slot| slot.path == path),
+            "an empty one has nothing"
+        );
     }
 }

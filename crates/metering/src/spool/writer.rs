@@ -201,7 +201,9 @@ impl Writer {
     }
 
     fn fits(&self, need: u64) -> bool {
-        self.current.as_ref().is_some_and(|c| c.offset.max(HEADER) + self.seal_bytes() + self.bytes + need <= c.segment.size)
+        self.current
+            .as_ref()
+            .is_some_and(|c| c.offset.max(HEADER) + self.seal_bytes() + self.bytes + need <= c.segment.size)
     }
 
     fn seal_bytes(&self) -> u64 {
@@ -225,7 +227,8 @@ impl Writer {
 
     fn prepare_now(&mut self) -> Result<(), SpoolError> {
         if let Some(preparing) = self.preparing.take() {
-            return self.prepared(preparing.join().unwrap_or_else(|_| Err(io::Error::other("the thread has panicked"))));
+            return self
+                .prepared(preparing.join().unwrap_or_else(|_| Err(io::Error::other("the thread has panicked"))));
         }
         let size = self.shared.options.segment_bytes;
         let over = self.shared.ledger().bytes + size > self.shared.options.max_bytes;

@@ -126,11 +126,21 @@ fn index(place: usize) -> Result<i32, DbError> {
 
 async fn send(copy: &mut tenantry_postgres::MeterCopy, n: i32, call: &Call) -> Result<(), DbError> {
     let (usage, cost, of) = (&call.usage, &call.cost, &call.attribution);
-    let buckets = [usage.input, usage.cache_read, usage.cache_write, usage.cache_write_1h, usage.audio_input, usage.output, usage.reasoning, usage.audio_output];
+    let buckets = [
+        usage.input,
+        usage.cache_read,
+        usage.cache_write,
+        usage.cache_write_1h,
+        usage.audio_input,
+        usage.output,
+        usage.reasoning,
+        usage.audio_output,
+    ];
     if buckets.iter().any(|tokens| *tokens > MOST_TOKENS) {
         return Err(DbError::Misuse("a call counts more tokens than there can be"));
     }
-    let tokens = |count: u64| i64::try_from(count).map_err(|_| DbError::Misuse("a call counts more tokens than there can be"));
+    let tokens =
+        |count: u64| i64::try_from(count).map_err(|_| DbError::Misuse("a call counts more tokens than there can be"));
     let (input, output) = (tokens(usage.tokens_input())?, tokens(usage.tokens_output())?);
     let (cache_read, reasoning) = (tokens(usage.cache_read)?, tokens(usage.reasoning)?);
     let cache_write = tokens(usage.cache_write + usage.cache_write_1h)?;
