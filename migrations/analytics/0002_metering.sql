@@ -181,7 +181,7 @@ END $$;
 GRANT SELECT ON analytics.hourly_metrics, analytics.dirty_hours, analytics.spend_counters TO tenantry_tenant;
 GRANT SELECT, INSERT, UPDATE ON analytics.task_outcomes TO tenantry_tenant;
 -- Whose day it is, and what the operators' reports are by.
-GRANT SELECT (id, slug, name, status, plan_tier, time_zone) ON public.tenants TO tenantry_meter;
+GRANT SELECT (id, slug, status, plan_tier, time_zone) ON public.tenants TO tenantry_meter;
 GRANT SELECT ON public.plans TO tenantry_meter;
 
 -- Removes everything of a tenant that is being purged, whatever tables there are; its owner's policies let it see no other tenant.

@@ -1,1 +1,2 @@
 -- Providers' bills, and the monthly statements of tenants. Run as role tenantry_owner.
+SELECT 1;

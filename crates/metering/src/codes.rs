@@ -19,21 +19,30 @@ tenantry_http::error_codes! {
     METERING_BACKLOG_FULL = 503 "metering_backlog_full" "Metering backlog is full":
         "the server holds as many calls as it may that the database has not taken yet, so it takes no more: none is dropped",
         "try again later; operators see the backlog in `GET /admin/v1/metering/health`";
-    METERING_UNAVAILABLE = 503 "metering_unavailable" "Metering unavailable":
-        "the server's disk does not take what would be metered, so no call is made",
-        "try again later; for operators: the log has the reason";
+    METERING_UNAVAILABLE = 503 "metering_unavailable" "Metering is unavailable":
+        "the server cannot write to the disk that holds calls until the database has them, so it takes none",
+        "try again later; the server's log says what its disk refuses";
     NO_PROVIDER_ACCOUNT = 422 "no_provider_account" "No provider account":
         "the company has no active account to make the call with, or the one that `X-Tenantry-Account` names cannot be used for it",
         "make an account with `POST /v1/provider-accounts`, or name another one";
     PROVIDER_ADDRESS_REFUSED = 422 "provider_address_refused" "Provider's address refused":
         "`account_meta.base_url` of the account is not the HTTPS address of a public host",
         "give the account the address of its API; the operator can configure others in `metering.gateway.upstreams`";
+    PROVIDER_CALL_NOT_FOUND = 404 "provider_call_not_found" "Provider call not found":
+        "no call of this tenant has the id: it was never recorded, is not shipped yet, or is older than calls are kept",
+        "list the calls with `GET /v1/provider-calls`; one that was recorded just now appears within seconds";
     PROVIDER_TIMEOUT = 504 "provider_timeout" "Provider timed out":
         "the provider did not answer within the server's time limit; it may have to be paid all the same",
         "ask for less, or for a stream; operators raise `metering.gateway.first_byte_timeout`";
     PROVIDER_UNREACHABLE = 502 "provider_unreachable" "Provider unreachable":
         "no connection to the provider was made, or it broke before the answer was whole; `message` says which",
         "try again later; the call is recorded with what it may have cost";
+    TIMESTAMP_IN_FUTURE = 422 "timestamp_in_future" "Timestamp in the future":
+        "the call is said to have begun more than five minutes from now",
+        "send the time at which the call began, in UTC, and check the clock that it is from";
+    TIMESTAMP_TOO_OLD = 422 "timestamp_too_old" "Timestamp too old":
+        "the call began longer ago than single calls are kept, so it can no longer be counted",
+        "record calls within 90 days; what is older is for a bill, not for the metering";
     UNKNOWN_ATTRIBUTION = 422 "unknown_attribution" "Unknown agent, session or task":
         "a header of a call names an agent, a session or a task that the company does not have",
         "name one of the company's own, or leave the header out";

@@ -1,3 +1,5 @@
+mod provider_calls;
+
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,5 +12,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(provider_calls::router())
 }
