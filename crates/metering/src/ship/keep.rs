@@ -4,11 +4,14 @@ use tenantry_postgres::{Partitions, Retention};
 
 /// Partitions are looked after so often, by one of the servers.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A start has enough to do: `init` has made what it needs.
+const FIRST: Duration = Duration::from_secs(10);
 /// After it could not be done.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Keeps partitions ahead of time and drops old ones, for as long as it is polled.
 pub(super) async fn keep(partitions: Partitions, retention: Retention) {
+    tokio::time::sleep(FIRST).await;
     loop {
         let pause = match partitions.keep(retention).await {
             Ok(kept) => {

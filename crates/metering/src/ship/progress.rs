@@ -50,7 +50,7 @@ impl Progress {
         inner.last_shipment = took;
     }
 
-    /// Everything there was is shipped.
+    /// A batch is where it belongs, or there was none.
     pub(super) fn good(&self) {
         let mut inner = self.inner();
         if inner.error.take().is_some() {

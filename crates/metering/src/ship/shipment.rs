@@ -38,11 +38,8 @@ impl Shipper {
                 self.metering.budgets.shipped(call.tenant_id, &call.attribution, *cost);
             }
         }
-        let more = spool.waiting() > 0 && !batch.is_idle();
-        if !more {
-            self.metering.shipping.good();
-        }
-        Ok(more)
+        self.metering.shipping.good();
+        Ok(spool.waiting() > 0 && !batch.is_idle())
     }
 
     /// Books a batch, without what the database refuses: that is kept beside.

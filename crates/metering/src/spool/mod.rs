@@ -258,7 +258,7 @@ impl Spool {
     }
 
     /// Ends the writing, and leaves the directory to others; where nothing is left, no segment is.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         self.end();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {

@@ -52,8 +52,17 @@ impl Slot {
 
     fn lock(parent: &Path, number: u32) -> io::Result<Option<Self>> {
         let path = parent.join(number.to_string());
-        // What is in it is what tenants do: nobody else's to read.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        if !path.is_dir() {
+            // What is in it is what tenants do: nobody else's to read.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+            // What is on the disk is lost all the same where the way to it is not.
+            parent.ancestors().take(3).try_for_each(|directory| match File::open(directory) {
+                Ok(directory) => directory.sync_all(),
+                // `a/b` begins where we are
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            })?;
+        }
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(Self { path, lock: Mutex::new(Some(lock)) })),

@@ -184,7 +184,7 @@ impl Writer {
         let extra = if matches!(pending.effect, Effect::Begun) { reserve(&pending.body) } else { 0 };
         let mut room = if limited { self.admit(need, extra) } else { Ok(()) };
         if limited {
-            self.shared.ledger().counts.full = matches!(room, Err(SpoolError::Full));
+            self.shared.note_full(matches!(room, Err(SpoolError::Full)));
         }
         if room.is_ok() && !self.fits(need) {
             self.flush();
@@ -402,6 +402,17 @@ fn no_space(error: &io::Error) -> bool {
 }
 
 impl Shared {
+    fn note_full(&self, full: bool) {
+        let mut ledger = self.ledger();
+        if full && !ledger.counts.full {
+            tracing::error!(
+                target: "tenantry::spool", bytes = ledger.bytes, waiting = ledger.waiting, directory = %self.slot.path.display(),
+                "the spool is full: calls are refused until some are shipped"
+            );
+        }
+        ledger.counts.full = full;
+    }
+
     /// Records are on the disk.
     fn written<'a>(&self, number: u64, end: u64, records: impl Iterator<Item = (&'a Body, &'a Effect)>) {
         let mut guard = self.ledger();

@@ -7,6 +7,7 @@ mod browser;
 mod company;
 mod health;
 mod llm;
+mod metering;
 mod oauth;
 mod openapi_json;
 mod permissions;
