@@ -151,11 +151,16 @@ impl Attributions {
     }
 
     /// Looks for what was named, among the tenant's own.
-    pub(super) async fn find(&self, db: &TenantDb, context: &TenantContext, named: Named) -> Result<Named, Problem> {
+    pub(super) async fn find(
+        &self,
+        db: &TenantDb,
+        (owner, context): (TenantId, &TenantContext),
+        named: Named,
+    ) -> Result<Named, Problem> {
         if named == Named::default() {
             return Ok(named);
         }
-        let key = (context.id(), named);
+        let key = (owner, named);
         if let Some(found) = self.known(&key) {
             return Ok(found);
         }

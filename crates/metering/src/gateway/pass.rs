@@ -35,7 +35,8 @@ impl Gateway {
             let body = self.whole(body).await?;
             (Ask::read(operation, &body)?, body)
         };
-        let found = self.inner.attributions.find(&self.inner.db, &context, labels.named).await?;
+        let owner = (self.inner.owner(&context), &context);
+        let found = self.inner.attributions.find(&self.inner.db, owner, labels.named).await?;
         let account = self.account(&context, api, labels.account.clone()).await?;
         let url = address(&account, operation, &parts.uri)?;
         let headers = headers::to_provider(&parts.headers, api, &account.provider, &account.credential);

@@ -43,6 +43,10 @@ pub struct GatewaySettings {
     /// How often a call is repeated that has cost nothing: its connection failed, or the provider was busy (429, 503, 529). The header
     /// `X-Tenantry-Retry` says otherwise for one call. Default: 0.
     pub retries: u8,
+    /// Whether tenants share what is kept of accounts and of agents, which they must not: for a negative control.
+    #[cfg(feature = "negative-controls")]
+    #[serde(skip)]
+    pub one_for_all: bool,
 }
 
 impl Default for GatewaySettings {
@@ -60,6 +64,8 @@ impl Default for GatewaySettings {
             max_drains: 256,
             drain_timeout: Duration::from_secs(60),
             retries: 0,
+            #[cfg(feature = "negative-controls")]
+            one_for_all: false,
         }
     }
 }
