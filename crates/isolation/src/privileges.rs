@@ -93,19 +93,25 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 ";
 
 /// Tables of all tenants of which each reads its own rows.
-const SHARED_READ: [&str; 8] = [
+const SHARED_READ: &[&str] = &[
     "arrivals",
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",
     "dirty_hours",
+    "price_overrides",
     "spend_counters",
     "task_outcomes",
     "roi_calculations",
 ];
 
 /// What a tenant writes of its own rows there.
-const SHARED_WRITTEN: [(&str, &str); 2] = [("task_outcomes", "INSERT"), ("task_outcomes", "UPDATE")];
+const SHARED_WRITTEN: &[(&str, &str)] = &[
+    ("price_overrides", "DELETE"),
+    ("price_overrides", "INSERT"),
+    ("task_outcomes", "INSERT"),
+    ("task_outcomes", "UPDATE"),
+];
 
 /// Compares what is with what is to be.
 ///

@@ -1,12 +1,14 @@
 //! The errors of the metering that a caller can meet, for the error reference.
 
+pub use tenantry_http::codes::VALIDATION_FAILED;
+
 tenantry_http::error_codes! {
-    BUDGET_EXHAUSTED = 402 "budget_exhausted" "Budget used up":
-        "what the call may cost does not fit into a budget that stops calls",
-        "wait until `resets_at`, or raise the budget's limit";
     BUDGETS_UNAVAILABLE = 503 "budgets_unavailable" "Budgets unavailable":
         "the database cannot be asked what is left of a budget, and nothing is held for this server",
         "try again later";
+    BUDGET_EXHAUSTED = 402 "budget_exhausted" "Budget used up":
+        "what the call may cost does not fit into a budget that stops calls",
+        "wait until `resets_at`, or raise the budget's limit";
     GATEWAY_BUSY = 503 "gateway_busy" "Gateway busy":
         "the server makes as many calls to providers as it may, or is stopping",
         "try again later; operators raise `metering.gateway.max_calls`";
@@ -16,6 +18,9 @@ tenantry_http::error_codes! {
     INVALID_CALL = 400 "invalid_call" "Invalid call":
         "the body of a call to a provider is not a JSON object, so nobody could say what it may cost",
         "send what the provider's API asks for";
+    INVALID_CATALOGUE = 422 "invalid_catalogue" "Invalid price catalogue":
+        "the catalogue breaks a rule: an amount that is not exact, a price without a source, two prices at one time, a name twice",
+        "correct what `flaws` names, line by line; `tenantry prices check FILE` says the same without a server";
     METERING_BACKLOG_FULL = 503 "metering_backlog_full" "Metering backlog is full":
         "the server holds as many calls as it may that the database has not taken yet, so it takes no more: none is dropped",
         "try again later; operators see the backlog in `GET /admin/v1/metering/health`";
@@ -25,6 +30,12 @@ tenantry_http::error_codes! {
     NO_PROVIDER_ACCOUNT = 422 "no_provider_account" "No provider account":
         "the company has no active account to make the call with, or the one that `X-Tenantry-Account` names cannot be used for it",
         "make an account with `POST /v1/provider-accounts`, or name another one";
+    PRICE_OVERRIDE_NOT_FOUND = 404 "price_override_not_found" "Price override not found":
+        "the company has no price override with this id",
+        "list the overrides and check the id";
+    PRICE_OVERRIDE_OVERLAPS = 409 "price_override_overlaps" "Price override overlaps":
+        "another override for the same provider, model and account is valid in a part of the same time",
+        "end the time of the new one earlier, or remove the override in `override_id` first";
     PROVIDER_ADDRESS_REFUSED = 422 "provider_address_refused" "Provider's address refused":
         "`account_meta.base_url` of the account is not the HTTPS address of a public host",
         "give the account the address of its API; the operator can configure others in `metering.gateway.upstreams`";
@@ -43,6 +54,9 @@ tenantry_http::error_codes! {
     TIMESTAMP_TOO_OLD = 422 "timestamp_too_old" "Timestamp too old":
         "the call began longer ago than single calls are kept, so it can no longer be counted",
         "record calls within 90 days; what is older is for a bill, not for the metering";
+    TOO_MANY_PRICE_OVERRIDES = 422 "too_many_price_overrides" "Too many price overrides":
+        "a company may have 500 price overrides",
+        "remove those whose time is over, or let one stand for several models: names may end with `*`";
     UNKNOWN_ATTRIBUTION = 422 "unknown_attribution" "Unknown agent, session or task":
         "a header of a call names an agent, a session or a task that the company does not have",
         "name one of the company's own, or leave the header out";

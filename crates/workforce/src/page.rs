@@ -43,6 +43,8 @@ pub enum List {
     Members,
     /// API keys by age.
     Keys,
+    /// Price overrides by age.
+    PriceOverrides,
 }
 
 impl List {
@@ -62,6 +64,7 @@ impl List {
             Self::ProviderCalls => b'e',
             Self::Members => b'#',
             Self::Keys => b'*',
+            Self::PriceOverrides => b'$',
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Endpoints of tenants. Handlers parse, call the store and map; one per file, and the file's path is the URL's.
 
-mod v1;
+pub(crate) mod v1;
 
 use std::time::Duration;
 

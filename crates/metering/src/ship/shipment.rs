@@ -45,7 +45,8 @@ impl Shipper {
     /// Books a batch, without what the database refuses: that is kept beside.
     async fn ship(&self, spool: &Spool, batch: &Batch) -> Result<(), ShipError> {
         let calls = &batch.calls;
-        let (mut ranges, mut refused) = (vec![0..calls.len()], Vec::new());
+        let mut ranges: Vec<Range<usize>> = std::iter::once(0..calls.len()).collect();
+        let mut refused = Vec::new();
         let mut without_month = HashSet::new();
         let mut looked = false;
         while let Some(range) = ranges.pop() {

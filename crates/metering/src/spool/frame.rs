@@ -10,7 +10,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 /// Where frames begin; also the size of a segment's header.
-pub(super) const HEADER: u64 = 64;
+pub(super) const HEADER: u64 = HEADER_BYTES as u64;
+const HEADER_BYTES: usize = 64;
 const ALIGN: usize = 8;
 /// Length and checksum.
 const HEAD: usize = 8;
@@ -28,8 +29,8 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// The first bytes of a segment.
-    pub(super) fn header(self) -> [u8; HEADER as usize] {
-        let mut bytes = [0; HEADER as usize];
+    pub(super) fn header(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
@@ -278,11 +279,11 @@ mod tests {
         Stamp { spool: Uuid::from_u128(7), number: 3 }
     }
 
-    fn segment(count: u128) -> (Vec<u8>, Vec<usize>) {
+    fn segment(count: usize) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for id in 1..=count {
-            let body = Body::new(Kind::Intent, 1, DateTime::UNIX_EPOCH, Uuid::from_u128(id), &"x".repeat(id as usize))
-                .unwrap();
+            let body =
+                Body::new(Kind::Intent, 1, DateTime::UNIX_EPOCH, Uuid::from_u128(id as u128), &"x".repeat(id)).unwrap();
             body.frame(stamp(), HEADER, &mut bytes).unwrap();
             ends.push(bytes.len());
         }

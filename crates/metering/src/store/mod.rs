@@ -2,13 +2,7 @@
 
 mod book;
 pub mod calls;
-
-use tenantry_postgres::Statement;
+pub mod overrides;
+pub mod prices;
 
 pub use book::{book, missing_months};
-
-/// Every statement that a tenant's transaction runs, for the test that prepares each against the migrated schema.
-#[must_use]
-pub fn tenant_statements() -> Vec<&'static Statement> {
-    [calls::STATEMENTS].concat()
-}

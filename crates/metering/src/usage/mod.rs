@@ -5,7 +5,7 @@
 //! nothing else in the metering knows of the differences. What is read is judged, never trusted: a count that contradicts another is
 //! cut to the total that was reported and [flagged](Reading::mismatch), a count that is none is ignored, and nothing panics.
 //!
-//! What comes of it is in `docs/provider-calls.md`, with the formulae.
+//! What comes of it is in `docs/guides/provider-calls.md`, with the formulae.
 
 mod anthropic;
 mod body;

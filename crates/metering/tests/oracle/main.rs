@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+mod costs;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Another process that records calls: this test binary again, told by its environment what to do.
 
+#![expect(clippy::print_stdout, reason = "it tells its parent")]
+
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

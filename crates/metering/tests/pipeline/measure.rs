@@ -1,5 +1,12 @@
 //! How fast it is. Not part of the suite: `cargo test -p metering --release --test pipeline -- --ignored --nocapture measure`.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a measurement of small numbers"
+)]
+
 use std::time::{Duration, Instant};
 
 use chrono::Utc;

@@ -1,11 +1,11 @@
 //! The statements on a real schema.
 
-use metering::store::tenant_statements;
+use metering::store::calls;
 use testkit::{World, WorldConfig};
 use tokio_postgres::types::Kind;
 
 #[tokio::test]
-async fn every_statement_of_tenants_fits_the_migrated_schema() {
+async fn every_statement_on_calls_fits_the_migrated_schema() {
     let world = World::start(WorldConfig::new(workforce::tenant_schema())).await;
     world.tenant("acme").await;
     let context = world.context("acme").await;
@@ -13,7 +13,7 @@ async fn every_statement_of_tenants_fits_the_migrated_schema() {
     // With the rights and the path that they run with.
     let role = context.tenant().role().quoted();
     client.batch_execute(&format!("SET ROLE {role}; SET search_path = pg_catalog, pg_temp")).await.unwrap();
-    for statement in tenant_statements() {
+    for statement in calls::STATEMENTS {
         let text = statement.for_schema(&context.tenant().schema);
         // Without types of ours, the server says which it takes the parameters for.
         let inferred = client.prepare(&text).await.unwrap_or_else(|error| panic!("{}: {error:?}", statement.name()));

@@ -49,6 +49,22 @@ pub(super) const CASES: &[Case] = &[
     Case { operation: "stream_events", queries: Some(event_queries), ..PLAIN },
     Case { operation: "get_plan", ..PLAIN },
     Case { operation: "get_usage", ..PLAIN },
+    Case { operation: "list_prices", queries: Some(price_queries), ..PLAIN },
+    Case { operation: "list_price_overrides", queries: Some(override_queries), ..PLAIN },
+    Case {
+        operation: "create_price_override",
+        success: 201,
+        body: Some(|own| own.new_override("new")),
+        references: &[("provider_account_id", |c| c.account, "unknown_provider_account")],
+        ..PLAIN
+    },
+    Case { operation: "get_price_override", id: Some((|c| c.price_override, "price_override_not_found")), ..PLAIN },
+    Case {
+        operation: "delete_price_override",
+        id: Some((|c| c.spare_override, "price_override_not_found")),
+        success: 204,
+        ..PLAIN
+    },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",
@@ -502,4 +518,12 @@ fn key_queries(of: &Company) -> Vec<String> {
 fn with_deleted(filters: &[String]) -> Vec<String> {
     let deleted = filters.iter().map(|filter| format!("{filter}&include_deleted=true"));
     filters.iter().cloned().chain(deleted).map(|query| query.trim_start_matches('&').to_owned()).collect()
+}
+
+fn override_queries(of: &Company) -> Vec<String> {
+    vec![String::new(), "provider=openai".to_owned(), format!("limit=1&cursor={}", of.overrides_cursor)]
+}
+
+fn price_queries(of: &Company) -> Vec<String> {
+    vec!["limit=200".to_owned(), "provider=openai&limit=200".to_owned(), format!("model={}", of.tenant.slug)]
 }

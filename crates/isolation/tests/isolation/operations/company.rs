@@ -40,6 +40,12 @@ pub(super) struct Company {
     pub(super) credential: Uuid,
     /// The name of a credential that may be deleted.
     pub(super) spare_credential: Uuid,
+    /// A price override.
+    pub(super) price_override: Uuid,
+    /// A price override that may be removed.
+    pub(super) spare_override: Uuid,
+    /// A place in its list of price overrides.
+    pub(super) overrides_cursor: String,
     /// A place in its list of provider accounts.
     pub(super) accounts_cursor: String,
     /// A place in its list of credentials.
@@ -103,6 +109,9 @@ impl Company {
             ended_account: Uuid::nil(),
             credential: Uuid::new_v4(),
             spare_credential: Uuid::new_v4(),
+            price_override: Uuid::nil(),
+            spare_override: Uuid::nil(),
+            overrides_cursor: String::new(),
             accounts_cursor: String::new(),
             credentials_cursor: String::new(),
             peer: Uuid::nil(),
@@ -131,6 +140,8 @@ impl Company {
         self.account = self.make(server, "/v1/provider-accounts", self.new_account("first")).await;
         self.spare_account = self.make(server, "/v1/provider-accounts", self.new_account("second")).await;
         self.ended_account = self.make(server, "/v1/provider-accounts", self.new_account("third")).await;
+        self.price_override = self.make(server, "/v1/prices/overrides", self.new_override("first")).await;
+        self.spare_override = self.make(server, "/v1/prices/overrides", self.new_override("second")).await;
         self.agent = self.make(server, "/v1/agents", self.new_agent("first")).await;
         self.spare_agent = self.make(server, "/v1/agents", self.new_agent("second")).await;
         for name in [self.credential, self.spare_credential] {
@@ -178,6 +189,7 @@ impl Company {
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
         self.accounts_cursor = self.cursor(server, "/v1/provider-accounts").await;
+        self.overrides_cursor = self.cursor(server, "/v1/prices/overrides").await;
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self.call_providers(server).await;
@@ -290,6 +302,14 @@ impl Company {
     }
 
     /// A body that makes a provider account.
+    /// Each for a model of its own, so that no two overlap.
+    pub(super) fn new_override(&self, name: &str) -> Value {
+        json!({
+            "provider": "openai", "model": format!("{}-{name}-{}", self.mark, Uuid::new_v4()),
+            "provider_account_id": self.account, "note": self.mark, "price": { "input": "1", "output": "2" },
+        })
+    }
+
     pub(super) fn new_account(&self, name: &str) -> Value {
         json!({
             "provider": "openai", "name": format!("{name} {}", self.mark), "owner_key": self.mark,
@@ -361,6 +381,8 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
+        let prices = format!("SELECT t::text AS line FROM analytics.price_overrides t WHERE tenant_id = {id}");
+        digests.push(("price_overrides".to_owned(), digest(&admin, &prices).await));
         let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
         digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
         digests

@@ -1,3 +1,4 @@
+pub(crate) mod prices;
 mod provider_calls;
 
 use axum::extract::FromRef;
@@ -12,5 +13,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new().merge(provider_calls::router())
+    OpenApiRouter::new().merge(prices::router()).merge(provider_calls::router())
 }

@@ -10,6 +10,7 @@ use super::row;
 use crate::Metering;
 use crate::api::not_taken;
 use crate::call::Call;
+use crate::codes::VALIDATION_FAILED;
 use crate::provider_call::{MOST_ITEMS, NewCall, RecordCall, RecordCalls, RecordedCall};
 
 /// Records up to 1,000 calls. Each is taken or refused by itself; those that are taken are all on the server's disk when the answer comes.
@@ -36,7 +37,7 @@ pub(super) async fn record_provider_calls(
 ) -> Result<Response, Problem> {
     if !(1..=MOST_ITEMS).contains(&body.items.len()) {
         let detail = format!("must have 1 to {MOST_ITEMS} items, has {}", body.items.len());
-        return Err(Problem::of(&workforce::codes::VALIDATION_FAILED).pointer("/items", &detail).detail(detail));
+        return Err(Problem::of(&VALIDATION_FAILED).pointer("/items", &detail).detail(detail));
     }
     let now = metering.clock.now();
     let read = |(index, item)| {
