@@ -21,10 +21,13 @@ use serde_json::Value;
 use tenantry_core::calendar::{Tz, wall_clock};
 use tenantry_core::{Clock as _, ManualClock};
 use tenantry_http::TenantScope;
-use tenantry_postgres::{TenantContext, TenantDb};
+use tenantry_postgres::{Registry, TenantContext, TenantDb};
+use tenantry_secrets::Secrets;
 use testkit::{World, WorldConfig};
 use tokio_postgres::Client;
 use tower::ServiceExt as _;
+use workforce::Keychain;
+use workforce::keychain::{EgressConfig, OAuthConfig};
 
 /// The zone of the companies here: its days begin in the middle of an hour of UTC.
 const ZONE: Tz = Tz::Asia__Kolkata;
@@ -32,7 +35,21 @@ const ZONE: Tz = Tz::Asia__Kolkata;
 #[derive(Clone)]
 struct State {
     db: TenantDb,
+    registry: Registry,
+    keychain: Keychain,
     metering: Metering,
+}
+
+impl FromRef<State> for Registry {
+    fn from_ref(state: &State) -> Self {
+        state.registry.clone()
+    }
+}
+
+impl FromRef<State> for Keychain {
+    fn from_ref(state: &State) -> Self {
+        state.keychain.clone()
+    }
 }
 
 impl FromRef<State> for TenantDb {
@@ -94,7 +111,10 @@ impl Stage {
         };
         let metering = Metering::start(&world.database.config, &settings, clock.clone()).unwrap();
         let (router, _) = metering::api::router::<State>().split_for_parts();
-        let router = router.with_state(State { db: world.db.clone(), metering });
+        let (oauth, egress) = (OAuthConfig::default(), EgressConfig::default());
+        let keychain = Keychain::new(&world.database.config, Secrets::none(), &oauth, &egress, clock.clone()).unwrap();
+        let (db, registry) = (world.db.clone(), world.registry.clone());
+        let router = router.with_state(State { db, registry, keychain, metering });
         Self { world, admin, clock, router, acme, globex, _spool: spool }
     }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod import;
 mod installation;
 mod kill;
+mod kill_gateway;
 mod kill_registry;
 mod members;
 mod metering;
