@@ -55,6 +55,8 @@ impl Jobs {
         jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
         let swept = db.clone();
         jobs.endless(async move { swept.keep_events_swept().await });
+        let metering = state.metering.clone();
+        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
         if settings.scheduler.enabled {
             let scheduler = Scheduler::new(registry, db, Arc::new(SystemClock), settings.scheduler.clone());
             jobs.ending("schedules", scheduler.run(jobs.stop.clone()), LAST_RUNS);

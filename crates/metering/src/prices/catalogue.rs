@@ -311,6 +311,11 @@ impl Plan {
         self.long.iter().find(|(from, _)| tokens_input >= *from).map_or(&self.base, |(_, sheet)| sheet)
     }
 
+    /// Whether it makes text at all.
+    pub(super) const fn makes_text(&self) -> bool {
+        self.base.rates.makes_text()
+    }
+
     /// All rates that an input of at most this size can come under.
     pub(super) fn sheets(&self, tokens_input: u64) -> impl Iterator<Item = &Sheet> {
         let long = self.long.iter().filter(move |(from, _)| tokens_input >= *from).map(|(_, sheet)| sheet);

@@ -21,17 +21,47 @@ const MOST: i128 = 10_i128.pow(24);
 pub(super) const BUCKETS: [&str; 8] =
     ["input", "cache_read", "cache_write", "cache_write_1h", "audio_input", "output", "reasoning", "audio_output"];
 
-fn counts(usage: &Usage) -> [u64; 8] {
-    [
-        usage.input,
-        usage.cache_read,
-        usage.cache_write,
-        usage.cache_write_1h,
-        usage.audio_input,
-        usage.output,
-        usage.reasoning,
-        usage.audio_output,
-    ]
+/// The buckets that are not empty, by their places in [`BUCKETS`].
+#[derive(Debug)]
+pub(super) struct Counts {
+    filled: [(usize, u64); 8],
+    len: usize,
+}
+
+impl Counts {
+    pub(super) fn of(usage: &Usage) -> Self {
+        Self::from([
+            usage.input,
+            usage.cache_read,
+            usage.cache_write,
+            usage.cache_write_1h,
+            usage.audio_input,
+            usage.output,
+            usage.reasoning,
+            usage.audio_output,
+        ])
+    }
+
+    /// The same as if nothing came from a cache or went to one.
+    pub(super) fn uncached(usage: &Usage) -> Self {
+        let plain = usage.tokens_input() - usage.audio_input;
+        Self::from([plain, 0, 0, 0, usage.audio_input, usage.output, usage.reasoning, usage.audio_output])
+    }
+
+    fn from(counts: [u64; 8]) -> Self {
+        let mut all = Self { filled: [(0, 0); 8], len: 0 };
+        for (place, count) in counts.into_iter().enumerate() {
+            if count > 0 {
+                all.filled[all.len] = (place, count);
+                all.len += 1;
+            }
+        }
+        all
+    }
+
+    fn filled(&self) -> &[(usize, u64)] {
+        &self.filled[..self.len]
+    }
 }
 
 /// A rate for each bucket, in the order of [`BUCKETS`]; what has none cannot be priced.
@@ -55,12 +85,6 @@ impl Rates {
         ])
     }
 
-    /// The same as if nothing came from a cache or went to one.
-    pub(super) const fn uncached(self) -> Self {
-        let Self([input, _, _, _, audio_input, output, reasoning, audio_output]) = self;
-        Self([input, input, input, input, audio_input, output, reasoning, audio_output])
-    }
-
     /// The dearest input and the dearest output that there may be.
     pub(super) fn dearest(&self) -> (Option<Amount>, Option<Amount>) {
         (self.0[..5].iter().flatten().max().copied(), self.0[5..].iter().flatten().max().copied())
@@ -72,20 +96,16 @@ impl Rates {
     }
 
     /// What tokens cost; `None` when a bucket that is not empty has no rate.
-    pub(super) fn of_tokens(&self, usage: &Usage) -> Option<i128> {
-        let mut sum = 0_i128;
-        for (count, rate) in counts(usage).into_iter().zip(&self.0) {
-            if count > 0 {
-                sum = sum.checked_add(i128::from(count) * i128::from((*rate)?.micros()))?;
-            }
-        }
-        Some(sum)
+    pub(super) fn of_tokens(&self, counts: &Counts) -> Option<i128> {
+        // a count below 2^64 times a rate below 2^34, eight times, is below 2^101
+        counts.filled().iter().try_fold(0_i128, |sum, (place, count)| {
+            Some(sum + i128::from(*count) * i128::from(self.0[*place]?.micros()))
+        })
     }
 
     /// The first bucket that is not empty and has no rate.
-    pub(super) fn gap(&self, usage: &Usage) -> Option<&'static str> {
-        let parts = counts(usage).into_iter().zip(&self.0).zip(BUCKETS);
-        parts.into_iter().find(|((count, rate), _)| *count > 0 && rate.is_none()).map(|(_, name)| name)
+    pub(super) fn gap(&self, counts: &Counts) -> Option<&'static str> {
+        counts.filled().iter().find(|(place, _)| self.0[*place].is_none()).map(|(place, _)| BUCKETS[*place])
     }
 
     fn written(&self) -> Map<String, Value> {
@@ -148,7 +168,7 @@ impl Sheet {
 
     /// What usage costs, in millionths of a millionth of a dollar.
     pub(super) fn cost(&self, usage: &Usage, factor: Factor) -> Option<i128> {
-        let tokens = self.rates.of_tokens(usage)?;
+        let tokens = self.rates.of_tokens(&Counts::of(usage))?;
         let tokens = if factor.is_one() { tokens } else { factor.of(tokens)? };
         tokens.checked_add(self.fees.of(usage, None)?).filter(|cost| *cost < MOST)
     }
@@ -203,7 +223,7 @@ pub fn recompute(rates: &Value, usage: &Usage) -> Result<Decimal, RecomputeError
     let frozen = Frozen::deserialize(rates).map_err(|error| RecomputeError::Unreadable(error.to_string()))?;
     let fees = Fees { per_call: frozen.per_call.unwrap_or_default(), units: frozen.units };
     let sheet = Sheet::new(Rates::of(&frozen.rates), fees, &[]);
-    if let Some(bucket) = sheet.rates.gap(usage) {
+    if let Some(bucket) = sheet.rates.gap(&Counts::of(usage)) {
         return Err(RecomputeError::NotCovered(bucket.to_owned()));
     }
     if let Some(unit) = sheet.fees.gap(usage) {

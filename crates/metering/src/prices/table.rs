@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::PriceQuery;
 use super::amount::Factor;
-use super::baseline::Compared;
+use super::baseline::{Compared, Field};
 use super::catalogue::{Catalogue, Model, Plan, Price};
 use super::overrides::{Agreed, Overrides};
 use super::rates::dollars;
@@ -61,7 +61,7 @@ pub(super) struct Table {
     pub(super) known: bool,
     providers: HashMap<String, Names>,
     pub(super) models: Vec<Arc<Model>>,
-    candidates: Vec<Arc<Model>>,
+    field: Field,
 }
 
 /// A price with what a query makes of it.
@@ -111,8 +111,9 @@ impl Table {
             let provider = catalogue.providers.get(&model.provider);
             model.baseline && provider.is_some_and(|provider| provider.models.contains_key(&model.name))
         };
-        let candidates = models.iter().filter(own).cloned().collect();
-        Self { catalogue, overrides, known, providers, models, candidates }
+        let candidates: Vec<_> = models.iter().filter(own).cloned().collect();
+        let field = Field::new(&candidates);
+        Self { catalogue, overrides, known, providers, models, field }
     }
 
     pub(super) fn model(&self, provider: &str, name: &str) -> Option<&Arc<Model>> {
@@ -156,7 +157,7 @@ impl Table {
             fees: &found.price.fees,
             cost,
         };
-        let baselines = compared.with(&self.candidates);
+        let baselines = compared.with(&self.field);
         Ok(Costed {
             cost_usd: Some(dollars(cost).ok_or(Missing::Rate)?),
             cost_source: found.source,

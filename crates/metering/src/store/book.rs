@@ -36,6 +36,9 @@ statements! {
          ON CONFLICT (tenant_id, hour, day) DO UPDATE SET marked_at = clock_timestamp()";
 }
 
+/// A tenant's counter: its scope, whose it is there, and the day.
+type Counter<'c> = (Uuid, &'c str, Uuid, NaiveDate);
+
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -46,7 +49,7 @@ fn signed(count: u64) -> i64 {
 /// [`DbError`].
 pub async fn book(tx: &MeterTx, calls: &[Call]) -> Result<Vec<usize>, DbError> {
     let mut new = Vec::new();
-    let mut spent: BTreeMap<(Uuid, &str, Uuid, NaiveDate), (Decimal, i64, i64)> = BTreeMap::new();
+    let mut spent: BTreeMap<Counter<'_>, (Decimal, i64, i64)> = BTreeMap::new();
     let mut hours = BTreeSet::new();
     for (at, call) in calls.iter().enumerate() {
         if !insert(tx, call).await? {

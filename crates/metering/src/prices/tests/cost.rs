@@ -56,7 +56,7 @@ fn what_is_not_known_is_null_and_counted() {
     unpriced("p", "m", Some("priority"), "2026-01-01", &used);
     unpriced("p", "m", Some("batch"), "2026-01-01", &used);
     unpriced("p", "m", None, "2026-01-01", &Usage { audio_input: 1, ..used.clone() });
-    unpriced("p", "m", None, "2026-01-01", &Usage { units: [("web_search".to_owned(), 1)].into(), ..used.clone() });
+    unpriced("p", "m", None, "2026-01-01", &Usage { units: [("web_search".to_owned(), 1)].into(), ..usage() });
     unpriced("p", "m", None, "2026-01-01", &Usage { input: u64::MAX / 9, ..Usage::default() });
     assert_eq!(prices.unpriced_calls(), 8);
     for plain in [None, Some(""), Some("default"), Some("standard"), Some("auto")] {
@@ -286,7 +286,7 @@ fn a_tenants_own_price_is_its_own_and_the_closest_counts() {
         ],
     );
     let million = Usage { input: 1_000_000, units: [("web_search".to_owned(), 1)].into(), ..Usage::default() };
-    let bare = Usage { units: Default::default(), ..million.clone() };
+    let bare = Usage { input: 1_000_000, ..Usage::default() };
     let base = query("p", "model-x", None, "2026-01-01");
     let own = prices.cost(&base, &million);
     assert_eq!((own.cost_usd, own.cost_source), (usd("7.01"), CostSource::Override), "a search costs what it costs");
