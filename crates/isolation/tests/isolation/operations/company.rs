@@ -206,7 +206,13 @@ impl Company {
                    \"timestamp\") \
                  SELECT '{id}', id, '{}', '{}', '{}', '{}', '{}', 'openai', 'responses', 'model {mark}', '{mark}', '{mark}', '{mark}', '{mark}', \
                    '{mark}', 1, now() - interval '{n} minutes' FROM public.tenants WHERE slug = '{}'",
-                self.agent, self.sessions[0], self.task, self.key, self.account, self.tenant.slug, mark = self.mark,
+                self.agent,
+                self.sessions[0],
+                self.task,
+                self.key,
+                self.account,
+                self.tenant.slug,
+                mark = self.mark,
             );
             admin.batch_execute(&sql).await.unwrap();
             self.provider_call = id;
