@@ -31,6 +31,11 @@ fn ago(seconds: i64) -> String {
     (Utc::now() - TimeDelta::seconds(seconds)).to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+/// A day that there is a partition for, whenever the test runs.
+fn day(back: i64) -> String {
+    (Utc::now() - TimeDelta::days(back)).date_naive().to_string()
+}
+
 /// Puts a row into the table, as shipping does. Members of `row` are columns.
 async fn shipped(company: &Company, row: Value) -> String {
     let mut whole = json!({
@@ -239,7 +244,7 @@ async fn calls_are_recorded_while_the_database_is_away() {
 async fn calls_are_listed_by_what_they_were() {
     let company = Company::open().await;
     let (agent, session, task, key) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
-    let minute_of = |minute: u32| format!("2026-11-20T10:{minute:02}:00Z");
+    let minute_of = |minute: u32| format!("{}T10:{minute:02}:00Z", day(4));
     let mut ids = Vec::new();
     for (minute, row) in (0..).zip([
         json!({ "cost_usd": "0.5", "cost_source": "catalogue", "agent_id": agent, "task_id": task }),
@@ -292,10 +297,10 @@ async fn a_call_shows_how_its_cost_comes_about() {
         "usage": { "input": 1000, "cache_read": 3, "output": 7, "units": { "web_search": 2 } }, "tokens_input": 1003, "tokens_output": 7,
         "cost_usd": "0.0231059", "cost_source": "catalogue", "price_version": "openai/m-1@2026-01-01+0123abcd",
         "rates": { "input": "3", "cache_read": "0.3", "output": "15", "units": { "web_search": "0.01" } },
-        "list_baseline_usd": "0.1", "hour": "2026-11-20T10:00:00Z", "day": "2026-11-20", "timestamp": "2026-11-20T10:11:12.131415Z",
+        "list_baseline_usd": "0.1", "hour": format!("{}T10:00:00Z", day(4)), "day": day(4), "timestamp": format!("{}T10:11:12.131415Z", day(4)),
     });
     let id = shipped(&company, row).await;
-    for (cost, day) in [("-0.003", "2026-11-22"), ("0.001", "2026-11-21")] {
+    for (cost, day) in [("-0.003", day(2)), ("0.001", day(3))] {
         let adjustment = json!({
             "kind": "adjustment", "adjusts": id, "cost_usd": cost, "cost_source": "adjustment", "day": day, "timestamp": format!("{day}T00:00:00Z"),
         });
