@@ -93,23 +93,26 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 ";
 
 /// Tables of all tenants of which each reads its own rows.
-const SHARED_READ: [&str; 9] = [
+const SHARED_READ: [&str; 10] = [
     "budgets",
     "budget_notices",
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",
     "dirty_hours",
+    "price_overrides",
     "spend_counters",
     "task_outcomes",
     "roi_calculations",
 ];
 
 /// What a tenant writes of its own rows there.
-const SHARED_WRITTEN: [(&str, &str); 5] = [
+const SHARED_WRITTEN: [(&str, &str); 7] = [
     ("budgets", "INSERT"),
     ("budgets", "UPDATE"),
     ("budget_notices", "UPDATE"),
+    ("price_overrides", "DELETE"),
+    ("price_overrides", "INSERT"),
     ("task_outcomes", "INSERT"),
     ("task_outcomes", "UPDATE"),
 ];

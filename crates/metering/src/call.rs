@@ -107,7 +107,7 @@ pub struct Costed {
     pub cost_usd: Option<Decimal>,
     /// Where it is from.
     pub cost_source: CostSource,
-    /// Names the price: provider, model, date from and the list's digest.
+    /// Names the price: provider, model, date from and a digest of what it says.
     pub price_version: Option<String>,
     /// The rates themselves.
     pub rates: Option<Value>,

@@ -20,6 +20,7 @@ pub mod gateway;
 mod meter;
 pub mod operators;
 pub mod prices;
+pub mod provider_call;
 pub mod rollup;
 mod settings;
 pub mod ship;
@@ -27,6 +28,7 @@ pub mod spool;
 pub mod store;
 pub mod usage;
 
+pub use api::v1::prices::{CreatePriceOverride, PriceOverride};
 pub use call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource, bucket};
 pub use meter::{Metering, MeteringError};
 pub use rust_decimal::Decimal;

@@ -54,6 +54,8 @@ impl Jobs {
             let watch = QuotaWatch::new(state, interval);
             jobs.endless(async move { watch.run().await });
         }
+        let metering = state.metering.clone();
+        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
         let swept = db.clone();
         jobs.endless(async move { swept.keep_events_swept().await });
         let (keychain, metering) = (state.keychain.clone(), &state.metering);

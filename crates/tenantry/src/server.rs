@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a start waits for the shared rate limits: this server counts by itself until they are there.
 const SHARED_LIMITS: Duration = Duration::from_secs(1);
 
+/// How long a start waits for loaded prices and tenants' own: calls have no price until they are there.
+const PRICES: Duration = Duration::from_secs(2);
+
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
@@ -84,6 +87,7 @@ impl Server {
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
         tenancy.rates().ready(SHARED_LIMITS).await;
+        metering.prices.begin(&metering.db, PRICES).await;
         for reason in registry.readiness().await {
             match reason {
                 NotReady::Migrations(missing) => return Err(StartError::NotPrepared(missing)),

@@ -37,12 +37,16 @@ pub enum List {
     Activity,
     /// Sessions.
     Sessions,
+    /// Calls to providers, by the time at which they began.
+    ProviderCalls,
     /// Members by age.
     Members,
     /// API keys by age.
     Keys,
     /// Budgets by age.
     Budgets,
+    /// Price overrides by age.
+    PriceOverrides,
 }
 
 impl List {
@@ -59,9 +63,11 @@ impl List {
             Self::Thread => b'c',
             Self::Activity => b'l',
             Self::Sessions => b'r',
+            Self::ProviderCalls => b'e',
             Self::Members => b'#',
             Self::Keys => b'*',
-            Self::Budgets => b'$',
+            Self::Budgets => b'+',
+            Self::PriceOverrides => b'$',
         }
     }
 }

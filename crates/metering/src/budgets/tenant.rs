@@ -457,10 +457,10 @@ impl State {
     }
 
     /// Periods to look at for warnings, with the day after each, and those in which a call was refused.
-    pub(crate) fn news(&mut self) -> (Vec<(Key, NaiveDate)>, Vec<(Key, NaiveDate)>) {
+    pub(crate) fn news(&mut self) -> [Vec<(Key, NaiveDate)>; 2] {
         let (touched, refusals) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.refusals));
         let end = |key: Key| Some((key, self.limits.get(&key.budget)?.period.after(key.start)));
-        (touched.into_iter().filter_map(end).collect(), refusals.into_iter().filter_map(end).collect())
+        [touched, refusals].map(|keys| keys.into_iter().filter_map(end).collect())
     }
 
     /// One of the [`news`](Self::news) is to be told again.

@@ -1,12 +1,56 @@
 //! What calls cost: price lists that are valid in time, and the tenants' own prices.
+//!
+//! * A *catalogue* is the list in the program (`crates/metering/catalogue`), under the one that operators have loaded into the database.
+//! * An *override* is a tenant's own price, or its part of the catalogue's, for all accounts or for one.
+//!
+//! Both have dates, and a call is priced with what is valid when it began. What was found is frozen on the call, so that its cost can
+//! be computed again from its row alone ([`recompute`]), whatever becomes of the lists. The formulae are in `docs/guides/prices.md`.
+//!
+//! **Invariant.** A cost that is not known is `None`, never zero: no model, no price at the time, a tier that the price does not know, a
+//! bucket or unit without a rate, or prices that could not be loaded yet.
 
+mod amount;
+mod baseline;
+mod catalogue;
+mod current;
+mod diff;
+mod entry;
+mod file;
+mod overrides;
+mod rates;
+mod reprice;
+mod table;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tenantry_core::TenantId;
 use uuid::Uuid;
 
+pub use amount::{Amount, Factor};
+pub use catalogue::Catalogue;
+pub use current::{LoadError, LoadRequest, Loaded, PricesError};
+pub use diff::{Change, Difference, Effect, Member, ModelEffect};
+pub use entry::{ContextEntry, DatedEntry, Moment, PriceEntry, RateEntry, TierEntry};
+pub use file::{Flaw, Flaws};
+pub(crate) use file::{check_price, is_pattern};
+pub use overrides::{Agreed, StoredOverride};
+pub use rates::{RecomputeError, recompute};
+pub use reprice::{NoPlace, Reprice, RepriceError, Repriced, RepricedModel};
+pub(crate) use view::page;
+pub use view::{PriceFilter, PricePage, PriceView};
+
 use crate::call::Costed;
 use crate::usage::Usage;
+use current::Unpriced;
+use table::Table;
 
 /// What decides which price is a call's.
 #[derive(Debug, Clone, Copy)]
@@ -19,31 +63,86 @@ pub struct PriceQuery<'a> {
     pub provider: &'a str,
     /// The model that answered.
     pub model: &'a str,
-    /// The tier that served it (`default`, `flex`, `priority`, `batch`, …).
+    /// The tier that served it (`default`, `flex`, `priority`, `batch`, …). Several words are joined by `+`: a tier and what its price
+    /// is multiplied for, such as `batch+us` or `fast`.
     pub service_tier: Option<&'a str>,
     /// When it began.
     pub at: DateTime<Utc>,
 }
 
 /// All prices as they are now. Cheap to clone; what is loaded later is seen by all clones.
-#[derive(Debug, Clone, Default)]
-pub struct Prices {}
+///
+/// The default is the catalogue in the program, without overrides.
+#[derive(Debug, Clone)]
+pub struct Prices {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    table: ArcSwap<Table>,
+    unpriced: Unpriced,
+    /// What the table was made of, for whoever looks whether it is current.
+    mark: ArcSwap<Option<crate::store::prices::Mark>>,
+    reloads: AtomicU64,
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self::of(Table::new(Catalogue::embedded(), overrides::Overrides::default(), true))
+    }
+}
 
 impl Prices {
-    /// What a call costs, with what it would have cost elsewhere.
-    #[must_use]
-    pub fn cost(&self, _query: &PriceQuery<'_>, _usage: &Usage) -> Costed {
-        Costed::unpriced()
+    fn of(table: Table) -> Self {
+        let inner = Inner {
+            table: ArcSwap::from_pointee(table),
+            unpriced: Unpriced::default(),
+            mark: ArcSwap::from_pointee(None),
+            reloads: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// The most that a call can cost that is about to be made; `None` when it has no price.
+    /// Prices of a catalogue and of overrides, without a database.
     #[must_use]
-    pub fn at_most(
-        &self,
-        _query: &PriceQuery<'_>,
-        _input_at_most: u64,
-        _output_at_most: Option<u64>,
-    ) -> Option<Decimal> {
-        None
+    pub fn with(catalogue: &Catalogue, agreed: Vec<StoredOverride>) -> Self {
+        let catalogue = Arc::new(catalogue.over(&Catalogue::embedded()));
+        Self::of(Table::new(catalogue, overrides::Overrides::new(agreed), true))
+    }
+
+    /// What a call costs, with what it would have cost elsewhere.
+    #[must_use]
+    pub fn cost(&self, query: &PriceQuery<'_>, usage: &Usage) -> Costed {
+        self.inner.table.load().cost(query, usage).unwrap_or_else(|missing| {
+            self.inner.unpriced.note(query, missing);
+            Costed::unpriced()
+        })
+    }
+
+    /// The most that a call can cost that is about to be made: all input at the dearest rate of input, as much output as was asked for or
+    /// as the model can write, at the dearest rate of output, in the dearest context that the input can come under. Units (searches)
+    /// are not in it, for nobody knows how many there will be. `None` when it has no price, or nothing bounds its output.
+    #[must_use]
+    pub fn at_most(&self, query: &PriceQuery<'_>, input_at_most: u64, output_at_most: Option<u64>) -> Option<Decimal> {
+        self.inner.table.load().at_most(query, input_at_most, output_at_most).ok().flatten()
+    }
+
+    /// How many calls this server has found no price for.
+    #[must_use]
+    pub fn unpriced_calls(&self) -> u64 {
+        self.inner.unpriced.total()
+    }
+
+    /// How often prices have been taken from the database.
+    #[must_use]
+    pub fn reloads(&self) -> u64 {
+        self.inner.reloads.load(Ordering::Relaxed)
+    }
+
+    /// The digest of the catalogue that counts.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.inner.table.load().catalogue.digest().to_owned()
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use metering::prices::{LoadError, PricesError, RepriceError};
 use serde_json::json;
 use tenantry::{SettingsError, StartError};
 use tenantry_client::{ApiError, Error as ClientError};
@@ -65,6 +66,10 @@ impl CliError {
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(USAGE, message.into())
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(NOT_FOUND, message.into())
     }
 
     pub(super) fn not_confirmed(message: impl Into<String>) -> Self {
@@ -254,6 +259,35 @@ impl From<ProvisionError> for CliError {
             ProvisionError::NotRenamable(_) => Self::failed(message)
                 .hint("write the schema's name only where PostgreSQL keeps it by id, or go without warm schemas"),
             ProvisionError::Database(inner) => inner.into(),
+        }
+    }
+}
+
+impl From<PricesError> for CliError {
+    fn from(error: PricesError) -> Self {
+        match error {
+            PricesError::Database(inner) => inner.into(),
+            PricesError::Catalogue { .. } => {
+                Self::failed(error.to_string()).hint("it was loaded by a later program: use that one, or load another")
+            }
+        }
+    }
+}
+
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Invalid(flaws) => Self::usage(format!("the catalogue is not valid\n{flaws}")),
+            LoadError::Prices(inner) => inner.into(),
+        }
+    }
+}
+
+impl From<RepriceError> for CliError {
+    fn from(error: RepriceError) -> Self {
+        match error {
+            RepriceError::Prices(inner) => inner.into(),
+            RepriceError::Place(_) => Self::usage(error.to_string()),
         }
     }
 }

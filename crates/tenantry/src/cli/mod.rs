@@ -15,6 +15,8 @@ mod import_report;
 mod init;
 mod key;
 mod member;
+mod metering;
+mod metering_reprice;
 mod migrate;
 mod migrate_drift;
 mod migrate_lint;
@@ -25,6 +27,7 @@ mod open;
 mod operator;
 mod output;
 mod plan;
+mod prices;
 mod quota;
 mod reference;
 mod secret;
@@ -129,6 +132,12 @@ enum Command {
     /// Tenants' members: who may act for them with tokens of the identity provider
     #[command(subcommand)]
     Member(member::MemberCommand),
+    /// What calls to providers cost: the price catalogue
+    #[command(subcommand)]
+    Prices(prices::PricesCommand),
+    /// Calls to providers as they are recorded
+    #[command(subcommand)]
+    Metering(metering::MeteringCommand),
     /// Plans and their limits
     #[command(subcommand)]
     Plan(plan::PlanCommand),
@@ -209,6 +218,8 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tenant(command) => tenant::run(command, &global, &settings).await,
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Member(command) => member::run(command, &global, &settings).await,
+        Command::Prices(command) => prices::run(command, &global, &settings).await,
+        Command::Metering(command) => metering::run(command, &global, &settings).await,
         Command::Plan(command) => plan::run(command, &global, &settings).await,
         Command::Quota(command) => quota::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,

@@ -67,6 +67,22 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case { operation: "delete_budget", id: Some((|c| c.spare_budget, "budget_not_found")), success: 204, ..PLAIN },
+    Case { operation: "list_prices", queries: Some(price_queries), ..PLAIN },
+    Case { operation: "list_price_overrides", queries: Some(override_queries), ..PLAIN },
+    Case {
+        operation: "create_price_override",
+        success: 201,
+        body: Some(|own| own.new_override("new")),
+        references: &[("provider_account_id", |c| c.account, "unknown_provider_account")],
+        ..PLAIN
+    },
+    Case { operation: "get_price_override", id: Some((|c| c.price_override, "price_override_not_found")), ..PLAIN },
+    Case {
+        operation: "delete_price_override",
+        id: Some((|c| c.spare_override, "price_override_not_found")),
+        success: 204,
+        ..PLAIN
+    },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",
@@ -112,6 +128,15 @@ pub(super) const CASES: &[Case] = &[
         references: &[("provider_account_id", |c| c.account, "unknown_provider_account")],
         ..PLAIN
     },
+    Case { operation: "list_provider_calls", queries: Some(provider_call_queries), ..PLAIN },
+    Case { operation: "record_provider_call", success: 202, body: Some(Company::new_provider_call), ..PLAIN },
+    Case {
+        operation: "record_provider_calls",
+        success: 202,
+        body: Some(|own| json!({ "items": [own.new_provider_call(), own.new_provider_call()] })),
+        ..PLAIN
+    },
+    Case { operation: "get_provider_call", id: Some((|c| c.provider_call, "provider_call_not_found")), ..PLAIN },
     Case { operation: "list_credentials", queries: Some(credential_queries), ..PLAIN },
     Case {
         operation: "create_credential",
@@ -343,6 +368,26 @@ fn agent_queries(of: &Company) -> Vec<String> {
     with_deleted(&filters)
 }
 
+/// Every filter of the list of calls, and places in both lists.
+fn provider_call_queries(of: &Company) -> Vec<String> {
+    [
+        String::new(),
+        "limit=1".to_owned(),
+        "from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z".to_owned(),
+        "provider=openai".to_owned(),
+        format!("model=model%20{}", of.mark),
+        format!("agent_id={}", of.agent),
+        format!("task_id={}", of.task),
+        format!("session_id={}", of.sessions[0]),
+        format!("api_key_id={}", of.key),
+        "success=true&unpriced=true".to_owned(),
+        "finish=complete".to_owned(),
+        format!("cursor={}", of.provider_calls_cursor),
+        format!("cursor={}&limit=1", of.provider_calls_cursor),
+    ]
+    .to_vec()
+}
+
 /// Every filter of the list of tasks, alone and with deleted ones.
 fn task_queries(of: &Company) -> Vec<String> {
     let filters = [
@@ -496,4 +541,12 @@ fn key_queries(of: &Company) -> Vec<String> {
 fn with_deleted(filters: &[String]) -> Vec<String> {
     let deleted = filters.iter().map(|filter| format!("{filter}&include_deleted=true"));
     filters.iter().cloned().chain(deleted).map(|query| query.trim_start_matches('&').to_owned()).collect()
+}
+
+fn override_queries(of: &Company) -> Vec<String> {
+    vec![String::new(), "provider=openai".to_owned(), format!("limit=1&cursor={}", of.overrides_cursor)]
+}
+
+fn price_queries(of: &Company) -> Vec<String> {
+    vec!["limit=200".to_owned(), "provider=openai&limit=200".to_owned(), format!("model={}", of.tenant.slug)]
 }

@@ -40,6 +40,12 @@ pub(super) struct Company {
     pub(super) credential: Uuid,
     /// The name of a credential that may be deleted.
     pub(super) spare_credential: Uuid,
+    /// A price override.
+    pub(super) price_override: Uuid,
+    /// A price override that may be removed.
+    pub(super) spare_override: Uuid,
+    /// A place in its list of price overrides.
+    pub(super) overrides_cursor: String,
     /// A place in its list of provider accounts.
     pub(super) accounts_cursor: String,
     /// A place in its list of credentials.
@@ -82,6 +88,10 @@ pub(super) struct Company {
     pub(super) spare_budget: Uuid,
     /// A place in its list of budgets.
     pub(super) budgets_cursor: String,
+    /// A call to a provider.
+    pub(super) provider_call: Uuid,
+    /// A place in its list of calls.
+    pub(super) provider_calls_cursor: String,
 }
 
 impl Company {
@@ -105,6 +115,9 @@ impl Company {
             ended_account: Uuid::nil(),
             credential: Uuid::new_v4(),
             spare_credential: Uuid::new_v4(),
+            price_override: Uuid::nil(),
+            spare_override: Uuid::nil(),
+            overrides_cursor: String::new(),
             accounts_cursor: String::new(),
             credentials_cursor: String::new(),
             peer: Uuid::nil(),
@@ -126,6 +139,8 @@ impl Company {
             budget: Uuid::nil(),
             spare_budget: Uuid::nil(),
             budgets_cursor: String::new(),
+            provider_call: Uuid::nil(),
+            provider_calls_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -134,6 +149,8 @@ impl Company {
         self.account = self.make(server, "/v1/provider-accounts", self.new_account("first")).await;
         self.spare_account = self.make(server, "/v1/provider-accounts", self.new_account("second")).await;
         self.ended_account = self.make(server, "/v1/provider-accounts", self.new_account("third")).await;
+        self.price_override = self.make(server, "/v1/prices/overrides", self.new_override("first")).await;
+        self.spare_override = self.make(server, "/v1/prices/overrides", self.new_override("second")).await;
         self.agent = self.make(server, "/v1/agents", self.new_agent("first")).await;
         self.spare_agent = self.make(server, "/v1/agents", self.new_agent("second")).await;
         for name in [self.credential, self.spare_credential] {
@@ -181,12 +198,46 @@ impl Company {
         self.agents_cursor = self.cursor(server, "/v1/agents").await;
         self.tasks_cursor = self.cursor(server, "/v1/tasks").await;
         self.accounts_cursor = self.cursor(server, "/v1/provider-accounts").await;
+        self.overrides_cursor = self.cursor(server, "/v1/prices/overrides").await;
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
         self.budget = self.make(server, "/v1/budgets", self.new_budget()).await;
         self.spare_budget = self.make(server, "/v1/budgets", self.new_budget()).await;
         self.budgets_cursor = self.cursor(server, "/v1/budgets").await;
+        self.call_providers(server).await;
         self
+    }
+
+    /// Calls to providers with its mark, as if they had been shipped.
+    async fn call_providers(&mut self, server: &TestServer) {
+        let admin = server.database.admin().await;
+        for (n, id) in [Uuid::now_v7(), Uuid::now_v7()].into_iter().enumerate() {
+            let sql = format!(
+                "INSERT INTO analytics.provider_api_calls (id, tenant_id, agent_id, session_id, task_id, api_key_id, provider_account_id, \
+                   provider, operation, model, requested_model, task_type, client_reference, provider_request_id, error_message, latency_ms, \
+                   \"timestamp\") \
+                 SELECT '{id}', id, '{}', '{}', '{}', '{}', '{}', 'openai', 'responses', 'model {mark}', '{mark}', '{mark}', '{mark}', '{mark}', \
+                   '{mark}', 1, now() - interval '{n} minutes' FROM public.tenants WHERE slug = '{}'",
+                self.agent,
+                self.sessions[0],
+                self.task,
+                self.key,
+                self.account,
+                self.tenant.slug,
+                mark = self.mark,
+            );
+            admin.batch_execute(&sql).await.unwrap();
+            self.provider_call = id;
+        }
+        self.provider_calls_cursor = self.cursor(server, "/v1/provider-calls").await;
+    }
+
+    /// A body that records a call.
+    pub(super) fn new_provider_call(&self) -> Value {
+        json!({
+            "timestamp": chrono::Utc::now(), "provider": "openai", "operation": "responses", "model": self.mark, "latency_ms": 1,
+            "usage": { "input": 1 }, "agent_id": self.agent, "task_id": self.task, "client_reference": self.mark,
+        })
     }
 
     /// Messages, drafts, log and sessions, all with its mark.
@@ -263,6 +314,14 @@ impl Company {
     }
 
     /// A body that makes a provider account.
+    /// Each for a model of its own, so that no two overlap.
+    pub(super) fn new_override(&self, name: &str) -> Value {
+        json!({
+            "provider": "openai", "model": format!("{}-{name}-{}", self.mark, Uuid::new_v4()),
+            "provider_account_id": self.account, "note": self.mark, "price": { "input": "1", "output": "2" },
+        })
+    }
+
     pub(super) fn new_account(&self, name: &str) -> Value {
         json!({
             "provider": "openai", "name": format!("{name} {}", self.mark), "owner_key": self.mark,
@@ -343,6 +402,8 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
+        let prices = format!("SELECT t::text AS line FROM analytics.price_overrides t WHERE tenant_id = {id}");
+        digests.push(("price_overrides".to_owned(), digest(&admin, &prices).await));
         let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
         digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
         let budgets = format!("SELECT t::text AS line FROM analytics.budgets t WHERE tenant_id = {id}");

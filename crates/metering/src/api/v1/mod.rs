@@ -1,4 +1,6 @@
 mod budgets;
+pub(crate) mod prices;
+mod provider_calls;
 
 use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb};
@@ -15,5 +17,5 @@ where
     Keychain: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new().merge(budgets::router())
+    OpenApiRouter::new().merge(budgets::router()).merge(prices::router()).merge(provider_calls::router())
 }

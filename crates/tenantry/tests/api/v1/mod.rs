@@ -14,6 +14,7 @@ mod members;
 mod messages;
 mod permissions;
 mod provider_accounts;
+mod provider_calls;
 mod quotas;
 mod schedules;
 mod sessions;

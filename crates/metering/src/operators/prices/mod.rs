@@ -1,0 +1,20 @@
+mod list;
+mod load;
+mod reprice;
+mod respond;
+
+use axum::extract::FromRef;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Metering;
+
+pub(super) fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Metering: FromRef<S>,
+{
+    OpenApiRouter::new()
+        .routes(routes!(list::list_catalogue, load::load_catalogue))
+        .routes(routes!(reprice::reprice_calls))
+}
