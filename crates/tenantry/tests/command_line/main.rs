@@ -12,6 +12,7 @@ mod kill_registry;
 mod members;
 mod migrate;
 mod migrations;
+mod prices;
 mod quotas;
 mod reference;
 mod secrets;

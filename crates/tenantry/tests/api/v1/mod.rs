@@ -12,6 +12,7 @@ mod me;
 mod members;
 mod messages;
 mod permissions;
+mod prices;
 mod provider_accounts;
 mod quotas;
 mod schedules;
