@@ -53,6 +53,11 @@ pub(crate) struct Server {
 }
 
 impl Ground {
+    /// How servers on it meter: their spools go with the cluster.
+    pub(crate) fn metering(&self) -> metering::MeteringSettings {
+        metering::MeteringSettings { spool_dir: Some(self.dir.join("spool")), ..metering::MeteringSettings::default() }
+    }
+
     /// Starts a cluster that loses nothing in a crash, made anew unless it is to be kept and is there.
     pub(crate) async fn start(name: &str, keep: Option<&Path>) -> anyhow::Result<Self> {
         Self::with_connections(name, keep, CONNECTIONS).await

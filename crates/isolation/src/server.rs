@@ -7,6 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use tempfile::TempDir;
 use tenantry::{AppState, Server, Settings};
 use tenantry_http::Drained;
 use tenantry_postgres::{Actor, NewTenant};
@@ -32,6 +33,7 @@ pub struct TestServer {
     /// Where it listens.
     pub address: SocketAddr,
     client: reqwest::Client,
+    _spool: TempDir,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Drained>,
 }
@@ -61,7 +63,10 @@ impl TestServer {
         // Tests guess from one address, and measure when they want to.
         settings.http.rate_limit.failed_credentials_per_minute = 0;
         settings.quotas.measure_interval = std::time::Duration::ZERO;
+        let spool = tempfile::tempdir().expect("a temporary directory");
+        settings.metering.spool_segment_bytes = 256 << 10;
         change(&mut settings);
+        settings.metering.spool_dir.get_or_insert_with(|| spool.path().to_owned());
         let server = Server::start(&database.config, &settings).await.expect("the server starts");
         let state = server.state().clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -71,7 +76,7 @@ impl TestServer {
             // a dropped sender stops the server as well
             let _ = stopped.await;
         }));
-        Self { database, state, address, client: client(), stop, served }
+        Self { database, state, address, client: client(), _spool: spool, stop, served }
     }
 
     /// Creates a tenant on the enterprise plan, which has no limits, with a custom host.

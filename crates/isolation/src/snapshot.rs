@@ -104,7 +104,7 @@ impl Scene {
                 self.parties().iter().map(|p| format!("'{}', '{}'", p.role, p.login)).collect::<Vec<_>>().join(", ")
         );
         parts.push(("roles".into(), format!("SELECT string_agg(concat_ws('|', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil), ',' ORDER BY rolname) FROM pg_roles WHERE {ours}")));
-        parts.push(("passwords".into(), format!("SELECT md5(string_agg(concat(rolname, rolpassword), ',' ORDER BY rolname)) FROM pg_authid WHERE {ours} AND rolname NOT IN ('tenantry_migrator', 'tenantry_control', 'tenantry_auditor')")));
+        parts.push(("passwords".into(), format!("SELECT md5(string_agg(concat(rolname, rolpassword), ',' ORDER BY rolname)) FROM pg_authid WHERE {ours} AND rolname NOT IN ('tenantry_migrator', 'tenantry_control', 'tenantry_auditor', 'tenantry_meter')")));
         // From 16 on, who makes a role administers it: the migrator the roles of every test.
         parts.push(("memberships".into(), format!("SELECT string_agg(concat(r.rolname, '>', g.rolname, m.admin_option), ',' ORDER BY r.rolname, g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN (SELECT oid, rolname FROM pg_roles WHERE {ours}) r ON r.oid = m.member WHERE NOT (r.rolname = 'tenantry_migrator' AND g.rolname ~ '^(tnt|tenantry_cell)_')")));
         parts.push(("role settings".into(), format!("SELECT string_agg(concat(r.rolname, s.setconfig), ',' ORDER BY r.rolname, s.setdatabase) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE {ours} OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())")));

@@ -20,6 +20,7 @@ pub mod gateway;
 mod meter;
 pub mod operators;
 pub mod prices;
+pub mod provider_call;
 pub mod rollup;
 mod settings;
 pub mod ship;

@@ -2,12 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use tenantry_core::Clock;
-use tenantry_postgres::{DatabaseConfig, MeterDb};
+use tenantry_postgres::{DatabaseConfig, MeterDb, Partitions};
 
 use crate::budgets::Budgets;
 use crate::prices::Prices;
 use crate::settings::MeteringSettings;
-use crate::spool::Spool;
+use crate::ship::Progress;
+use crate::spool::{Spool, SpoolState};
 
 /// Connections of the role that writes what is metered: shipping, sums, budgets and operators' reports share them.
 const CONNECTIONS: usize = 6;
@@ -34,8 +35,12 @@ pub struct Metering {
     pub budgets: Budgets,
     /// What was promised.
     pub spool: Spool,
+    /// How the shipping goes.
+    pub shipping: Progress,
     /// The shared tables.
     pub db: MeterDb,
+    /// Their partitions.
+    pub partitions: Partitions,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -53,15 +58,26 @@ impl Metering {
     /// [`MeteringError`].
     pub fn start(
         database: &DatabaseConfig,
-        _settings: &MeteringSettings,
+        settings: &MeteringSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, MeteringError> {
+        let options = settings.spool();
+        let path = options.directory.clone();
+        let spool = Spool::open(options, Arc::clone(&clock)).map_err(|source| MeteringError::Spool { path, source })?;
         Ok(Self {
             prices: Prices::default(),
             budgets: Budgets::default(),
-            spool: Spool {},
+            spool,
+            shipping: Progress::default(),
             db: MeterDb::new(database, CONNECTIONS),
+            partitions: Partitions::new(database),
             clock,
         })
+    }
+
+    /// How the spool and its shipping are.
+    #[must_use]
+    pub fn health(&self) -> SpoolState {
+        self.shipping.complete(self.spool.state())
     }
 }

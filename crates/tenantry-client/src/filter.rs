@@ -1,6 +1,7 @@
 use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use metering::provider_call::ProviderCallFilter;
 use workforce::account::AccountFilter;
 use workforce::activity::ActivityFilter;
 use workforce::agent::AgentFilter;
@@ -141,6 +142,24 @@ impl Filter for AccountFilter {
             .one("status", self.status.as_ref())
             .one("provider", self.provider.as_ref())
             .one("owner_key", self.owner_key.as_ref())
+            .0
+    }
+}
+
+impl Filter for ProviderCallFilter {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        Parameters::default()
+            .time("from", self.from)
+            .time("to", self.to)
+            .one("provider", self.provider.as_ref())
+            .one("model", self.model.as_ref())
+            .one("agent_id", self.agent_id.as_ref())
+            .one("task_id", self.task_id.as_ref())
+            .one("session_id", self.session_id.as_ref())
+            .one("api_key_id", self.api_key_id.as_ref())
+            .one("success", self.success.as_ref())
+            .one("unpriced", self.unpriced.as_ref())
+            .one("finish", self.finish.as_ref())
             .0
     }
 }

@@ -50,7 +50,7 @@ pub use reqwest::Method;
 pub use resource::{Change, Collection, Create, Delete, Listed, Resource};
 pub use resources::{
     Activities, Agents, BulkItem, CredentialList, Credentials, Dependencies, DependencyList, Keys, MemberFilter,
-    Members, Messages, PriceOverrideList, Prices, ProviderAccounts, Schedules, Sessions, SettingsOf, Tasks, ThreadList,
-    ThreadMessages, Threads,
+    Members, Messages, PriceOverrideList, Prices, ProviderAccounts, ProviderCallList, ProviderCalls, Schedules,
+    Sessions, SettingsOf, Tasks, ThreadList, ThreadMessages, Threads,
 };
 pub use retry::Retry;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use isolation::server::TestServer;
 use metering::CreatePriceOverride;
+use metering::provider_call::{ProviderCallFilter, RecordCall};
 use relay::{Fault, Relay};
 use serde_json::json;
 use tenantry_client::{BulkItem, Client, Error, Event, MemberFilter, Retry};
@@ -88,6 +89,7 @@ async fn every_operation_has_a_function() {
 
     access(&client).await;
     prices(&client).await;
+    provider_calls(&client).await;
     secrets(&client, &mira).await;
     let first = client.events().after(0).stream().try_next().await.unwrap().unwrap();
     assert!(matches!(&first, Event::Published(event) if event.record::<Agent>().unwrap().name == "Mira"), "{first:?}");
@@ -301,6 +303,28 @@ async fn prices(client: &Client) {
     assert_eq!(prices.list(Some("openai")).all().await.unwrap()[0].override_id, Some(own.id));
     prices.delete_override(own.id).await.unwrap();
     assert!(prices.overrides().all().await.unwrap().is_empty());
+}
+
+async fn provider_calls(client: &Client) {
+    let calls = client.provider_calls();
+    let new = json!({
+        "timestamp": chrono::Utc::now(), "provider": "homemade", "operation": "chat", "model": "m-1", "latency_ms": 7,
+        "usage": { "input": 3 }, "cost_usd": "0.25",
+    });
+    let new: RecordCall = serde_json::from_value(new).unwrap();
+    let recorded = calls.record(&new).await.unwrap();
+    assert_eq!((recorded.usage.input, recorded.cost_usd), (3, new.cost_usd));
+    let broken = RecordCall { provider: String::new(), ..new.clone() };
+    let many = calls.record_many(&[new, broken]).await.unwrap();
+    assert_eq!((many.succeeded, many.items[1].problem.as_ref().unwrap().code.as_str()), (1, "validation_failed"));
+    // what was recorded comes to the database in its own time
+    let unpriced =
+        ProviderCallFilter { unpriced: Some(true), to: Some(recorded.timestamp), ..ProviderCallFilter::default() };
+    assert!(calls.list(&unpriced).all().await.unwrap().is_empty());
+    match calls.get(recorded.id).await {
+        Ok(found) => assert_eq!(found.call.cost_usd, recorded.cost_usd),
+        Err(early) => assert_eq!(early.code(), Some("provider_call_not_found")),
+    }
 }
 
 async fn secrets(client: &Client, mira: &Agent) {

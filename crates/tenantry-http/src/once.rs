@@ -84,6 +84,25 @@ impl Idempotency {
         self.in_registry(format!("tenant/{}/{}", context.id(), context.principal().subject()))
     }
 
+    /// A name for a part of what the request makes, the same whenever the request is repeated: for endpoints that must go on while the
+    /// database is away and so cannot ask it for the answer. Who asks is part of it, and so is what is done; the body is not.
+    #[must_use]
+    pub fn name_of_part(&self, context: &TenantContext, operation: &str, part: &[u8]) -> Option<[u8; 16]> {
+        let Key { key, .. } = self.0.as_ref()?;
+        let mut hash = Sha256::new();
+        for part in [
+            context.id().as_uuid().as_bytes(),
+            context.principal().subject().as_bytes(),
+            operation.as_bytes(),
+            key.as_bytes(),
+            part,
+        ] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().first_chunk().copied()
+    }
+
     /// Whether the request has a key at all.
     #[must_use]
     pub const fn is_given(&self) -> bool {

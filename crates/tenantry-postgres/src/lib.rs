@@ -126,6 +126,7 @@ mod init;
 mod meter;
 pub mod migrate;
 mod once;
+mod partitions;
 mod provision;
 mod registry;
 mod statement;
@@ -144,6 +145,7 @@ pub use events::{
 pub use init::{InitReport, create_database, initialise, is_installed, secret_fits};
 pub use meter::{MeterCopy, MeterDb, MeterTx};
 pub use once::OnceRequest;
+pub use partitions::{Kept, Partitions, Retention};
 pub use provision::{
     ApiKeyInfo, AuditEvent, AuditFilter, AuditedTable, BillingEvent, BillingEventRow, BillingFilter, BillingOutcome,
     BillingPolicy, CreatedKey, CreatedOperator, CreatedTenant, DeleteOutcome, EventKind, Measured, NewPlan, NewTenant,

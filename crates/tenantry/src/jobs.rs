@@ -51,6 +51,8 @@ impl Jobs {
             let watch = QuotaWatch::new(state, interval);
             jobs.endless(async move { watch.run().await });
         }
+        let metering = state.metering.clone();
+        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
         let swept = db.clone();
         jobs.endless(async move { swept.keep_events_swept().await });
         let metering = state.metering.clone();

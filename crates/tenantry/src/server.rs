@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use metering::ship::Shipping;
 use metering::{Metering, MeteringError};
 use tenantry_control::{Stripe, StripeError};
 use tenantry_core::SystemClock;
@@ -27,6 +28,8 @@ const PRICES: Duration = Duration::from_secs(2);
 
 /// How long an end waits for refused attempts to be in the audit table.
 const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long an end waits for calls to be in the database. What is not stays in the spool.
+const LAST_SHIPMENTS: Duration = Duration::from_secs(5);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +112,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Drained {
         let router = router(&self.state);
         let jobs = Jobs::start(&self.state, &self.settings);
+        let shipping = Shipping::start(&self.state.metering, &self.settings.metering);
         let stop = jobs.stop();
         let events = self.state.tenancy.registry().events().clone();
         let shutdown = async {
@@ -119,6 +123,8 @@ impl Server {
         };
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
         jobs.end().await;
+        // After the last request: what it has left is shipped, too.
+        shipping.stop(LAST_SHIPMENTS).await;
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();

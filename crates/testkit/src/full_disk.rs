@@ -50,12 +50,20 @@ impl FullDisk {
         fs::rename(&new, self.flag()).expect("the directory is ours");
     }
 
-    /// There is space again.
+    /// From now on no file can be written whose path contains `part`: the half of each write is there, and the rest fails.
     ///
     /// # Panics
-    /// When there was.
+    /// When the temporary directory is gone.
+    pub fn break_down(&self, part: &str) {
+        self.fill(&format!("!{part}"));
+    }
+
+    /// There is space again, or it is mended.
+    ///
+    /// # Panics
+    /// When it was neither full nor broken.
     pub fn free(&self) {
-        fs::remove_file(self.flag()).expect("the disk was full");
+        fs::remove_file(self.flag()).expect("the disk was full, or broken");
     }
 
     fn library(&self) -> PathBuf {

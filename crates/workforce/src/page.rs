@@ -37,6 +37,8 @@ pub enum List {
     Activity,
     /// Sessions.
     Sessions,
+    /// Calls to providers, by the time at which they began.
+    ProviderCalls,
     /// Members by age.
     Members,
     /// API keys by age.
@@ -59,6 +61,7 @@ impl List {
             Self::Thread => b'c',
             Self::Activity => b'l',
             Self::Sessions => b'r',
+            Self::ProviderCalls => b'e',
             Self::Members => b'#',
             Self::Keys => b'*',
             Self::PriceOverrides => b'$',

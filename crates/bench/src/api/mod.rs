@@ -193,7 +193,8 @@ struct Ours {
 
 impl Ours {
     async fn start(ground: &Ground) -> anyhow::Result<Self> {
-        let server = Server::start(&ground.config, &Settings::default()).await?;
+        let server =
+            Server::start(&ground.config, &Settings { metering: ground.metering(), ..Settings::default() }).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();

@@ -53,11 +53,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         scheduling: workforce::Scheduling::default(),
         stripe: tenantry::Stripe::off(),
         keychain,
-        metering: metering::Metering::start(
-            &ground.config,
-            &metering::MeteringSettings::default(),
-            Arc::new(SystemClock),
-        )?,
+        metering: metering::Metering::start(&ground.config, &ground.metering(), Arc::new(SystemClock))?,
     };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;

@@ -2,11 +2,16 @@
 
 pub(crate) mod v1;
 
+use std::time::Duration;
+
 use axum::extract::FromRef;
+use tenantry_http::Problem;
 use tenantry_postgres::TenantDb;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::Metering;
+use crate::codes::{METERING_BACKLOG_FULL, METERING_UNAVAILABLE};
+use crate::spool::SpoolError;
 
 /// All of them. They need a tenant context: mount them behind the tenancy layer.
 pub fn router<S>() -> OpenApiRouter<S>
@@ -16,4 +21,19 @@ where
     Metering: FromRef<S>,
 {
     v1::router()
+}
+
+/// Why a call was not taken. Nothing of it was kept, so the same request may be sent again.
+fn not_taken(error: SpoolError) -> Problem {
+    match error {
+        SpoolError::Full => Problem::of(&METERING_BACKLOG_FULL)
+            .detail("the server holds as many calls as it may until the database takes them")
+            .retry_after(Duration::from_secs(5)),
+        SpoolError::Io(error) => {
+            tracing::error!(target: "tenantry::metering", %error, "calls cannot be written to the spool");
+            Problem::of(&METERING_UNAVAILABLE)
+                .detail("the server cannot keep calls at the moment")
+                .retry_after(Duration::from_secs(5))
+        }
+    }
 }

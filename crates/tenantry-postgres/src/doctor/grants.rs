@@ -55,7 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         why: "calls of that month cannot be stored",
         sql: "SELECT format('`analytics.%s_%s` does not exist', p, to_char(m, 'YYYY_MM')), \
                 'BEGIN; SET LOCAL ROLE tenantry_owner; SELECT analytics.ensure_partitions(3); COMMIT;' \
-              FROM unnest(ARRAY['provider_api_calls', 'daily_metrics']) p, \
+              FROM unnest(ARRAY['provider_api_calls', 'hourly_metrics', 'daily_metrics']) p, \
                    generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', interval '1 month') m \
               WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'analytics' AND c.relname = p || '_' || to_char(m, 'YYYY_MM'))",
     },

@@ -51,6 +51,7 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
                 "0003_budgets.sql",
                 "0004_prices.sql",
                 "0005_reports.sql",
+                "0006_shipping.sql",
             ),
         ),
     ]

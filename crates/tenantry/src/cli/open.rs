@@ -49,6 +49,11 @@ impl LocalRun {
 }
 
 impl Global {
+    /// Where calls are kept until the database has them, unless the settings say so.
+    pub(crate) fn choose_spool(&self, settings: &mut Settings) {
+        settings.metering.spool_dir.get_or_insert_with(|| self.data_dir.join("spool"));
+    }
+
     /// The database of this command.
     pub(super) fn database(&self, settings: &Settings) -> Result<DatabaseConfig, CliError> {
         if let Some(url) = &settings.database_url {

@@ -1,5 +1,7 @@
 //! `tenantry serve`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use tenantry::{Server, Settings};
 use tenantry_postgres::AccessMode;
@@ -20,6 +22,9 @@ pub(super) struct ServeArgs {
     /// A Redis or Valkey in which all servers count requests together
     #[arg(long, env = "TENANTRY_REDIS_URL", value_name = "URL", hide_env_values = true)]
     redis_url: Option<String>,
+    /// Where provider calls are kept until the database has them; it must outlive the process
+    #[arg(long, env = "TENANTRY_SPOOL_DIR", value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
     /// Schemas to keep ready for new tenants
     #[arg(long, env = "TENANTRY_WARM", value_name = "NUMBER")]
     warm: Option<u16>,
@@ -41,6 +46,10 @@ pub(super) async fn run(args: ServeArgs, global: &Global, mut settings: Settings
     if let Some(warm) = args.warm {
         settings.warm = warm;
     }
+    if let Some(directory) = args.spool_dir {
+        settings.metering.spool_dir = Some(directory);
+    }
+    global.choose_spool(&mut settings);
     let mut signals = Signals::catch()?;
     let database = global.database(&settings)?;
     let listener = bind(&settings.listen).await?;

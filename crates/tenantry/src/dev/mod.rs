@@ -35,6 +35,7 @@ pub(crate) async fn run(args: DevArgs, global: &Global, mut settings: Settings) 
     // The address first: a second start beside a running one should say so at once.
     let listener = bind(&settings.listen).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
+    global.choose_spool(&mut settings);
     let data_dir = &global.data_dir;
     say(format!("starting PostgreSQL in `{}`", data_dir.display()));
     let postgres = tokio::select! {

@@ -241,6 +241,8 @@ async fn without_the_limit_guesses_go_on() {
 async fn a_wrong_address_is_told_at_the_start_and_an_absent_redis_is_not_waited_for() {
     let database = testkit::TestDatabase::create().await;
     let mut settings = tenantry::Settings::default();
+    let spool = tempfile::tempdir().unwrap();
+    settings.metering.spool_dir = Some(spool.path().to_owned());
     settings.http.rate_limit.redis_url = Some(RedisUrl::from("http://:secret@nowhere/".to_owned()));
     let error = tenantry::Server::start(&database.config, &settings).await.unwrap_err().to_string();
     assert!(error.contains("http.rate_limit.redis_url") && !error.contains("secret"), "{error}");

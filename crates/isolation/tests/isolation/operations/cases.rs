@@ -110,6 +110,15 @@ pub(super) const CASES: &[Case] = &[
         references: &[("provider_account_id", |c| c.account, "unknown_provider_account")],
         ..PLAIN
     },
+    Case { operation: "list_provider_calls", queries: Some(provider_call_queries), ..PLAIN },
+    Case { operation: "record_provider_call", success: 202, body: Some(Company::new_provider_call), ..PLAIN },
+    Case {
+        operation: "record_provider_calls",
+        success: 202,
+        body: Some(|own| json!({ "items": [own.new_provider_call(), own.new_provider_call()] })),
+        ..PLAIN
+    },
+    Case { operation: "get_provider_call", id: Some((|c| c.provider_call, "provider_call_not_found")), ..PLAIN },
     Case { operation: "list_credentials", queries: Some(credential_queries), ..PLAIN },
     Case {
         operation: "create_credential",
@@ -339,6 +348,26 @@ fn agent_queries(of: &Company) -> Vec<String> {
         format!("cursor={}&limit=1", of.agents_cursor),
     ];
     with_deleted(&filters)
+}
+
+/// Every filter of the list of calls, and places in both lists.
+fn provider_call_queries(of: &Company) -> Vec<String> {
+    [
+        String::new(),
+        "limit=1".to_owned(),
+        "from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z".to_owned(),
+        "provider=openai".to_owned(),
+        format!("model=model%20{}", of.mark),
+        format!("agent_id={}", of.agent),
+        format!("task_id={}", of.task),
+        format!("session_id={}", of.sessions[0]),
+        format!("api_key_id={}", of.key),
+        "success=true&unpriced=true".to_owned(),
+        "finish=complete".to_owned(),
+        format!("cursor={}", of.provider_calls_cursor),
+        format!("cursor={}&limit=1", of.provider_calls_cursor),
+    ]
+    .to_vec()
 }
 
 /// Every filter of the list of tasks, alone and with deleted ones.

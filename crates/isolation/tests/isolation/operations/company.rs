@@ -82,6 +82,10 @@ pub(super) struct Company {
     pub(super) talk_cursors: [String; 4],
     /// A place in its list of schedules.
     pub(super) schedules_cursor: String,
+    /// A call to a provider.
+    pub(super) provider_call: Uuid,
+    /// A place in its list of calls.
+    pub(super) provider_calls_cursor: String,
 }
 
 impl Company {
@@ -126,6 +130,8 @@ impl Company {
             tasks_cursor: String::new(),
             talk_cursors: Default::default(),
             schedules_cursor: String::new(),
+            provider_call: Uuid::nil(),
+            provider_calls_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -186,7 +192,34 @@ impl Company {
         self.overrides_cursor = self.cursor(server, "/v1/prices/overrides").await;
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
+        self.call_providers(server).await;
         self
+    }
+
+    /// Calls to providers with its mark, as if they had been shipped.
+    async fn call_providers(&mut self, server: &TestServer) {
+        let admin = server.database.admin().await;
+        for (n, id) in [Uuid::now_v7(), Uuid::now_v7()].into_iter().enumerate() {
+            let sql = format!(
+                "INSERT INTO analytics.provider_api_calls (id, tenant_id, agent_id, session_id, task_id, api_key_id, provider_account_id, \
+                   provider, operation, model, requested_model, task_type, client_reference, provider_request_id, error_message, latency_ms, \
+                   \"timestamp\") \
+                 SELECT '{id}', id, '{}', '{}', '{}', '{}', '{}', 'openai', 'responses', 'model {mark}', '{mark}', '{mark}', '{mark}', '{mark}', \
+                   '{mark}', 1, now() - interval '{n} minutes' FROM public.tenants WHERE slug = '{}'",
+                self.agent, self.sessions[0], self.task, self.key, self.account, self.tenant.slug, mark = self.mark,
+            );
+            admin.batch_execute(&sql).await.unwrap();
+            self.provider_call = id;
+        }
+        self.provider_calls_cursor = self.cursor(server, "/v1/provider-calls").await;
+    }
+
+    /// A body that records a call.
+    pub(super) fn new_provider_call(&self) -> Value {
+        json!({
+            "timestamp": chrono::Utc::now(), "provider": "openai", "operation": "responses", "model": self.mark, "latency_ms": 1,
+            "usage": { "input": 1 }, "agent_id": self.agent, "task_id": self.task, "client_reference": self.mark,
+        })
     }
 
     /// Messages, drafts, log and sessions, all with its mark.

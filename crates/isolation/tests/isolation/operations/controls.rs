@@ -11,7 +11,7 @@ use tenantry_http::{HttpConfig, TenantScope, harden};
 use super::*;
 
 fn tenants_routes() -> Router<AppState> {
-    workforce::router::<AppState>().split_for_parts().0
+    workforce::router::<AppState>().merge(metering::api::router()).split_for_parts().0
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 pub(crate) mod prices;
+mod provider_calls;
 
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
@@ -12,5 +13,5 @@ where
     TenantDb: FromRef<S>,
     Metering: FromRef<S>,
 {
-    OpenApiRouter::new().merge(prices::router())
+    OpenApiRouter::new().merge(prices::router()).merge(provider_calls::router())
 }

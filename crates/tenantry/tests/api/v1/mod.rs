@@ -14,6 +14,7 @@ mod messages;
 mod permissions;
 mod prices;
 mod provider_accounts;
+mod provider_calls;
 mod quotas;
 mod schedules;
 mod sessions;

@@ -1,0 +1,264 @@
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use isolation::proxy::{Proxy, Traffic};
+use isolation::server::{Answer, TestServer};
+use isolation::through::parts;
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::company::{Company, column, pointers, refusal};
+
+const LIST: &str = "/v1/provider-calls";
+const BATCH: &str = "/v1/provider-calls/batch";
+
+/// A call that nobody has a price for, but the provider.
+fn call() -> Value {
+    json!({
+        "timestamp": ago(60), "provider": "homemade", "operation": "chat.completions", "model": "m-1", "latency_ms": 120,
+        "usage": { "input": 100, "cache_read": 20, "output": 7, "units": { "web_search": 1 } },
+    })
+}
+
+fn with(change: Value) -> Value {
+    let mut body = call();
+    body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    body
+}
+
+fn ago(seconds: i64) -> String {
+    (Utc::now() - TimeDelta::seconds(seconds)).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Puts a row into the table, as shipping does. Members of `row` are columns.
+async fn shipped(company: &Company, row: Value) -> String {
+    let mut whole = json!({
+        "id": Uuid::now_v7(), "provider": "openai", "operation": "responses", "model": "m-1", "latency_ms": 5, "timestamp": ago(60),
+    });
+    whole.as_object_mut().unwrap().extend(row.as_object().unwrap().clone());
+    let admin = company.server.database.admin().await;
+    let names: Vec<String> = whole.as_object().unwrap().keys().map(|name| format!("\"{name}\"")).collect();
+    let (names, id) = (names.join(", "), whole["id"].as_str().unwrap().to_owned());
+    let sql = format!(
+        "INSERT INTO analytics.provider_api_calls (tenant_id, {names}) \
+         SELECT (SELECT id FROM public.tenants WHERE slug = 'acme'), {names} \
+         FROM jsonb_populate_record(NULL::analytics.provider_api_calls, $1)"
+    );
+    admin.execute(&sql, &[&whole]).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_call_is_recorded_as_it_was_counted() {
+    let company = Company::open().await;
+    let made = company.post(LIST, with(json!({ "cost_usd": "0.0012340", "service_tier": "flex" }))).await;
+    let recorded = made.json();
+    let id = recorded["id"].as_str().unwrap();
+    assert_eq!((made.status, made.header("location")), (202, format!("{LIST}/{id}").as_str()), "{}", made.text);
+    assert_eq!((&recorded["cost_usd"], &recorded["cost_source"]), (&json!("0.001234"), &json!("provider")));
+    assert_eq!((&recorded["model"], &recorded["service_tier"]), (&json!("m-1"), &json!("flex")));
+    assert_eq!(recorded["usage"]["cache_read"], 20);
+    assert_eq!(recorded["usage"]["units"], json!({ "web_search": 1 }));
+    assert_eq!(recorded["usage_source"], "reported");
+
+    // a provider's own counts, which overlap, and its own tier
+    let raw = json!({
+        "usage": null, "api": "openai_chat",
+        "raw_usage": {
+            "prompt_tokens": 1000, "completion_tokens": 300, "total_tokens": 1300, "prompt_tokens_details": { "cached_tokens": 600 },
+        },
+    });
+    let recorded = company.post(LIST, with(raw)).await.json();
+    assert_eq!((&recorded["usage"]["input"], &recorded["usage"]["cache_read"]), (&json!(400), &json!(600)));
+    // nobody knows what it costs, and that is not nothing
+    assert_eq!((&recorded["cost_usd"], &recorded["cost_source"]), (&Value::Null, &json!("unpriced")));
+    let raw = json!({
+        "usage": null, "api": "anthropic_messages",
+        "raw_usage": { "input_tokens": 10, "cache_creation_input_tokens": 5, "output_tokens": 1, "service_tier": "batch" },
+    });
+    let recorded = company.post(LIST, with(raw)).await.json();
+    assert_eq!((&recorded["usage"]["cache_write"], &recorded["service_tier"]), (&json!(5), &json!("batch")));
+
+    // one that failed before a model ran used nothing and costs nothing
+    let failed = json!({ "usage": null, "success": false, "error_message": "429", "status_code": 429 });
+    let recorded = company.post(LIST, with(failed)).await.json();
+    assert_eq!((&recorded["cost_usd"], &recorded["cost_source"]), (&json!("0"), &json!("free")));
+    assert_eq!(recorded["usage_source"], "none");
+}
+
+#[tokio::test]
+async fn broken_members_are_pointed_to() {
+    let company = Company::open().await;
+    for (change, code, pointer) in [
+        (json!({ "provider": "Home Made" }), "validation_failed", "/provider"),
+        (json!({ "usage": { "input": -1 } }), "invalid_body", "/usage/input"),
+        (json!({ "raw_usage": {} }), "validation_failed", "/raw_usage"),
+        (json!({ "cost_usd": 0.1 }), "invalid_body", "/cost_usd"),
+        (json!({ "timestamp": ago(91 * 86400) }), "timestamp_too_old", "/timestamp"),
+        (json!({ "timestamp": ago(-301) }), "timestamp_in_future", "/timestamp"),
+        (json!({ "tenant_id": Uuid::nil() }), "invalid_body", "/tenant_id"),
+    ] {
+        let answer = company.post(LIST, with(change.clone())).await;
+        assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, code), vec![pointer.to_owned()]), "{change}");
+    }
+    for (query, parameter) in [("from=9999999", "from"), ("finish=gone", "finish"), ("provider=%00", "provider"), ("cursor=x", "cursor")] {
+        let answer = company.get(&format!("{LIST}?{query}")).await;
+        assert_eq!((answer.status, &answer.json()["errors"][0]["parameter"]), (400, &json!(parameter)), "{query}");
+    }
+    assert_eq!(company.get(&format!("{LIST}/{}", Uuid::nil())).await.verdict(), refusal(404, "provider_call_not_found"));
+}
+
+/// The same request has the same ids, whoever is asked; the table then knows the repetition by id and timestamp.
+#[tokio::test]
+async fn a_repeated_request_names_the_same_calls() {
+    let company = Company::open().await;
+    let other = company.server.tenant("globex").await;
+    let post = async |tenant: &isolation::server::Tenant, path: &str, key: &str, body: &Value| {
+        let request = company.server.by(tenant, Method::POST, path).header("idempotency-key", key);
+        let answer = Answer::to(request.json(body)).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        answer.json()
+    };
+    let (acme, body) = (&company.tenant, call());
+    let first = post(acme, LIST, "k-1", &body).await;
+    assert_eq!(post(acme, LIST, "k-1", &body).await, first);
+    assert_ne!(post(acme, LIST, "k-2", &body).await["id"], first["id"]);
+    assert_ne!(post(&other, LIST, "k-1", &body).await["id"], first["id"], "another's key is another key");
+
+    let mine = Uuid::now_v7().to_string();
+    let batch = json!({ "items": [body, body, with(json!({ "id": mine }))] });
+    let once = post(acme, BATCH, "k-1", &batch).await;
+    assert_eq!(post(acme, BATCH, "k-1", &batch).await, once);
+    let ids: Vec<&str> = (0..3).map(|n| once["items"][n]["record"]["id"].as_str().unwrap()).collect();
+    assert_eq!((ids[0], ids[2]), (first["id"].as_str().unwrap(), mine.as_str()), "the first of a batch is the call itself");
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[tokio::test]
+async fn each_item_of_a_batch_is_taken_or_refused_by_itself() {
+    let company = Company::open().await;
+    let items = [call(), with(json!({ "latency_ms": -1 })), json!(7), with(json!({ "timestamp": ago(91 * 86400) })), call()];
+    let answer = company.post(BATCH, json!({ "items": items })).await;
+    let result = answer.json();
+    assert_eq!((answer.status, &result["succeeded"], &result["failed"]), (207, &json!(2), &json!(3)), "{}", answer.text);
+    let statuses: Vec<u64> = result["items"].as_array().unwrap().iter().map(|item| item["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [202, 422, 422, 422, 202]);
+    assert_eq!(result["items"][1]["problem"]["errors"][0]["pointer"], "/items/1/latency_ms");
+    assert_eq!(result["items"][3]["problem"]["code"], "timestamp_too_old");
+    assert!(result["items"][4]["record"]["id"].is_string());
+
+    assert_eq!(company.post(BATCH, json!({ "items": [call()] })).await.status, 202);
+    for items in [Vec::new(), vec![json!({}); 1001]] {
+        let answer = company.post(BATCH, json!({ "items": items })).await;
+        assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, "validation_failed"), vec!["/items".to_owned()]));
+    }
+}
+
+/// What a tenant reports is kept on the server's own disk, so it is taken while the database is away.
+#[tokio::test]
+async fn calls_are_recorded_while_the_database_is_away() {
+    let founder = TestServer::start().await;
+    let tenant = founder.tenant("acme").await;
+    let (host, port, ..) = parts(founder.database.server());
+    let proxy = Proxy::start(&host, port).await;
+    let server = TestServer::on(founder.database.by_way_of(proxy.port()), |settings| {
+        // how long it may believe what it knows of its tenants is another's test
+        settings.registry.stale_after = Duration::from_secs(300);
+    })
+    .await;
+    let send = async |method: Method, path: &str, body: &Value| {
+        let request = server.by(&tenant, method, path).header("idempotency-key", "k-1");
+        Answer::to(if body.is_null() { request } else { request.json(body) }).await
+    };
+    let body = call();
+    let before = send(Method::POST, LIST, &body).await;
+    assert_eq!(before.status, 202, "{}", before.text);
+    proxy.set(Traffic::Refuse);
+    assert_eq!(send(Method::GET, LIST, &Value::Null).await.status, 503, "the database is away");
+    let during = send(Method::POST, LIST, &body).await;
+    assert_eq!((during.status, during.json()), (202, before.json()), "and the repetition is known all the same");
+}
+
+#[tokio::test]
+async fn calls_are_listed_by_what_they_were() {
+    let company = Company::open().await;
+    let (agent, session, task, key) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let at = |minute: u32| format!("2026-11-20T10:{minute:02}:00Z");
+    let mut ids = Vec::new();
+    for (minute, row) in (0..).zip([
+        json!({ "cost_usd": "0.5", "cost_source": "catalogue", "agent_id": agent, "task_id": task }),
+        json!({ "provider": "anthropic", "model": "m-2", "session_id": session, "api_key_id": key }),
+        json!({ "success": false, "finish": "error", "cost_usd": "0", "cost_source": "free", "agent_id": agent }),
+        json!({ "finish": "cut", "usage_source": "estimated" }),
+        // at the same moment as the one before: the id decides
+        json!({ "timestamp": at(3), "cost_usd": "1" , "cost_source": "override" }),
+    ]) {
+        let mut row = row;
+        row["timestamp"] = row.get("timestamp").cloned().unwrap_or_else(|| json!(at(minute)));
+        ids.push(shipped(&company, row).await);
+    }
+    // an adjustment is no call; it prices the second
+    let adjustment = json!({ "kind": "adjustment", "adjusts": ids[1], "prices_call": true, "cost_usd": "0.25", "cost_source": "adjustment" });
+    shipped(&company, adjustment).await;
+
+    let newest_first: Vec<&String> = ids.iter().rev().collect();
+    assert_eq!(column(&company.walk(LIST, 2).await, "id").iter().collect::<Vec<_>>(), newest_first);
+    for (query, expected) in [
+        ("provider=anthropic".to_owned(), &[1][..]),
+        ("model=m-2".to_owned(), &[1]),
+        (format!("agent_id={agent}"), &[2, 0]),
+        (format!("task_id={task}"), &[0]),
+        (format!("session_id={session}"), &[1]),
+        (format!("api_key_id={key}"), &[1]),
+        ("success=false".to_owned(), &[2]),
+        ("finish=cut".to_owned(), &[3]),
+        ("unpriced=true".to_owned(), &[3]),
+        ("unpriced=false".to_owned(), &[4, 2, 1, 0]),
+        (format!("from={}", at(3)), &[4, 3]),
+        (format!("to={}", at(1)), &[0]),
+        (format!("from={}&to={}&success=true", at(1), at(3)), &[1]),
+        (format!("agent_id={}", Uuid::nil()), &[]),
+    ] {
+        let rows = company.walk(&format!("{LIST}?{query}"), 1).await;
+        let expected: Vec<&String> = expected.iter().map(|n: &usize| &ids[*n]).collect();
+        assert_eq!(column(&rows, "id").iter().collect::<Vec<_>>(), expected, "{query}");
+    }
+    let priced = company.get(&format!("{LIST}?model=m-2")).await.json();
+    let priced = &priced["data"][0];
+    assert_eq!((&priced["cost_usd"], &priced["adjustments_usd"]), (&Value::Null, &json!("0.25")));
+    assert_eq!(priced["unpriced"], false);
+}
+
+#[tokio::test]
+async fn a_call_shows_how_its_cost_comes_about() {
+    let company = Company::open().await;
+    let row = json!({
+        "usage": { "input": 1000, "cache_read": 3, "output": 7, "units": { "web_search": 2 } }, "tokens_input": 1003, "tokens_output": 7,
+        "cost_usd": "0.0231059", "cost_source": "catalogue", "price_version": "openai/m-1@2026-01-01+0123abcd",
+        "rates": { "input": "3", "cache_read": "0.3", "output": "15", "units": { "web_search": "0.01" } },
+        "list_baseline_usd": "0.1", "hour": "2026-11-20T10:00:00Z", "day": "2026-11-20", "timestamp": "2026-11-20T10:11:12.131415Z",
+    });
+    let id = shipped(&company, row).await;
+    for (cost, day) in [("-0.003", "2026-11-22"), ("0.001", "2026-11-21")] {
+        let adjustment = json!({
+            "kind": "adjustment", "adjusts": id, "cost_usd": cost, "cost_source": "adjustment", "day": day, "timestamp": format!("{day}T00:00:00Z"),
+        });
+        shipped(&company, adjustment).await;
+    }
+    let shown = company.get(&format!("{LIST}/{id}")).await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    let shown = shown.json();
+    assert_eq!((&shown["cost_usd"], &shown["adjustments_usd"]), (&json!("0.0231059"), &json!("-0.002")));
+    assert_eq!(shown["timestamp"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap().timestamp_subsec_micros(), 131_415);
+    let lines: Vec<(&str, &str)> = shown["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| (line["what"].as_str().unwrap(), line["usd"].as_str().unwrap()))
+        .collect();
+    assert_eq!(lines, [("input", "0.003"), ("cache_read", "0.0000009"), ("output", "0.000105"), ("web_search", "0.02")]);
+    let adjustments = shown["adjustments"].as_array().unwrap();
+    assert_eq!(column(adjustments, "cost_usd"), ["0.001", "-0.003"], "in the order of time");
+    assert_eq!(shown["rates"]["input"], "3");
+}
