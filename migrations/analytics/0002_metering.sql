@@ -120,6 +120,14 @@ CREATE TABLE analytics.dirty_hours (
 );
 CREATE INDEX dirty_hours_age ON analytics.dirty_hours (marked_at);
 
+-- When the sums of a day, or of an hour of it, were made last. Who makes them holds the day's row, so that one does at a time.
+CREATE TABLE analytics.rolled_days (
+    tenant_id uuid NOT NULL,
+    day date NOT NULL,
+    rolled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant_id, day)
+);
+
 -- What a tenant, an agent or a key has spent on a day: written with the calls, and what budgets are compared with.
 CREATE TABLE analytics.spend_counters (
     tenant_id uuid NOT NULL,
@@ -141,11 +149,16 @@ CREATE TABLE analytics.task_outcomes (
     provider text,
     status text NOT NULL CHECK (status IN ('completed', 'failed', 'cancelled')),
     finished_at timestamptz NOT NULL DEFAULT now(),
+    -- Whether the next two say how it ended last. A task that ends again stays counted where it was until it is counted anew.
+    counted boolean NOT NULL DEFAULT false,
     -- The day in the sums of which it is; NULL until it is in one.
     counted_day date,
+    -- The provider there: the task's, or that of most of its calls, or `none`.
+    counted_provider text,
     PRIMARY KEY (tenant_id, task_id)
 );
-CREATE INDEX task_outcomes_uncounted ON analytics.task_outcomes (tenant_id) WHERE counted_day IS NULL;
+CREATE INDEX task_outcomes_uncounted ON analytics.task_outcomes (tenant_id) WHERE NOT counted;
+CREATE INDEX task_outcomes_counted ON analytics.task_outcomes (tenant_id, counted_day);
 CREATE INDEX task_outcomes_finished ON analytics.task_outcomes (tenant_id, finished_at);
 
 -- For a trigger of each tenant's tasks: runs as the tenant's role.
@@ -155,7 +168,7 @@ CREATE FUNCTION analytics.note_task_outcome() RETURNS trigger
         INSERT INTO analytics.task_outcomes AS o (task_id, agent_id, provider, status)
             VALUES (NEW.id, NEW.agent_id, NEW.provider, NEW.status)
             ON CONFLICT (tenant_id, task_id) DO UPDATE
-            SET agent_id = excluded.agent_id, provider = excluded.provider, status = excluded.status, finished_at = now(), counted_day = NULL;
+            SET agent_id = excluded.agent_id, provider = excluded.provider, status = excluded.status, finished_at = now(), counted = false;
         RETURN NULL;
     END $$;
 
@@ -163,7 +176,7 @@ DO $$
 DECLARE
     t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['hourly_metrics', 'dirty_hours', 'spend_counters', 'task_outcomes'] LOOP
+    FOREACH t IN ARRAY ARRAY['hourly_metrics', 'dirty_hours', 'rolled_days', 'spend_counters', 'task_outcomes'] LOOP
         EXECUTE format('ALTER TABLE analytics.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE analytics.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY tenant_isolation ON analytics.%I USING (tenant_id = (SELECT tenantry.current_tenant())) '
@@ -178,7 +191,7 @@ BEGIN
         EXECUTE format('GRANT SELECT ON analytics.%I TO tenantry_auditor', t);
     END LOOP;
 END $$;
-GRANT SELECT ON analytics.hourly_metrics, analytics.dirty_hours, analytics.spend_counters TO tenantry_tenant;
+GRANT SELECT ON analytics.hourly_metrics, analytics.dirty_hours, analytics.rolled_days, analytics.spend_counters TO tenantry_tenant;
 GRANT SELECT, INSERT, UPDATE ON analytics.task_outcomes TO tenantry_tenant;
 -- Whose day it is, and what the operators' reports are by.
 GRANT SELECT (id, slug, status, plan_tier, time_zone) ON public.tenants TO tenantry_meter;

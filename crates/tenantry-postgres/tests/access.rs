@@ -101,6 +101,22 @@ async fn a_read_only_transaction_refuses_writes() {
 }
 
 #[tokio::test]
+async fn a_snapshot_sees_one_moment_and_writes_nothing() {
+    let world = world(|_| {}).await;
+    world.tenant("acme").await;
+    let context = world.context("acme").await;
+    add(&world, "acme", "before").await;
+    let mut tx = world.db.snapshot(&context).await.unwrap();
+    assert_eq!(tx.query(&ALL, &[]).await.unwrap().len(), 1);
+    add(&world, "acme", "meanwhile").await;
+    assert_eq!(tx.query(&ALL, &[]).await.unwrap().len(), 1, "what was committed since is not seen");
+    let error = tx.execute(&ADD, &[&"x"]).await.unwrap_err();
+    assert_eq!(error.sqlstate(), Some("25006"));
+    drop(tx);
+    assert_eq!(bodies(&world, "acme").await, ["before", "meanwhile"], "by whoever looks after it");
+}
+
+#[tokio::test]
 async fn a_single_handle_runs_one_statement_only() {
     let world = world(|_| {}).await;
     world.tenant("acme").await;

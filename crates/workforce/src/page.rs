@@ -43,8 +43,14 @@ pub enum List {
     Members,
     /// API keys by age.
     Keys,
+    /// Calculations of savings by age.
+    RoiCalculations,
+    /// Monthly statements, by their months.
+    Statements,
     /// Price overrides by age.
     PriceOverrides,
+    /// Budgets by age.
+    Budgets,
 }
 
 impl List {
@@ -64,7 +70,10 @@ impl List {
             Self::ProviderCalls => b'e',
             Self::Members => b'#',
             Self::Keys => b'*',
+            Self::RoiCalculations => b'o',
+            Self::Statements => b'=',
             Self::PriceOverrides => b'$',
+            Self::Budgets => b'!',
         }
     }
 }

@@ -43,6 +43,13 @@ impl Segment {
         File::open(directory)?.sync_all()
     }
 
+    /// Gives one that is not written yet another place in the order.
+    pub(super) fn renumber(&mut self, directory: &Path, number: u64) -> io::Result<()> {
+        fs::rename(path(directory, self.number), path(directory, number))?;
+        self.number = number;
+        File::open(directory)?.sync_all()
+    }
+
     /// Writes bytes, which are on the disk when this returns.
     pub(super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, at)

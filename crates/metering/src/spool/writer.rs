@@ -290,36 +290,43 @@ impl Writer {
     fn rotate(&mut self, need: u64) -> Result<(), SpoolError> {
         self.leave();
         let size = HEADER + self.seal_bytes() + need;
-        while self.spares.front().is_some_and(|spare| spare.size < size) {
-            // A later segment has a higher number, so this one cannot be used after it.
-            if let Some(spare) = self.spares.pop_front() {
-                segment::remove(&self.shared.slot.path, spare.number)?;
-                self.shared.ledger().bytes -= spare.size;
-            }
-        }
-        if self.spares.is_empty() && self.preparing.is_some() {
+        let ready = |writer: &Self| writer.spares.front().is_some_and(|spare| spare.size >= size);
+        if !ready(self) && self.preparing.is_some() {
             let _ = self.prepare_now();
         }
-        let segment = match self.spares.pop_front() {
-            Some(spare) if spare.size >= size => spare,
-            other => {
-                if let Some(spare) = other {
-                    segment::remove(&self.shared.slot.path, spare.number)?;
-                    self.shared.ledger().bytes -= spare.size;
-                }
-                // What must be taken is taken beyond the limit, too.
-                let size = size.next_multiple_of(4096).max(self.shared.options.segment_bytes);
-                let number = self.number(size);
-                Segment::create(&self.shared.slot.path, number, size).inspect_err(|error| {
-                    self.shared.ledger().bytes -= size;
-                    self.shared.failed(error);
-                })?
-            }
+        let segment = match self.spares.pop_front_if(|spare| spare.size >= size) {
+            Some(spare) => spare,
+            None => self.extra(size)?,
         };
         let known = Known::begun(self.stamp(segment.number), segment.size);
         self.shared.ledger().segments.insert(segment.number, known);
         self.current = Some(Current { segment, offset: 0 });
         Ok(())
+    }
+
+    /// A segment beyond what was prepared, and beyond the limit: what must be taken is taken.
+    fn extra(&mut self, size: u64) -> Result<Segment, SpoolError> {
+        let size = size.next_multiple_of(4096).max(self.shared.options.segment_bytes);
+        let number = self.number(size);
+        let directory = self.shared.slot.path.clone();
+        let made = Segment::create(&directory, number, size).inspect_err(|error| {
+            self.shared.ledger().bytes -= size;
+            self.shared.failed(error);
+        })?;
+        // What is prepared comes after it.
+        for mut spare in std::mem::take(&mut self.spares) {
+            match spare.renumber(&directory, self.next) {
+                Ok(()) => {
+                    self.next += 1;
+                    self.spares.push_back(spare);
+                }
+                Err(error) => {
+                    self.shared.failed(&error);
+                    self.shared.ledger().bytes -= spare.size;
+                }
+            }
+        }
+        Ok(made)
     }
 
     fn stamp(&self, number: u64) -> Stamp {

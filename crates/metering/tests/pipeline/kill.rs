@@ -1,6 +1,9 @@
 //! `kill -9` of the process that records and ships.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use super::child::{Recorder, Said};
 use super::stage::Stage;
@@ -24,4 +27,19 @@ async fn whatever_was_acknowledged_before_a_kill_is_booked_once() {
     assert!(said.settled.len() > 200, "{} calls say little", said.settled.len());
     assert!(said.intended.len() > 50 && said.settled.len() > said.intended.len(), "both ways were taken");
     said.compare(&stage).await;
+}
+
+/// A negative control: what is compared above would tell of a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_segment_is_noticed() {
+    let stage = Stage::new().await;
+    let mut recorder = Recorder::start("record", &stage, &[]);
+    for _ in 0..30 {
+        recorder.hear("settled");
+    }
+    let mut said = Said::default();
+    said.add(&recorder.kill());
+    std::fs::remove_file(stage.spools().join("0/00000001.seg")).unwrap();
+    stage.ship().await;
+    assert!(AssertUnwindSafe(said.compare(&stage)).catch_unwind().await.is_err());
 }

@@ -72,3 +72,23 @@ async fn a_spool_that_is_full_refuses_until_it_is_shipped() {
     shipping.stop(Duration::from_secs(5)).await;
     assert_eq!(stage.booked().await.0, i64::try_from(taken).unwrap() + 2);
 }
+
+/// A report that is larger than a segment gets one of its own, and what was prepared for others stays in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_report_has_room() {
+    let stage = Stage::new().await;
+    let metering = stage.metering();
+    let held = call(1, "0.5");
+    metering.spool.intend(&unsettled(&held, "1")).await.unwrap();
+    for _ in 0..2 {
+        let many: Vec<_> = (0..100).map(|n| call(n % 3, "0.01")).collect();
+        metering.spool.record(&many).await.unwrap();
+        for n in 0..60 {
+            metering.spool.record(&[call(n, "0.01")]).await.unwrap();
+        }
+    }
+    metering.spool.settle(&held).await.unwrap();
+    metering.spool.close().await;
+    let state = stage.ship().await;
+    assert_eq!((state.shipped, state.damaged_bytes, state.reaped), (321, 0, 0), "{state:?}");
+}

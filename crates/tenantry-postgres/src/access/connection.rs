@@ -133,14 +133,15 @@ pub(super) fn bind_session(tenant: &Tenant, config: &AccessConfig) -> String {
 /// transaction's own properties are spelled out, as they are fixed before a reset can help; `RESET ALL` takes settings
 /// back to those of the login; what a login can change about itself for good is set once more. The role is taken in a
 /// dedicated cell as well, where it is the login's own, since the session may stand in another.
-pub(super) fn begin_scoped(tenant: &Tenant, config: &AccessConfig, read_only: bool) -> String {
+pub(super) fn begin_scoped(tenant: &Tenant, config: &AccessConfig, modes: &str) -> String {
     #[cfg(feature = "negative-controls")]
     let (path, role, reset) = (config.defences.path, config.defences.role, config.defences.reset);
     #[cfg(not(feature = "negative-controls"))]
     let (path, role, reset) = (true, true, true);
     let mut sql = String::with_capacity(384);
-    sql.push_str("BEGIN ISOLATION LEVEL READ COMMITTED ");
-    sql.push_str(if read_only { "READ ONLY;" } else { "READ WRITE;" });
+    sql.push_str("BEGIN ISOLATION LEVEL ");
+    sql.push_str(modes);
+    sql.push(';');
     if reset {
         sql.push_str("RESET ALL;SET LOCAL row_security = on;");
     }

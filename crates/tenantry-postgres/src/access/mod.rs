@@ -63,6 +63,15 @@ impl TenantDb {
         TenantTx::open(&self.pool, context, Extent::ReadOnly).await
     }
 
+    /// A transaction in which the server refuses every write and all statements see the same moment, so that several figures
+    /// agree with each other.
+    ///
+    /// # Errors
+    /// As [`TenantDb::single`].
+    pub async fn snapshot(&self, context: &TenantContext) -> Result<TenantTx, DbError> {
+        TenantTx::open(&self.pool, context, Extent::Snapshot).await
+    }
+
     /// Who waits for what tenants publish.
     #[must_use]
     pub fn events(&self) -> &EventHub {

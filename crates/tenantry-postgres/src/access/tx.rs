@@ -20,6 +20,8 @@ pub(super) enum Extent {
     Single,
     ReadWrite,
     ReadOnly,
+    /// Read only, and all statements see the same moment.
+    Snapshot,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,8 +323,12 @@ impl TenantTx {
         let (config, tenant) = (&self.pool.config, &self.tenant);
         let fresh = self.phase == Phase::Fresh;
         if config.mode == AccessMode::Pooler {
-            let read_only = self.extent == Extent::ReadOnly;
-            let scope = fresh.then(|| begin_scoped(tenant, config, read_only));
+            let modes = match self.extent {
+                Extent::Single | Extent::ReadWrite => "READ COMMITTED READ WRITE",
+                Extent::ReadOnly => "READ COMMITTED READ ONLY",
+                Extent::Snapshot => "REPEATABLE READ READ ONLY",
+            };
+            let scope = fresh.then(|| begin_scoped(tenant, config, modes));
             return Prelude { scope, begin: self.mark.and_then(|mark| mark.message(false)) };
         }
         let connection = self.connection.as_ref();
@@ -338,6 +344,7 @@ impl TenantTx {
         let begin = match self.extent {
             Extent::ReadWrite if fresh => Some("BEGIN"),
             Extent::ReadOnly if fresh => Some("BEGIN READ ONLY"),
+            Extent::Snapshot if fresh => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             _ => None,
         };
         Prelude { scope, begin: self.mark.and_then(|mark| mark.message(fresh)).or(begin) }

@@ -10,11 +10,13 @@ mod installation;
 mod kill;
 mod kill_registry;
 mod members;
+mod metering;
 mod migrate;
 mod migrations;
 mod prices;
 mod quotas;
 mod reference;
+mod replay;
 mod secrets;
 
 use std::path::Path;

@@ -65,6 +65,7 @@ pub(super) enum Kind {
     Single,
     Several,
     ReadOnly,
+    Snapshot,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +103,7 @@ pub(super) const RESIDUE: &[&str] = &[
 ];
 
 fn request() -> impl Strategy<Value = Request> {
-    let kind = prop_oneof![Just(Kind::Single), Just(Kind::Several), Just(Kind::ReadOnly)];
+    let kind = prop_oneof![Just(Kind::Single), Just(Kind::Several), Just(Kind::ReadOnly), Just(Kind::Snapshot)];
     let end = prop_oneof![3 => Just(End::Commit), 1 => Just(End::Rollback), 1 => Just(End::Drop)];
     prop_oneof![
         4 => kind.prop_map(Request::Read),

@@ -188,6 +188,7 @@ impl Run {
             Kind::Single => self.db.single(context).await?,
             Kind::Several => self.db.begin(context).await?,
             Kind::ReadOnly => self.db.read_only(context).await?,
+            Kind::Snapshot => self.db.snapshot(context).await?,
         };
         if !matches!(kind, Kind::Single) {
             let who: String = tx.query_one(&WHO, &[]).await?.get(0);

@@ -35,6 +35,18 @@ const PLAIN: Case =
 
 /// All operations of tenants.
 pub(super) const CASES: &[Case] = &[
+    Case { operation: "compare_providers", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "create_roi", success: 201, body: Some(|_| json!({})), ..PLAIN },
+    Case { operation: "explain_costs", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "export_calls", queries: Some(export_queries), ..PLAIN },
+    Case { operation: "get_cost_summary", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_roi", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_savings", queries: Some(savings_queries), ..PLAIN },
+    Case { operation: "get_task_types", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_trends", queries: Some(analytics_queries), ..PLAIN },
+    Case { operation: "get_usage_series", queries: Some(usage_series_queries), ..PLAIN },
+    // no calls are of this operation, so that no price is needed
+    Case { operation: "what_if", query: "to_provider=openai&to_model=gpt-5&operation=none", ..PLAIN },
     Case { operation: "list_agents", queries: Some(agent_queries), ..PLAIN },
     Case { operation: "create_agent", success: 201, body: Some(|own| own.new_agent("new")), ..PLAIN },
     Case { operation: "get_agent", id: Some((|c| c.agent, "agent_not_found")), ..PLAIN },
@@ -65,6 +77,24 @@ pub(super) const CASES: &[Case] = &[
         success: 204,
         ..PLAIN
     },
+    Case { operation: "list_budgets", queries: Some(budget_queries), ..PLAIN },
+    Case {
+        operation: "create_budget",
+        success: 201,
+        body: Some(Company::new_budget),
+        references: &[("scope_id", |c| c.agent, "unknown_scope")],
+        ..PLAIN
+    },
+    Case { operation: "get_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "get_budget_status", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "test_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case {
+        operation: "update_budget",
+        id: Some((|c| c.budget, "budget_not_found")),
+        body: Some(|own| json!({ "name": format!("renamed {}", own.mark) })),
+        ..PLAIN
+    },
+    Case { operation: "delete_budget", id: Some((|c| c.spare_budget, "budget_not_found")), success: 204, ..PLAIN },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",
@@ -180,6 +210,8 @@ pub(super) const CASES: &[Case] = &[
         success: 204,
         ..PLAIN
     },
+    Case { operation: "list_statements", queries: Some(statement_queries), ..PLAIN },
+    Case { operation: "get_statement", ..PLAIN },
     Case { operation: "get_settings", ..PLAIN },
     Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
     Case { operation: "list_dependencies", id: Some((|c| c.waiting_task, "task_not_found")), ..PLAIN },
@@ -323,6 +355,38 @@ pub(super) const CASES: &[Case] = &[
     Case { operation: "get_me", ..PLAIN },
 ];
 
+/// Every filter that all questions about calls have.
+fn analytics_queries(of: &Company) -> Vec<String> {
+    let mut filters = ["", "from=2026-01-01&to=2026-12-31", "provider=openai", "operation=chat.completions"]
+        .map(str::to_owned)
+        .to_vec();
+    filters.extend([
+        format!("agent_id={}", of.agent),
+        format!("api_key_id={}", of.tenant.key_id),
+        format!("model=model%20{}", of.mark),
+        format!("task_type=type%20{}", of.mark),
+    ]);
+    filters
+}
+
+fn usage_series_queries(of: &Company) -> Vec<String> {
+    let groupings = ["provider", "model", "agent", "task", "key", "operation", "task_type", "account"];
+    let grouped = groupings.map(|group_by| format!("group_by={group_by}&interval=week"));
+    [analytics_queries(of), grouped.to_vec()].concat()
+}
+
+fn savings_queries(of: &Company) -> Vec<String> {
+    let grouped = ["agent", "task_type", "key"].map(|group_by| format!("group_by={group_by}"));
+    [analytics_queries(of), grouped.to_vec()].concat()
+}
+
+fn export_queries(of: &Company) -> Vec<String> {
+    let written = ["csv", "jsonl", "focus"]
+        .iter()
+        .flat_map(|format| ["calls", "days"].map(|rows| format!("format={format}&rows={rows}")));
+    [analytics_queries(of), written.collect()].concat()
+}
+
 /// Streams from the first event, from now on, and from a place that only the other may have come to.
 fn event_queries(_: &Company) -> Vec<String> {
     ["after=0", "after=0&types=agent.*", "after=0&types=task.updated,*", "after=3", ""].map(str::to_owned).to_vec()
@@ -415,6 +479,11 @@ fn credential_queries(of: &Company) -> Vec<String> {
     vec![String::new(), "limit=1".to_owned(), service, format!("cursor={}", of.credentials_cursor)]
 }
 
+fn budget_queries(of: &Company) -> Vec<String> {
+    let scope = format!("scope=agent&scope_id={}", of.agent);
+    vec![String::new(), "limit=1".to_owned(), scope, format!("cursor={}", of.budgets_cursor)]
+}
+
 /// Every filter of the list of schedules, alone and with deleted ones.
 fn schedule_queries(of: &Company) -> Vec<String> {
     let filters = [
@@ -496,6 +565,11 @@ fn session_queries(of: &Company) -> Vec<String> {
         format!("cursor={}", of.talk_cursors[3]),
         format!("cursor={}&agent_id={}", of.talk_cursors[3], of.agent),
     ]
+}
+
+/// Pages of the list of statements.
+fn statement_queries(of: &Company) -> Vec<String> {
+    vec![String::new(), "limit=1".to_owned(), format!("cursor={}", of.statements_cursor)]
 }
 
 /// Every filter of the list of members.

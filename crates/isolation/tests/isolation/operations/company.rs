@@ -82,10 +82,18 @@ pub(super) struct Company {
     pub(super) talk_cursors: [String; 4],
     /// A place in its list of schedules.
     pub(super) schedules_cursor: String,
+    /// A place in its list of statements.
+    pub(super) statements_cursor: String,
     /// A call to a provider.
     pub(super) provider_call: Uuid,
     /// A place in its list of calls.
     pub(super) provider_calls_cursor: String,
+    /// A budget of its agent, with a webhook.
+    pub(super) budget: Uuid,
+    /// A budget that may be deleted.
+    pub(super) spare_budget: Uuid,
+    /// A place in its list of budgets.
+    pub(super) budgets_cursor: String,
 }
 
 impl Company {
@@ -130,8 +138,12 @@ impl Company {
             tasks_cursor: String::new(),
             talk_cursors: Default::default(),
             schedules_cursor: String::new(),
+            statements_cursor: String::new(),
             provider_call: Uuid::nil(),
             provider_calls_cursor: String::new(),
+            budget: Uuid::nil(),
+            spare_budget: Uuid::nil(),
+            budgets_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -174,6 +186,7 @@ impl Company {
         common["name"] = json!(COMMON_NAME);
         self.peer = self.make(server, "/v1/agents", common).await;
         self.talk(server).await;
+        self.metered(server).await;
         let member = |subject: &str| json!({ "subject": subject, "email": format!("{}@acme.example", self.mark), "role": "member" });
         let subject = format!("subject {}", self.mark);
         // the same subject may be a member of every company
@@ -192,8 +205,53 @@ impl Company {
         self.overrides_cursor = self.cursor(server, "/v1/prices/overrides").await;
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
+        self.spend(server).await;
+        self.statements_cursor = self.cursor(server, "/v1/statements").await;
         self.call_providers(server).await;
+        self.budget = self.make(server, "/v1/budgets", self.new_budget()).await;
+        self.spare_budget = self.make(server, "/v1/budgets", self.new_budget()).await;
+        self.budgets_cursor = self.cursor(server, "/v1/budgets").await;
         self
+    }
+
+    /// Calls of a provider, and the sums of their hour, with its mark in their texts.
+    async fn metered(&self, server: &TestServer) {
+        let admin = server.database.admin().await;
+        let tenant = format!("(SELECT id FROM public.tenants WHERE slug = '{}')", self.tenant.slug);
+        let (mark, agent, task, key, account) = (&self.mark, self.agent, self.task, &self.tenant.key_id, self.account);
+        let sql = format!(
+            "INSERT INTO analytics.provider_api_calls (id, tenant_id, provider, operation, latency_ms, model, task_type, agent_id, task_id, api_key_id, \
+               provider_account_id, tokens_input, tokens_output, usage, cost_usd, cost_source, list_baseline_usd, like_baseline_usd, optimal, \
+               error_message, success, client_reference) \
+             SELECT gen_random_uuid(), {tenant}, 'openai', 'chat.completions', 100, 'model {mark}', 'type {mark}', '{agent}', '{task}', '{key}', '{account}', \
+               10, 10, '{{\"input\": 10, \"output\": 10}}', 0.000001 * n, 'catalogue', 0.01, 0.005, true, 'error {mark}', n > 1, '{mark}' FROM generate_series(1, 3) n; \
+             INSERT INTO analytics.hourly_metrics SELECT tenant_id, hour, day, provider, model, operation, agent_id, api_key_id, provider_account_id, \
+               task_type, count(*), count(*), count(*) FILTER (WHERE success), 0, 0, 0, sum(cost_usd), 0, sum(cost_usd) FILTER (WHERE NOT success), 0, count(*), \
+               sum(cost_usd), sum(list_baseline_usd), sum(like_baseline_usd), count(*), 30, 30, 0, 0, 0, 300, array_fill(0::int8, ARRAY[32]), 0, 0 \
+             FROM analytics.provider_api_calls WHERE tenant_id = {tenant} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+        );
+        admin.batch_execute(&sql).await.unwrap();
+    }
+
+    /// What it spent this month, and closed statements of two months before, as the metering writes them.
+    async fn spend(&self, server: &TestServer) {
+        let (slug, mark) = (&self.tenant.slug, &self.mark);
+        let sql = format!(
+            "INSERT INTO analytics.hourly_metrics (tenant_id, hour, day, provider, model, operation, total_calls, operations, successful_calls, \
+                 unpriced_calls, estimated_calls, unsettled_calls, cost_usd, adjustments_usd, failed_cost_usd, estimated_cost_usd, covered_calls, \
+                 covered_cost_usd, list_baseline_usd, like_baseline_usd, optimal_calls, tokens_input, tokens_output, tokens_cache_read, \
+                 tokens_cache_write, tokens_reasoning, latency_ms, latency_histogram, first_token_ms, first_token_calls) \
+             SELECT id, date_trunc('hour', now(), 'UTC'), (now() AT TIME ZONE 'UTC')::date, 'openai', '{mark}', 'chat', 1, 1, 1, 0, 0, 0, 1.25, 0, 0, 0, \
+                 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 5, '{{}}', 0, 0 FROM public.tenants WHERE slug = '{slug}'; \
+             INSERT INTO analytics.statements (tenant_id, month, number, time_zone, period_start, period_end, calls, unpriced_calls, estimated_calls, \
+                 unsettled_calls, cost_usd, amount_usd, display_currency, digest, closed_at, closed_by) \
+             SELECT id, make_date(2026, n, 1), n, 'UTC', '2026-01-01', '2026-02-01', 1, 0, 0, 0, 1, 1, '{mark}', sha256(''), now(), '{mark}' \
+                 FROM public.tenants, generate_series(1, 2) n WHERE slug = '{slug}'; \
+             INSERT INTO analytics.statement_lines (tenant_id, month, line, kind, for_month, provider, model, calls, unpriced_calls, estimated_calls, \
+                 unsettled_calls, tokens_input, tokens_output, cost_usd, amount_usd) \
+             SELECT tenant_id, month, 1, 'usage', month, 'openai', '{mark}', 1, 0, 0, 0, 1, 1, 1, 1 FROM analytics.statements WHERE closed_by = '{mark}'"
+        );
+        server.database.admin().await.batch_execute(&sql).await.unwrap();
     }
 
     /// Calls to providers with its mark, as if they had been shipped.
@@ -206,7 +264,13 @@ impl Company {
                    \"timestamp\") \
                  SELECT '{id}', id, '{}', '{}', '{}', '{}', '{}', 'openai', 'responses', 'model {mark}', '{mark}', '{mark}', '{mark}', '{mark}', \
                    '{mark}', 1, now() - interval '{n} minutes' FROM public.tenants WHERE slug = '{}'",
-                self.agent, self.sessions[0], self.task, self.key, self.account, self.tenant.slug, mark = self.mark,
+                self.agent,
+                self.sessions[0],
+                self.task,
+                self.key,
+                self.account,
+                self.tenant.slug,
+                mark = self.mark,
             );
             admin.batch_execute(&sql).await.unwrap();
             self.provider_call = id;
@@ -311,6 +375,15 @@ impl Company {
         })
     }
 
+    /// A body that makes a budget of its agent.
+    pub(super) fn new_budget(&self) -> Value {
+        json!({
+            "name": format!("budget {} {}", Uuid::new_v4(), self.mark), "scope": "agent", "scope_id": self.agent, "period": "month",
+            "limit_usd": "5", "webhook_url": format!("https://hooks.service.test:{}/echo", isolation::service::port()),
+            "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        })
+    }
+
     /// The service of a credential.
     pub(super) fn service() -> String {
         format!("crm.service.test:{}", isolation::service::port())
@@ -375,10 +448,24 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
+        for table in [
+            "provider_api_calls",
+            "hourly_metrics",
+            "daily_metrics",
+            "task_outcomes",
+            "roi_calculations",
+            "statements",
+            "statement_lines",
+        ] {
+            let rows = format!("SELECT t::text AS line FROM analytics.{table} t WHERE tenant_id = {id}");
+            digests.push((table.to_owned(), digest(&admin, &rows).await));
+        }
         let prices = format!("SELECT t::text AS line FROM analytics.price_overrides t WHERE tenant_id = {id}");
         digests.push(("price_overrides".to_owned(), digest(&admin, &prices).await));
         let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
         digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
+        let budgets = format!("SELECT t::text AS line FROM analytics.budgets t WHERE tenant_id = {id}");
+        digests.push(("budgets".to_owned(), digest(&admin, &budgets).await));
         digests
     }
 }
