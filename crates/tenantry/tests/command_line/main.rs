@@ -14,6 +14,7 @@ mod members;
 mod metering;
 mod migrate;
 mod migrations;
+mod prices;
 mod quotas;
 mod reference;
 mod replay;
