@@ -27,17 +27,19 @@ pub(super) enum ShipError {
 impl Shipper {
     /// Ships the next batch; whether there may be more.
     pub(super) async fn round(&self, spool: &Spool) -> Result<bool, ShipError> {
-        spool.reap(self.settings.reap_after).await?;
+        // On a full disk neither this nor what only makes room works at once, and shipping is what gives room.
+        let reaped = spool.reap(self.settings.reap_after).await;
         let batch = spool.batch(self.settings.ship_batch).await?;
         if !batch.is_empty() {
             self.ship(spool, &batch).await?;
         }
-        spool.acknowledge(&batch).await?;
         for (place, cost) in &batch.settled {
             if let (Some(call), Some(cost)) = (batch.calls.get(*place), cost) {
                 self.metering.budgets.shipped(call.tenant_id, &call.attribution, *cost);
             }
         }
+        spool.acknowledge(&batch).await?;
+        reaped?;
         self.metering.shipping.good();
         Ok(spool.waiting() > 0 && !batch.is_idle())
     }
