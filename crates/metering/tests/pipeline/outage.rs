@@ -70,6 +70,7 @@ async fn a_spool_that_is_full_refuses_until_it_is_shipped() {
     empty(&metering).await;
     assert!(metering.health().bytes < 512 << 10, "what is shipped takes no space");
     shipping.stop(Duration::from_secs(5)).await;
+    assert_eq!(metering.health().bytes, 0, "nothing is left");
     assert_eq!(stage.booked().await.0, i64::try_from(taken).unwrap() + 2);
 }
 
