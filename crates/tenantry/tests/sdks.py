@@ -148,11 +148,10 @@ with ant.messages.create(model="claude+pace-20", max_tokens=9, messages=ASK, str
 saw("messages", None, "cancelled")
 try:
     list(oai.chat.completions.create(model="gpt-5+cut-5", messages=ASK, stream=True))
+except openai.APIConnectionError:
+    pass
+else:
     raise AssertionError("a stream that is cut off is no whole one")
-except AssertionError:
-    raise
-except Exception as error:  # which one it is, is the client's own affair
-    assert "peer closed" in str(error) or "incomplete" in str(error), repr(error)
 saw("chat.completions", None, "cut")
 
 # --- clients that repeat by themselves, and those that do many things at once --------------------------------

@@ -385,10 +385,12 @@ impl Run {
         row.model = self.ask.model.clone().unwrap_or_default();
         row.usage =
             Usage { input: bounds.input_at_most, output: bounds.output_at_most.unwrap_or(0), ..Usage::default() };
-        row.cost = self.gateway.inner.metering.prices.cost(&self.query(row), &row.usage);
-        if at_most.is_some() {
-            row.cost.cost_usd = at_most;
-        }
+        row.cost = match at_most {
+            Some(_) => {
+                Costed { cost_usd: at_most, ..self.gateway.inner.metering.prices.cost(&self.query(row), &row.usage) }
+            }
+            None => Costed::unpriced(),
+        };
     }
 
     fn bounds(&self) -> Bounds {

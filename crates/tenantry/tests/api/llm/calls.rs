@@ -59,6 +59,20 @@ async fn answers_go_through_as_they_are_and_are_recorded_as_they_were_counted() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_one_piece_tells_what_it_cost_as_it_is_recorded() {
+    let gate = Gate::open().await;
+    let priced = gate.call(CHAT, &chat("gpt-4o-mini+tokens-100")).send().await.unwrap();
+    let unpriced = gate.call(CHAT, &chat("model-of-nobody")).send().await.unwrap();
+    assert!(!unpriced.headers().contains_key("x-tenantry-cost-usd"), "what nobody knows is not zero");
+    let told = priced.headers()["x-tenantry-cost-usd"].to_str().unwrap().to_owned();
+    gate.rows(&gate.acme, 2).await;
+    let sql = "SELECT cost_usd = $1::text::numeric AND cost_usd > 0, cost_source FROM analytics.provider_api_calls ORDER BY \"timestamp\"";
+    let rows = gate.server.database.admin().await.query(sql, &[&told]).await.unwrap();
+    assert!(rows[0].get::<_, bool>(0), "{told}");
+    assert_eq!(rows[1].get::<_, String>(1), "unpriced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_free_is_recorded_as_free() {
     let gate = Gate::open().await;
     let get = |path: &str| gate.server.request(Method::GET, path).header("x-api-key", &gate.acme.key);
