@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use crate::Metering;
 
-pub use cost_summary::{Change, CostSummary, NamedGroup, TopGroups};
+pub use cost_summary::{CostSummary, NamedGroup, PreviousPeriod, TopGroups};
 pub use explain::{Driver, Explanation, OtherPeriod};
 pub use frame::Frame;
 pub use providers::{FirstToken, ProviderComparison, ProviderFigures};
