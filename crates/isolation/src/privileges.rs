@@ -93,21 +93,28 @@ UNION ALL SELECT 'PUBLIC: SELECT on pg_class.' || a FROM unnest(ARRAY['reltuples
 ";
 
 /// Tables of all tenants of which each reads its own rows.
-const SHARED_READ: [&str; 10] = [
+const SHARED_READ: &[&str] = &[
     "arrivals",
+    "budgets",
+    "budget_notices",
     "provider_api_calls",
     "hourly_metrics",
     "daily_metrics",
     "dirty_hours",
-    "rolled_days",
     "price_overrides",
+    "rolled_days",
     "spend_counters",
     "task_outcomes",
     "roi_calculations",
+    "statements",
+    "statement_lines",
 ];
 
 /// What a tenant writes of its own rows there.
-const SHARED_WRITTEN: [(&str, &str); 4] = [
+const SHARED_WRITTEN: &[(&str, &str)] = &[
+    ("budgets", "INSERT"),
+    ("budgets", "UPDATE"),
+    ("budget_notices", "UPDATE"),
     ("price_overrides", "DELETE"),
     ("price_overrides", "INSERT"),
     ("task_outcomes", "INSERT"),
@@ -179,7 +186,7 @@ fn expected(scene: &Scene) -> BTreeSet<String> {
     for (table, right) in SHARED_WRITTEN {
         lines.insert(format!("tenantry_tenant: {right} on table analytics.{table}"));
     }
-    for function in ["latency_bounds()", "note_task_outcome()"] {
+    for function in ["kept_from()", "latency_bounds()", "note_task_outcome()"] {
         lines.insert(format!("tenantry_tenant: EXECUTE on function analytics.{function}"));
     }
     for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {

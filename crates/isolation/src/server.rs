@@ -63,6 +63,8 @@ impl TestServer {
         // Tests guess from one address, and measure when they want to.
         settings.http.rate_limit.failed_credentials_per_minute = 0;
         settings.quotas.measure_interval = std::time::Duration::ZERO;
+        settings.metering.statements.close_interval = std::time::Duration::ZERO;
+        settings.metering.alerts.interval = std::time::Duration::ZERO;
         let spool = tempfile::tempdir().expect("a temporary directory");
         settings.metering.spool_segment_bytes = 256 << 10;
         change(&mut settings);

@@ -12,7 +12,9 @@
 //! those of operators. What a tenant reads it reads as itself, through its `TenantTx`; what the pipeline writes it writes as the role
 //! `tenantry_meter`, which reaches nothing of a tenant's own schema.
 
+mod answers;
 pub mod api;
+pub mod bills;
 pub mod budgets;
 mod call;
 pub mod codes;
@@ -22,10 +24,14 @@ mod meter;
 pub mod operators;
 pub mod prices;
 pub mod provider_call;
+pub mod replay;
+pub mod reports;
 pub mod rollup;
 mod settings;
+mod sheets;
 pub mod ship;
 pub mod spool;
+pub mod statements;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -6,6 +6,7 @@ use tenantry_postgres::{DatabaseConfig, MeterDb, Partitions};
 
 use crate::budgets::Budgets;
 use crate::prices::Prices;
+use crate::reports::Watch;
 use crate::settings::MeteringSettings;
 use crate::ship::Progress;
 use crate::spool::{Spool, SpoolState};
@@ -43,6 +44,10 @@ pub struct Metering {
     pub partitions: Partitions,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How it is set up.
+    pub settings: Arc<MeteringSettings>,
+    /// What operators were warned of.
+    pub watch: Arc<Watch>,
 }
 
 impl fmt::Debug for Metering {
@@ -66,12 +71,14 @@ impl Metering {
         let spool = Spool::open(options, Arc::clone(&clock)).map_err(|source| MeteringError::Spool { path, source })?;
         Ok(Self {
             prices: Prices::default(),
-            budgets: Budgets::default(),
+            budgets: Budgets::start(database, &settings.budgets, Arc::clone(&clock), spool.id()),
             spool,
             shipping: Progress::default(),
             db: MeterDb::new(database, CONNECTIONS),
             partitions: Partitions::new(database),
             clock,
+            settings: Arc::new(settings.clone()),
+            watch: Arc::default(),
         })
     }
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tenantry_postgres::Retention;
 
+use crate::budgets::BudgetSettings;
+use crate::reports::{AlertSettings, ReportSettings};
 use crate::rollup::RollupSettings;
 use crate::spool::SpoolOptions;
+use crate::statements::StatementSettings;
 
 /// How provider calls are metered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,8 +35,16 @@ pub struct MeteringSettings {
     pub keep_hours_days: u32,
     /// Days for which the sums of days are kept. Default: 730.
     pub keep_days_days: u32,
+    /// Budgets.
+    pub budgets: BudgetSettings,
     /// Sums of hours and days.
     pub rollup: RollupSettings,
+    /// What the operators are warned of.
+    pub alerts: AlertSettings,
+    /// What operators' reports cannot know by themselves.
+    pub reports: ReportSettings,
+    /// The tenants' monthly statements.
+    pub statements: StatementSettings,
 }
 
 impl Default for MeteringSettings {
@@ -48,7 +59,11 @@ impl Default for MeteringSettings {
             keep_calls_days: 90,
             keep_hours_days: 400,
             keep_days_days: 730,
+            budgets: BudgetSettings::default(),
             rollup: RollupSettings::default(),
+            alerts: AlertSettings::default(),
+            reports: ReportSettings::default(),
+            statements: StatementSettings::default(),
         }
     }
 }

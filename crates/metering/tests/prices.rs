@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metering::prices::{LoadError, LoadRequest, PriceQuery, Prices, Reprice, Repriced, recompute};
-use metering::store::{book::book, overrides, prices as store};
+use metering::store::{book, overrides, prices as store};
 use metering::usage::Usage;
 use metering::{
     Attribution, Call, CostSource, Costed, CreatePriceOverride, Decimal, Finish, Kind, Source, UsageSource, bucket,

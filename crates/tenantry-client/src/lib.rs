@@ -49,8 +49,8 @@ pub use list::List;
 pub use reqwest::Method;
 pub use resource::{Change, Collection, Create, Delete, Listed, Resource};
 pub use resources::{
-    Activities, Agents, Analytics, BulkItem, CallsOf, CredentialList, Credentials, Dependencies, DependencyList, Keys,
-    MemberFilter, Members, Messages, PriceOverrideList, Prices, ProviderAccounts, ProviderCallList, ProviderCalls,
-    Schedules, Sessions, SettingsOf, Tasks, ThreadList, ThreadMessages, Threads,
+    Activities, Agents, Analytics, BudgetFilter, Budgets, BulkItem, CallsOf, CredentialList, Credentials, Dependencies,
+    DependencyList, Keys, MemberFilter, Members, Messages, PriceOverrideList, Prices, ProviderAccounts, ProviderCallList, ProviderCalls,
+    Schedules, Sessions, SettingsOf, Statements, Tasks, ThreadList, ThreadMessages, Threads,
 };
 pub use retry::Retry;

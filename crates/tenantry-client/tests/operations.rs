@@ -10,10 +10,11 @@ use isolation::server::TestServer;
 use metering::api::analytics::RoiRequest;
 use metering::insight::Bridge;
 use metering::CreatePriceOverride;
+use metering::budgets::Scope;
 use metering::provider_call::{ProviderCallFilter, RecordCall};
 use relay::{Fault, Relay};
 use serde_json::json;
-use tenantry_client::{BulkItem, CallsOf, Client, Error, Event, MemberFilter, Retry};
+use tenantry_client::{BudgetFilter, BulkItem, CallsOf, Client, Error, Event, MemberFilter, Retry};
 use workforce::account::AccountFilter;
 use workforce::activity::{ActivityFilter, CreateActivity};
 use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent, UpdateAgent};
@@ -91,7 +92,9 @@ async fn every_operation_has_a_function() {
     messages(&client, &mira, &nadia).await;
     activity_and_sessions(&client, &mira).await;
     schedules_and_settings(&client, &mira).await;
+    statements(&client).await;
 
+    budgets(&client, &mira).await;
     access(&client).await;
     analytics(&client).await;
     prices(&client).await;
@@ -130,6 +133,13 @@ async fn analytics(client: &Client) {
     assert_eq!(nothing.code(), Some("roi_not_computable"));
     assert_eq!(analytics.what_if(&all, "openai", "gpt-5").await.unwrap().compared_calls, 0);
     assert_eq!(analytics.explain(&all).await.unwrap().bridge, Bridge::default());
+}
+
+async fn statements(client: &Client) {
+    let month: metering::statements::Month = chrono::Utc::now().format("%Y-%m").to_string().parse().unwrap();
+    let running = client.statements().get(month).await.unwrap();
+    assert_eq!((running.summary.status.as_str(), running.lines.len()), ("open", 0));
+    assert_eq!(client.statements().list_closed().all().await.unwrap().len(), 0);
 }
 
 async fn agents(client: &Client) -> (Agent, Agent) {
@@ -286,6 +296,20 @@ async fn schedules_and_settings(client: &Client, mira: &Agent) {
     let settings = client.settings().get().await.unwrap();
     let change = UpdateSettings { display_currency: Patch::Set("EUR".into()), ..UpdateSettings::default() };
     assert_eq!(client.settings().update(settings.version, &change).await.unwrap().display_currency, "EUR");
+}
+
+async fn budgets(client: &Client, mira: &Agent) {
+    let budgets = client.budgets();
+    let new = json!({ "name": "Mira", "scope": "agent", "scope_id": mira.id, "period": "week", "limit_usd": "12.50" });
+    let budget = budgets.create(&new).await.unwrap();
+    assert_eq!(budgets.get(budget.id).await.unwrap(), budget);
+    let filter = BudgetFilter { scope: Some(Scope::Agent), scope_id: budget.scope_id };
+    assert_eq!(budgets.list(&filter).all().await.unwrap(), std::slice::from_ref(&budget));
+    let status = budgets.status(budget.id).await.unwrap();
+    assert_eq!((status.remaining_usd, status.exhausted), (budget.limit_usd, false));
+    assert_eq!(budgets.test(budget.id).await.unwrap_err().code(), Some("budget_without_webhook"));
+    let budget = budgets.update(budget.id, budget.version, &json!({ "limit_usd": "20" })).await.unwrap();
+    budgets.delete(budget.id, budget.version).await.unwrap();
 }
 
 async fn access(client: &Client) {

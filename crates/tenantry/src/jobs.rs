@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metering::budgets::Notifier;
+use metering::rollup::Rollup;
 use tenantry_core::SystemClock;
 use tenantry_postgres::{Actor, Provisioner};
 use tokio::task::JoinHandle;
@@ -21,6 +23,10 @@ const DUNNING: Duration = Duration::from_secs(60);
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 /// How long an end waits for schedules that are being run. One that is cut off is undone, and run by another server.
 const LAST_RUNS: Duration = Duration::from_secs(10);
+/// How long an end waits for notices of budgets that are being told. One that is cut off is told again.
+const LAST_NOTICES: Duration = Duration::from_secs(3);
+/// How long an end waits for sums that are being made. Those that are cut off are undone, and the hour stays marked.
+const LAST_SUMS: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
 pub(crate) struct Jobs {
@@ -51,15 +57,26 @@ impl Jobs {
             let watch = QuotaWatch::new(state, interval);
             jobs.endless(async move { watch.run().await });
         }
-        let metering = state.metering.clone();
-        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
+        if !settings.metering.statements.close_interval.is_zero() {
+            // A month is closed whole or not at all.
+            jobs.endless(metering::statements::keep_closed(state.metering.clone()));
+        }
+        if !settings.metering.alerts.interval.is_zero() {
+            jobs.endless(metering::reports::keep_watch(state.metering.clone()));
+        }
         let swept = db.clone();
         jobs.endless(async move { swept.keep_events_swept().await });
-        let metering = state.metering.clone();
-        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
+        let (keychain, metering) = (state.keychain.clone(), &state.metering);
+        let clock = Arc::clone(&metering.clock);
+        let notifier = Notifier::new(registry.clone(), db.clone(), keychain, metering.db.clone(), clock);
+        jobs.ending("budget notices", notifier.run(jobs.stop.clone()), LAST_NOTICES);
         if settings.scheduler.enabled {
             let scheduler = Scheduler::new(registry, db, Arc::new(SystemClock), settings.scheduler.clone());
             jobs.ending("schedules", scheduler.run(jobs.stop.clone()), LAST_RUNS);
+        }
+        if settings.metering.rollup.enabled {
+            let rollup = Rollup::new(state.metering.db.clone(), settings.metering.rollup.clone());
+            jobs.ending("sums", rollup.run(jobs.stop.clone()), LAST_SUMS);
         }
         jobs
     }

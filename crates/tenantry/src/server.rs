@@ -125,6 +125,10 @@ impl Server {
         jobs.end().await;
         // After the last request: what it has left is shipped, too.
         shipping.stop(LAST_SHIPMENTS).await;
+        // What is not given back is nobody else's until it expires.
+        if tokio::time::timeout(LAST_WRITES, self.state.metering.budgets.leave()).await.is_err() {
+            tracing::warn!(target: "tenantry::budgets", "leases are left to expire");
+        }
         self.state.tenancy.db().close();
         self.state.tenancy.registry().drain_refusals(LAST_WRITES).await;
         self.state.tenancy.registry().stop();

@@ -45,8 +45,12 @@ pub enum List {
     Keys,
     /// Calculations of savings by age.
     RoiCalculations,
+    /// Monthly statements, by their months.
+    Statements,
     /// Price overrides by age.
     PriceOverrides,
+    /// Budgets by age.
+    Budgets,
 }
 
 impl List {
@@ -67,7 +71,9 @@ impl List {
             Self::Members => b'#',
             Self::Keys => b'*',
             Self::RoiCalculations => b'o',
+            Self::Statements => b'=',
             Self::PriceOverrides => b'$',
+            Self::Budgets => b'!',
         }
     }
 }

@@ -9,8 +9,9 @@ pub use v1::analytics;
 
 use axum::extract::FromRef;
 use tenantry_http::Problem;
-use tenantry_postgres::TenantDb;
+use tenantry_postgres::{Registry, TenantDb};
 use utoipa_axum::router::OpenApiRouter;
+use workforce::Keychain;
 
 use crate::Metering;
 use crate::codes::{METERING_BACKLOG_FULL, METERING_UNAVAILABLE};
@@ -21,6 +22,8 @@ pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
+    Registry: FromRef<S>,
+    Keychain: FromRef<S>,
     Metering: FromRef<S>,
 {
     v1::router()

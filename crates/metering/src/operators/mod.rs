@@ -1,17 +1,40 @@
 //! Endpoints of operators, below `/admin/v1/metering` and `/admin/v1/prices`.
 
+mod bills;
+mod burn;
+mod costs;
+mod health;
+mod margins;
+mod page;
 mod prices;
+mod providers;
+mod reconciliation;
+mod respond;
+mod statements;
+mod unpriced;
 
 use axum::extract::FromRef;
 use axum::http::Method;
 use tenantry_control::{Rule, guard, rule};
 use tenantry_core::OperatorRole::{Admin, Viewer};
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::Metering;
 
 /// What each operation needs. One that is not here is refused to everybody.
 pub const RULES: &[Rule] = &[
+    rule(Method::GET, "/metering/bills", Viewer),
+    rule(Method::POST, "/metering/bills", Admin),
+    rule(Method::GET, "/metering/burn", Viewer),
+    rule(Method::GET, "/metering/costs", Viewer),
+    rule(Method::GET, "/metering/health", Viewer),
+    rule(Method::GET, "/metering/margins", Viewer),
+    rule(Method::GET, "/metering/providers", Viewer),
+    rule(Method::GET, "/metering/reconciliation", Viewer),
+    rule(Method::GET, "/metering/statements/{slug}", Viewer),
+    rule(Method::GET, "/metering/statements/{slug}/{month}", Viewer),
+    rule(Method::GET, "/metering/unpriced", Viewer),
     rule(Method::GET, "/prices", Viewer),
     rule(Method::POST, "/prices", Admin),
     rule(Method::POST, "/prices/reprice", Admin),
@@ -23,5 +46,16 @@ where
     S: Clone + Send + Sync + 'static,
     Metering: FromRef<S>,
 {
-    guard(OpenApiRouter::new().merge(prices::router()), RULES)
+    let routes = OpenApiRouter::new()
+        .merge(bills::router())
+        .routes(routes!(burn::list_burn))
+        .routes(routes!(costs::list_metering_costs))
+        .routes(routes!(health::get_metering_health))
+        .routes(routes!(margins::list_margins))
+        .merge(prices::router())
+        .routes(routes!(providers::list_provider_health))
+        .routes(routes!(reconciliation::list_reconciliation))
+        .merge(statements::router())
+        .routes(routes!(unpriced::list_unpriced));
+    guard(routes, RULES)
 }

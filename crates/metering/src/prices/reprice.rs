@@ -21,7 +21,7 @@ use super::diff::{Difference, Effect, ModelEffect};
 use super::table::Table;
 use super::{PriceQuery, Prices, PricesError};
 use crate::call::{Call, CostSource, Costed, Kind, bucket};
-use crate::store::book::book;
+use crate::store::book;
 use crate::store::prices::{self as store, Place, Recorded};
 use crate::usage::Usage;
 

@@ -1,7 +1,10 @@
 //! The sums of one hour.
 
+use std::collections::BTreeSet;
+
 use tenantry_postgres::{DbError, MeterDb};
 
+use super::day;
 use crate::store::outcomes;
 use crate::store::rollup::{self as store, Hour};
 
@@ -43,13 +46,11 @@ pub(super) enum How {
 }
 
 pub(super) async fn roll(db: &MeterDb, hour: &Hour, how: How) -> Result<Rolled, DbError> {
-    let tx = db.begin().await?;
-    if how != How::Pass {
-        store::hold_day(&tx, hour.tenant, hour.day).await?;
-    } else if !store::try_hold_day(&tx, hour.tenant, hour.day).await? {
-        tx.rollback().await?;
-        return Ok(Rolled::Busy);
-    }
+    let held = match how {
+        How::Pass => day::try_hold(db, hour.tenant, hour.day).await?,
+        _ => Some(day::hold(db, hour.tenant, &BTreeSet::from([hour.day])).await?),
+    };
+    let Some(tx) = held else { return Ok(Rolled::Busy) };
     let mark = store::read_mark(&tx, hour).await?;
     if mark.is_none() && how != How::Force {
         tx.rollback().await?;

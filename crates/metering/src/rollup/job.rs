@@ -1,8 +1,8 @@
 //! The loop of a server that makes sums, for all tenants.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use tenantry_core::TenantId;
 use tenantry_postgres::{DbError, MeterDb};
@@ -14,7 +14,7 @@ use crate::store::rollup::{self as store, Hour, Lag};
 
 /// Hours taken at a time.
 const BATCH: i64 = 256;
-/// Hours summed at the same time; they are of different days, or one passes over the other.
+/// Days of which hours are summed at the same time.
 const AT_ONCE: usize = 2;
 /// Tenants whose tasks are counted in one look.
 const TENANTS: i64 = 256;
@@ -170,23 +170,25 @@ impl Rollup {
             if due.is_empty() {
                 break;
             }
-            let mut rolling = futures_util::stream::iter(due)
-                .map(|hour| async move { (hour, self.unless(stop, hour).await) })
+            let mut rolling = futures_util::stream::iter(by_day(due))
+                .map(|day| async move {
+                    let mut rolled = Vec::with_capacity(day.len());
+                    for hour in day {
+                        if stop.is_cancelled() {
+                            break;
+                        }
+                        rolled.push((hour, hour::roll(&self.db, &hour, How::Pass).await));
+                    }
+                    rolled
+                })
                 .buffer_unordered(AT_ONCE);
-            while let Some((hour, outcome)) = rolling.next().await {
-                if let Some(outcome) = outcome {
+            while let Some(day) = rolling.next().await {
+                for (hour, outcome) in day {
                     tally.add(&hour, outcome);
                 }
             }
         }
         Ok(tally)
-    }
-
-    async fn unless(&self, stop: &CancellationToken, hour: Hour) -> Option<Result<Rolled, DbError>> {
-        if stop.is_cancelled() {
-            return None;
-        }
-        Some(hour::roll(&self.db, &hour, How::Pass).await)
     }
 
     async fn tasks(&self, tally: &mut Tally, stop: &CancellationToken) -> Result<(), DbError> {
@@ -207,4 +209,20 @@ impl Rollup {
         }
         Ok(())
     }
+}
+
+/// The hours of each day together, the days in the order of their first hours: one is at a day at a time.
+fn by_day(hours: Vec<Hour>) -> Vec<Vec<Hour>> {
+    let mut places: HashMap<(TenantId, NaiveDate), usize> = HashMap::new();
+    let mut days: Vec<Vec<Hour>> = Vec::new();
+    for hour in hours {
+        let place = *places.entry((hour.tenant, hour.day)).or_insert_with(|| {
+            days.push(Vec::new());
+            days.len() - 1
+        });
+        if let Some(day) = days.get_mut(place) {
+            day.push(hour);
+        }
+    }
+    days
 }

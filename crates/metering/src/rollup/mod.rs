@@ -15,6 +15,7 @@
 //! Sums of an hour are made by one at a time: whoever makes them holds the day's row in `rolled_days`. Others pass over it and take another hour, so any number of
 //! servers may do this.
 
+pub(crate) mod day;
 pub mod histogram;
 mod hour;
 mod job;

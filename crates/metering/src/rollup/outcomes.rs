@@ -7,6 +7,7 @@ use tenantry_core::TenantId;
 use tenantry_core::calendar::{Tz, wall_clock};
 use tenantry_postgres::{DbError, MeterDb};
 
+use super::day;
 use crate::store::{outcomes as store, rollup};
 
 /// Tasks of one tenant counted in one transaction.
@@ -20,8 +21,8 @@ pub(super) async fn count(db: &MeterDb, tenant: TenantId, zone: &str) -> Result<
     loop {
         let tx = db.begin().await?;
         let ended = store::uncounted(&tx, tenant, AT_ONCE).await?;
+        tx.commit().await?;
         if ended.is_empty() {
-            tx.rollback().await?;
             return Ok(all);
         }
         let on_days: Vec<(&store::Ended, NaiveDate)> =
@@ -29,9 +30,7 @@ pub(super) async fn count(db: &MeterDb, tenant: TenantId, zone: &str) -> Result<
         // The day from before loses the task.
         let days: BTreeSet<NaiveDate> =
             on_days.iter().flat_map(|(ended, day)| [Some(*day), ended.counted_day]).flatten().collect();
-        for day in &days {
-            rollup::hold_day(&tx, tenant, *day).await?;
-        }
+        let tx = day::hold(db, tenant, &days).await?;
         let counted = store::count(&tx, tenant, &on_days).await?;
         for day in &days {
             rollup::sum_day(&tx, tenant, *day).await?;

@@ -5,12 +5,12 @@ use rust_decimal::Decimal;
 use tenantry_core::TenantId;
 use uuid::Uuid;
 
-use super::hour::{How, Rolled, roll};
 use super::histogram::{BOUNDS, BUCKETS};
+use super::hour::{How, Rolled, roll};
 use super::{Hour, Rollup, RollupSettings};
 use crate::call::{Attribution, Call, Costed, Kind, bucket};
-use crate::store::rollup as store;
-use crate::testing::{Bench, call, count, hours, write};
+use crate::store::{book, rollup as store};
+use crate::testing::{Bench, call, hours};
 
 /// Ten o'clock of yesterday: past, and in a partition that is there.
 fn ten() -> DateTime<Utc> {
@@ -130,7 +130,7 @@ async fn an_hour_that_gets_calls_all_the_time_is_summed_once_in_a_while() {
 /// Makes the sums of an hour while a call comes that is committed after they were read.
 async fn summed_while_a_call_comes(bench: &Bench, how: How) -> (Rolled, Hour) {
     let first = call(bench.acme, ten());
-    let hour = hours(&[first.clone()])[0];
+    let hour = hours(std::slice::from_ref(&first))[0];
     bench.ship(&[first]).await;
     // The sums stop between the hour and the day: after the calls were read, before the mark is removed.
     let mut admin = bench.world.admin().await;
@@ -167,12 +167,10 @@ async fn control_without_the_look_at_the_mark_a_call_is_missing() {
 async fn a_mark_that_is_being_written_is_waited_for() {
     let bench = Bench::start().await;
     let (first, second) = (call(bench.acme, ten()), call(bench.acme, ten()));
-    let hour = hours(&[first.clone()])[0];
+    let hour = hours(std::slice::from_ref(&first))[0];
     bench.ship(&[first]).await;
     let shipping = bench.db.begin().await.unwrap();
-    write(&shipping, &[second.clone()]).await.unwrap();
-    count(&shipping, &[second.clone()]).await.unwrap();
-    store::mark(&shipping, &[hour]).await.unwrap();
+    book(&shipping, &[second]).await.unwrap();
     let db = bench.db.clone();
     let rolling = tokio::spawn(async move { roll(&db, &hour, How::Pass).await.unwrap() });
     until_somebody_waits(&bench).await;
@@ -189,10 +187,9 @@ async fn a_mark_that_is_being_written_is_waited_for() {
 async fn a_mark_that_comes_after_the_removal_is_a_new_one() {
     let bench = Bench::start().await;
     let (first, second) = (call(bench.acme, ten()), call(bench.acme, ten()));
-    let hour = hours(&[first.clone()])[0];
+    let hour = hours(std::slice::from_ref(&first))[0];
     bench.ship(&[first]).await;
-    let summing = bench.db.begin().await.unwrap();
-    assert!(store::try_hold_day(&summing, hour.tenant, hour.day).await.unwrap());
+    let summing = super::day::try_hold(&bench.db, hour.tenant, hour.day).await.unwrap().unwrap();
     let mark = store::read_mark(&summing, &hour).await.unwrap().unwrap();
     store::clear_hour(&summing, &hour).await.unwrap();
     assert_eq!(store::sum_hour(&summing, &hour).await.unwrap(), 1);
@@ -279,7 +276,8 @@ async fn end(bench: &Bench, task: Uuid, provider: Option<&str>, status: &str, at
 }
 
 async fn completed(bench: &Bench) -> Vec<(NaiveDate, String, i64)> {
-    let sql = "SELECT date, provider, tasks_completed FROM analytics.daily_metrics WHERE tasks_completed > 0 ORDER BY 1, 2";
+    let sql =
+        "SELECT date, provider, tasks_completed FROM analytics.daily_metrics WHERE tasks_completed > 0 ORDER BY 1, 2";
     let rows = bench.world.admin().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
@@ -324,4 +322,41 @@ async fn finished_tasks_count_once_on_the_tenants_day() {
     end(&bench, tasks[0], Some("openai"), "failed", evening).await;
     job(&bench).tick().await.unwrap();
     assert_eq!(completed(&bench).await, [(next, "anthropic".into(), 1)]);
+}
+
+/// Of a table with very many calls one hour is read, and by the index on tenant and time: how many others there are does not matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_is_found_by_the_index() {
+    const CALLS: i64 = 96_000;
+    let bench = Bench::start().await;
+    let admin = bench.world.admin().await;
+    let midnight = ten() - TimeDelta::hours(10);
+    // evenly over two days of both tenants, so that an hour of one has about a fiftieth part of its half
+    let fill = format!(
+        "INSERT INTO analytics.provider_api_calls (id, tenant_id, provider, model, operation, cost_usd, tokens_input, tokens_output, latency_ms, \
+             \"timestamp\", hour, day) \
+         SELECT gen_random_uuid(), CASE n % 2 WHEN 0 THEN $1::uuid ELSE $2 END, 'openai', 'gpt-4o-mini', 'chat.completions', 0.001, 100, 10, 120, at, \
+             date_trunc('hour', at, 'UTC'), (at AT TIME ZONE 'UTC')::date \
+         FROM (SELECT n, $3::timestamptz - interval '1 day' + make_interval(secs => n * 172800.0 / {CALLS}) AS at FROM generate_series(0, {CALLS} - 1) n) calls"
+    );
+    admin.execute(&fill, &[bench.acme.as_uuid(), bench.globex.as_uuid(), &midnight]).await.unwrap();
+    admin.batch_execute("VACUUM ANALYZE analytics.provider_api_calls").await.unwrap();
+    let end = ten() + TimeDelta::hours(1);
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT TEXT) {}", store::SUM_HOUR.sql());
+    let rows = admin
+        .query_typed(
+            &explain,
+            &[
+                (bench.acme.as_uuid(), tokio_postgres::types::Type::UUID),
+                (&ten(), tokio_postgres::types::Type::TIMESTAMPTZ),
+                (&ten().date_naive(), tokio_postgres::types::Type::DATE),
+                (&end, tokio_postgres::types::Type::TIMESTAMPTZ),
+            ],
+        )
+        .await
+        .unwrap();
+    let plan: String = rows.iter().map(|row| format!("{}\n", row.get::<_, String>(0))).collect();
+    assert!(plan.contains("_tenant_id_timestamp_idx") && !plan.contains("Seq Scan on provider_api_calls"), "{plan}");
+    // the statement was carried out: the sums are there
+    assert_eq!(sums(&bench, "hourly_metrics", bench.acme).await.0, CALLS / 2 / 48, "{plan}");
 }

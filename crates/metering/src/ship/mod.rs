@@ -11,6 +11,8 @@ mod keep;
 mod progress;
 mod shipment;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -42,7 +44,7 @@ impl Shipping {
     #[must_use]
     pub fn start(metering: &Metering, settings: &MeteringSettings) -> Self {
         let stop = CancellationToken::new();
-        let shipper = Shipper { metering: metering.clone(), settings: settings.clone(), stop: stop.clone() };
+        let shipper = Shipper { metering: metering.clone(), settings: settings.clone(), stop: stop.clone(), recovered: Arc::default() };
         Self {
             own: tokio::spawn(shipper.clone().run()),
             others: tokio::spawn(shipper.adopt()),
@@ -69,6 +71,8 @@ struct Shipper {
     metering: Metering,
     settings: MeteringSettings,
     stop: CancellationToken,
+    /// Whether all is shipped that an earlier process of this server had left.
+    recovered: Arc<AtomicBool>,
 }
 
 impl Shipper {

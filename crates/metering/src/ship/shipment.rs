@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
@@ -31,15 +32,21 @@ impl Shipper {
         let batch = spool.batch(self.settings.ship_batch).await?;
         if !batch.is_empty() {
             self.ship(spool, &batch).await?;
+            if self.is_own(spool) {
+                self.metering.budgets.shipped(&batch.calls);
+            }
         }
         spool.acknowledge(&batch).await?;
-        for (place, cost) in &batch.settled {
-            if let (Some(call), Some(cost)) = (batch.calls.get(*place), cost) {
-                self.metering.budgets.shipped(call.tenant_id, &call.attribution, *cost);
-            }
+        if self.is_own(spool) && spool.has_shipped_what_was_left() && !self.recovered.swap(true, Ordering::SeqCst) {
+            self.metering.budgets.recovered();
         }
         self.metering.shipping.good();
         Ok(spool.waiting() > 0 && !batch.is_idle())
+    }
+
+    /// Whether this is what this server's calls come to, which its leases are for. Those of a server that is gone are left to expire.
+    fn is_own(&self, spool: &Spool) -> bool {
+        spool.id() == self.metering.spool.id()
     }
 
     /// Books a batch, without what the database refuses: that is kept beside.
@@ -54,7 +61,7 @@ impl Shipper {
             if places.is_empty() {
                 continue;
             }
-            match self.book(calls, &range, &without_month).await {
+            match self.book(spool, calls, &range, &without_month).await {
                 Ok(()) => {}
                 Err(error) if is_missing_partition(&error) && !looked => {
                     looked = true;
@@ -87,7 +94,13 @@ impl Shipper {
     }
 
     /// One transaction. What else has to change together with the rows changes here.
-    async fn book(&self, calls: &[Call], range: &Range<usize>, except: &HashSet<usize>) -> Result<(), DbError> {
+    async fn book(
+        &self,
+        spool: &Spool,
+        calls: &[Call],
+        range: &Range<usize>,
+        except: &HashSet<usize>,
+    ) -> Result<(), DbError> {
         let begun = Instant::now();
         let some: Vec<Call>;
         let calls = if except.is_empty() {
@@ -98,7 +111,11 @@ impl Shipper {
         };
         let booked = async {
             let tx = self.metering.db.begin().await?;
-            let new = store::book::book(&tx, calls).await?;
+            let new = store::book(&tx, calls).await?;
+            if self.is_own(spool) {
+                let new: Vec<Call> = new.iter().map(|place| calls[*place].clone()).collect();
+                self.metering.budgets.in_shipment(&tx, &new).await?;
+            }
             tx.commit().await?;
             Ok::<_, DbError>(new)
         };
@@ -115,7 +132,7 @@ impl Shipper {
         self.metering.partitions.ensure(&days.into_iter().collect::<Vec<_>>(), self.settings.retention()).await?;
         let months: BTreeSet<String> = calls.iter().map(month).collect();
         let tx = self.metering.db.begin().await?;
-        let missing = store::book::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
+        let missing = store::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
         tx.commit().await?;
         Ok(calls
             .iter()

@@ -246,6 +246,18 @@ impl Spool {
         Ok(())
     }
 
+    /// Names the directory for good, whichever process has it.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// Whether nothing waits any more that an earlier process wrote.
+    pub(crate) fn has_shipped_what_was_left(&self) -> bool {
+        let ledger = self.shared.ledger();
+        ledger.position.segment >= self.shared.first || ledger.segments.keys().all(|segment| *segment >= self.shared.first)
+    }
+
     /// The directory that is this process's own.
     #[must_use]
     pub fn directory(&self) -> &Path {

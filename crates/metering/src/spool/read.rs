@@ -14,8 +14,6 @@ use crate::call::{Call, CostSource, Costed, Kind as RowKind};
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) calls: Vec<Call>,
-    /// Calls of this process that are settled, by their place in `calls`, with what they cost: holds end with them.
-    pub(crate) settled: Vec<(usize, Option<Decimal>)>,
     /// Records that are whole but are no calls.
     pub(crate) unreadable: Vec<(String, String)>,
     /// The rows that this stands for.
@@ -37,27 +35,18 @@ impl Batch {
         self.from == self.until
     }
 
-    fn add(&mut self, view: &View<'_>, own: bool) {
+    fn add(&mut self, view: &View<'_>) {
         self.rows += u64::from(view.count);
         self.last = Some(view.at);
-        let at = self.calls.len();
         let read = match view.kind {
             Kind::Settled | Kind::Reaped => serde_json::from_slice(view.json).map(|call| self.calls.push(call)),
             Kind::Calls => serde_json::from_slice::<Vec<Call>>(view.json).map(|calls| self.calls.extend(calls)),
-            Kind::Late => serde_json::from_slice::<[Call; 2]>(view.json).map(|[reaped, settled]| {
-                if own {
-                    self.settled.push((at, settled.cost.cost_usd));
-                }
-                self.calls.push(correction(reaped, &settled));
-            }),
+            Kind::Late => serde_json::from_slice::<[Call; 2]>(view.json)
+                .map(|[reaped, settled]| self.calls.push(correction(reaped, &settled))),
             Kind::Intent | Kind::Void | Kind::Seal => Ok(()),
         };
-        match read {
-            Err(error) => self.unreadable.push((String::from_utf8_lossy(view.json).into_owned(), error.to_string())),
-            Ok(()) if own && view.kind == Kind::Settled => {
-                self.settled.push((at, self.calls.get(at).and_then(|call| call.cost.cost_usd)));
-            }
-            Ok(()) => {}
+        if let Err(error) = read {
+            self.unreadable.push((String::from_utf8_lossy(view.json).into_owned(), error.to_string()));
         }
     }
 }
@@ -132,7 +121,7 @@ impl Shared {
 
     fn read_from(&self, batch: &mut Batch, mut frames: Frames<'_>, end: u64, most: usize) {
         while let Some(view) = frames.next() {
-            batch.add(&view, batch.until.segment >= self.first);
+            batch.add(&view);
             batch.until.offset = frames.place();
             if batch.calls.len() >= most {
                 break;

@@ -45,6 +45,7 @@ statements! {
         SELECT DISTINCT tenant_id, now() FROM pg_temp.tenantry_booking ORDER BY tenant_id \
         ON CONFLICT (tenant_id) DO UPDATE SET last_at = greatest(a.last_at, excluded.last_at)";
     /// Books what is new, and gives what was not. A statement of its own after the tenants are held: it sees what was booked until then.
+    /// A mark that is there is written as it is: its age stays, and whoever makes the hour's sums sees that there is more.
     BOOK_CALLS(INT8) = concat!(
         "WITH fresh AS (INSERT INTO analytics.provider_api_calls (", columns!(), ") \
            SELECT tenant_id, id, \"timestamp\", kind, adjusts, prices_call, operation_id, attempt, source, agent_id, session_id, task_id, \
@@ -63,9 +64,9 @@ statements! {
            WHERE s.scope_id IS NOT NULL GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 \
            ON CONFLICT (tenant_id, scope, scope_id, day) DO UPDATE SET cost_usd = c.cost_usd + excluded.cost_usd, \
              calls = c.calls + excluded.calls, unpriced_calls = c.unpriced_calls + excluded.unpriced_calls), \
-         marked AS (INSERT INTO analytics.dirty_hours (tenant_id, hour, day) \
+         marked AS (INSERT INTO analytics.dirty_hours AS d (tenant_id, hour, day) \
            SELECT DISTINCT tenant_id, hour, day FROM fresh ORDER BY 1, 2, 3 \
-           ON CONFLICT (tenant_id, hour, day) DO UPDATE SET marked_at = clock_timestamp()) \
+           ON CONFLICT (tenant_id, hour, day) DO UPDATE SET marked_at = d.marked_at) \
          SELECT b.n FROM pg_temp.tenantry_booking b \
          LEFT JOIN fresh f ON f.tenant_id = b.tenant_id AND f.id = b.id AND f.\"timestamp\" = b.\"timestamp\" \
          WHERE (SELECT count(*) FROM fresh) < $1 AND f.id IS NULL"

@@ -1,10 +1,30 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
 
 pub mod analytics;
-pub mod book;
+pub mod bills;
+mod book;
+pub mod budgets;
 pub mod calls;
+pub mod leases;
+pub mod notices;
 pub mod outcomes;
 pub mod overrides;
 pub mod prices;
+mod reader;
+pub mod replay;
+pub mod reports;
+pub mod reports_calls;
 pub mod rollup;
+pub mod statements;
 pub mod verify;
+
+pub use book::{book, missing_months};
+pub use reader::Reader;
+
+/// Reads one column by name. A macro, because the conversion needs the database's error on the way.
+macro_rules! column {
+    ($row:expr, $name:literal) => {
+        $row.try_get($name).map_err(::tenantry_postgres::DbError::from)?
+    };
+}
+pub(crate) use column;

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use tenantry_core::TenantId;
 use tenantry_postgres::{DbError, MeterTx, statements};
-use uuid::Uuid;
 
 use crate::rollup::histogram::{histogram_of_parts, sum_of_histograms};
 
@@ -24,18 +23,13 @@ statements! {
     /// How many hours are marked, and since when the first.
     LAG(UUID) = "SELECT count(*), min(marked_at), clock_timestamp() FROM analytics.dirty_hours WHERE $1::uuid IS NULL OR tenant_id = $1";
 
-    /// Marks hours. Whoever does has made their calls in the same transaction, and changes a mark that is there already: that is how who has read the mark
-    /// before sees that there is more than it has read. The age of a mark stays.
-    MARK(UUID_ARRAY, TIMESTAMPTZ_ARRAY, DATE_ARRAY) = "INSERT INTO analytics.dirty_hours AS d (tenant_id, hour, day) \
-        SELECT DISTINCT * FROM unnest($1, $2, $3) AS n(tenant_id, hour, day) ORDER BY 1, 2, 3 \
-        ON CONFLICT (tenant_id, hour, day) DO UPDATE SET marked_at = d.marked_at";
-
     /// The day's row, unless somebody else holds it.
     HOLD_FREE(UUID, DATE) = "SELECT FROM analytics.rolled_days WHERE tenant_id = $1 AND day = $2 FOR UPDATE SKIP LOCKED";
     /// The day's row, in the end.
     HOLD(UUID, DATE) = "SELECT FROM analytics.rolled_days WHERE tenant_id = $1 AND day = $2 FOR UPDATE";
-    /// The row of a day that had none.
-    HOLD_NEW(UUID, DATE) = "INSERT INTO analytics.rolled_days (tenant_id, day) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    /// A row for a day, where there is none: the conflict alone would wait for whoever writes the row.
+    KNOW(UUID, DATE) = "INSERT INTO analytics.rolled_days (tenant_id, day) SELECT $1, $2 \
+        WHERE NOT EXISTS (SELECT FROM analytics.rolled_days WHERE tenant_id = $1 AND day = $2) ON CONFLICT DO NOTHING";
     /// The sums of the day are made.
     ROLLED(UUID, DATE, TIMESTAMPTZ) = "UPDATE analytics.rolled_days SET rolled_at = $3 WHERE tenant_id = $1 AND day = $2";
 
@@ -190,37 +184,29 @@ pub async fn lag(tx: &MeterTx, tenant: Option<TenantId>) -> Result<Lag, DbError>
     Ok(Lag { dirty_hours: row.get(0), seconds })
 }
 
-/// Marks hours, in the transaction that has made their calls.
+/// Has a row for a day; `true` when it had none. In a transaction of its own: others would wait for the end of a longer one.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn mark(tx: &MeterTx, hours: &[Hour]) -> Result<(), DbError> {
-    let tenants: Vec<Uuid> = hours.iter().map(|hour| *hour.tenant.as_uuid()).collect();
-    let starts: Vec<DateTime<Utc>> = hours.iter().map(|hour| hour.hour).collect();
-    let days: Vec<NaiveDate> = hours.iter().map(|hour| hour.day).collect();
-    tx.execute(&MARK, &[&tenants, &starts, &days]).await?;
-    Ok(())
+pub async fn know_day(tx: &MeterTx, tenant: TenantId, day: NaiveDate) -> Result<bool, DbError> {
+    Ok(tx.execute(&KNOW, &[tenant.as_uuid(), &day]).await? > 0)
 }
 
-/// Takes the right to make a day's sums, until the transaction ends; `false` when somebody else has it.
+/// Takes the right to make a day's sums, until the transaction ends; `false` when somebody else has it, or the day has no row.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn try_hold_day(tx: &MeterTx, tenant: TenantId, day: NaiveDate) -> Result<bool, DbError> {
-    if tx.query_opt(&HOLD_FREE, &[tenant.as_uuid(), &day]).await?.is_some() {
-        return Ok(true);
-    }
-    Ok(tx.execute(&HOLD_NEW, &[tenant.as_uuid(), &day]).await? > 0)
+    Ok(tx.query_opt(&HOLD_FREE, &[tenant.as_uuid(), &day]).await?.is_some())
 }
 
 /// Takes the right to make a day's sums, until the transaction ends, when nobody else has it any more. Who takes several takes them by date.
+/// The day must have a row.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn hold_day(tx: &MeterTx, tenant: TenantId, day: NaiveDate) -> Result<(), DbError> {
-    if tx.execute(&HOLD_NEW, &[tenant.as_uuid(), &day]).await? == 0 {
-        tx.query_one(&HOLD, &[tenant.as_uuid(), &day]).await?;
-    }
+    tx.query_one(&HOLD, &[tenant.as_uuid(), &day]).await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use tenantry_core::TenantId;
 use tenantry_postgres::{DbError, MeterDb};
 
 use super::{Difference, Table};
-use crate::rollup::{Hour, Rollup, RollupSettings};
+use crate::rollup::{Hour, Rollup, RollupSettings, day};
 use crate::store::{rollup, verify as store};
 
 pub(super) async fn repair(db: &MeterDb, differences: &[Difference]) -> Result<usize, DbError> {
@@ -24,8 +24,7 @@ pub(super) async fn repair(db: &MeterDb, differences: &[Difference]) -> Result<u
         job.repair(hour).await?;
     }
     for (tenant, day) in &days {
-        let tx = db.begin().await?;
-        rollup::hold_day(&tx, *tenant, *day).await?;
+        let tx = day::hold(db, *tenant, &BTreeSet::from([*day])).await?;
         rollup::sum_day(&tx, *tenant, *day).await?;
         tx.commit().await?;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use metering::store::book::book;
+use metering::store::book;
 use metering::{Call, CostSource, Costed, Kind, Source};
 use tenantry_postgres::{DbError, MeterDb};
 use uuid::Uuid;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use metering::ship::Shipping;
-use metering::store::book::book;
+use metering::store::book;
 use metering::{Call, Decimal};
 use tenantry_postgres::MeterDb;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;

@@ -16,7 +16,12 @@ mod init;
 mod key;
 mod member;
 mod metering;
+mod metering_bills;
+mod metering_close;
+mod metering_replay;
+mod metering_reports;
 mod metering_reprice;
+mod metering_verify;
 mod migrate;
 mod migrate_drift;
 mod migrate_lint;
@@ -28,6 +33,7 @@ mod operator;
 mod output;
 mod plan;
 mod prices;
+mod progress;
 mod quota;
 mod reference;
 mod secret;
@@ -135,7 +141,7 @@ enum Command {
     /// What calls to providers cost: the price catalogue
     #[command(subcommand)]
     Prices(prices::PricesCommand),
-    /// Calls to providers as they are recorded
+    /// Calls to providers as they are recorded, and what they cost all tenants: sums compared, traces, reports, bills, statements
     #[command(subcommand)]
     Metering(metering::MeteringCommand),
     /// Plans and their limits
@@ -219,12 +225,12 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Key(command) => key::run(command, &global, &settings).await,
         Command::Member(command) => member::run(command, &global, &settings).await,
         Command::Prices(command) => prices::run(command, &global, &settings).await,
-        Command::Metering(command) => metering::run(command, &global, &settings).await,
         Command::Plan(command) => plan::run(command, &global, &settings).await,
         Command::Quota(command) => quota::run(command, &global, &settings).await,
         Command::Operator(command) => operator::run(command, &global, &settings).await,
         Command::Api(args) => api::run(args, &global).await,
         Command::Audit(command) => audit::run(command, &global, &settings).await,
+        Command::Metering(command) => metering::run(command, &global, &settings).await,
         Command::Secrets(command) => secrets::run(command, &global, &settings).await,
         Command::Openapi => reference::openapi(),
         Command::Errors => reference::errors(),

@@ -264,6 +264,7 @@ impl Work {
             tally.rotated += 1;
         }
         tally.resealed += workforce::store::sealed::reseal(&self.db, &self.secrets, &context).await?;
+        tally.resealed += metering::store::budgets::reseal(&self.db, &self.secrets, &context).await?;
         Ok(())
     }
 }

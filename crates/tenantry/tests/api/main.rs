@@ -12,4 +12,5 @@ mod openapi_json;
 mod permissions;
 mod rate_limits;
 mod ready;
+mod reports;
 mod v1;

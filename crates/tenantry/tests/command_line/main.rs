@@ -10,10 +10,12 @@ mod installation;
 mod kill;
 mod kill_registry;
 mod members;
+mod metering;
 mod migrate;
 mod migrations;
 mod quotas;
 mod reference;
+mod replay;
 mod secrets;
 
 use std::path::Path;

@@ -77,6 +77,24 @@ pub(super) const CASES: &[Case] = &[
         success: 204,
         ..PLAIN
     },
+    Case { operation: "list_budgets", queries: Some(budget_queries), ..PLAIN },
+    Case {
+        operation: "create_budget",
+        success: 201,
+        body: Some(Company::new_budget),
+        references: &[("scope_id", |c| c.agent, "unknown_scope")],
+        ..PLAIN
+    },
+    Case { operation: "get_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "get_budget_status", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case { operation: "test_budget", id: Some((|c| c.budget, "budget_not_found")), ..PLAIN },
+    Case {
+        operation: "update_budget",
+        id: Some((|c| c.budget, "budget_not_found")),
+        body: Some(|own| json!({ "name": format!("renamed {}", own.mark) })),
+        ..PLAIN
+    },
+    Case { operation: "delete_budget", id: Some((|c| c.spare_budget, "budget_not_found")), success: 204, ..PLAIN },
     Case { operation: "list_tasks", queries: Some(task_queries), ..PLAIN },
     Case {
         operation: "create_task",
@@ -192,6 +210,8 @@ pub(super) const CASES: &[Case] = &[
         success: 204,
         ..PLAIN
     },
+    Case { operation: "list_statements", queries: Some(statement_queries), ..PLAIN },
+    Case { operation: "get_statement", ..PLAIN },
     Case { operation: "get_settings", ..PLAIN },
     Case { operation: "update_settings", body: Some(|_| json!({ "time_zone": "Europe/Berlin" })), ..PLAIN },
     Case { operation: "list_dependencies", id: Some((|c| c.waiting_task, "task_not_found")), ..PLAIN },
@@ -459,6 +479,11 @@ fn credential_queries(of: &Company) -> Vec<String> {
     vec![String::new(), "limit=1".to_owned(), service, format!("cursor={}", of.credentials_cursor)]
 }
 
+fn budget_queries(of: &Company) -> Vec<String> {
+    let scope = format!("scope=agent&scope_id={}", of.agent);
+    vec![String::new(), "limit=1".to_owned(), scope, format!("cursor={}", of.budgets_cursor)]
+}
+
 /// Every filter of the list of schedules, alone and with deleted ones.
 fn schedule_queries(of: &Company) -> Vec<String> {
     let filters = [
@@ -540,6 +565,11 @@ fn session_queries(of: &Company) -> Vec<String> {
         format!("cursor={}", of.talk_cursors[3]),
         format!("cursor={}&agent_id={}", of.talk_cursors[3], of.agent),
     ]
+}
+
+/// Pages of the list of statements.
+fn statement_queries(of: &Company) -> Vec<String> {
+    vec![String::new(), "limit=1".to_owned(), format!("cursor={}", of.statements_cursor)]
 }
 
 /// Every filter of the list of members.

@@ -82,10 +82,18 @@ pub(super) struct Company {
     pub(super) talk_cursors: [String; 4],
     /// A place in its list of schedules.
     pub(super) schedules_cursor: String,
+    /// A place in its list of statements.
+    pub(super) statements_cursor: String,
     /// A call to a provider.
     pub(super) provider_call: Uuid,
     /// A place in its list of calls.
     pub(super) provider_calls_cursor: String,
+    /// A budget of its agent, with a webhook.
+    pub(super) budget: Uuid,
+    /// A budget that may be deleted.
+    pub(super) spare_budget: Uuid,
+    /// A place in its list of budgets.
+    pub(super) budgets_cursor: String,
 }
 
 impl Company {
@@ -130,8 +138,12 @@ impl Company {
             tasks_cursor: String::new(),
             talk_cursors: Default::default(),
             schedules_cursor: String::new(),
+            statements_cursor: String::new(),
             provider_call: Uuid::nil(),
             provider_calls_cursor: String::new(),
+            budget: Uuid::nil(),
+            spare_budget: Uuid::nil(),
+            budgets_cursor: String::new(),
         };
         company.filled(server).await
     }
@@ -193,7 +205,12 @@ impl Company {
         self.overrides_cursor = self.cursor(server, "/v1/prices/overrides").await;
         self.credentials_cursor = self.cursor(server, "/v1/credentials").await;
         self.schedules_cursor = self.cursor(server, "/v1/schedules").await;
+        self.spend(server).await;
+        self.statements_cursor = self.cursor(server, "/v1/statements").await;
         self.call_providers(server).await;
+        self.budget = self.make(server, "/v1/budgets", self.new_budget()).await;
+        self.spare_budget = self.make(server, "/v1/budgets", self.new_budget()).await;
+        self.budgets_cursor = self.cursor(server, "/v1/budgets").await;
         self
     }
 
@@ -216,6 +233,27 @@ impl Company {
         admin.batch_execute(&sql).await.unwrap();
     }
 
+    /// What it spent this month, and closed statements of two months before, as the metering writes them.
+    async fn spend(&self, server: &TestServer) {
+        let (slug, mark) = (&self.tenant.slug, &self.mark);
+        let sql = format!(
+            "INSERT INTO analytics.hourly_metrics (tenant_id, hour, day, provider, model, operation, total_calls, operations, successful_calls, \
+                 unpriced_calls, estimated_calls, unsettled_calls, cost_usd, adjustments_usd, failed_cost_usd, estimated_cost_usd, covered_calls, \
+                 covered_cost_usd, list_baseline_usd, like_baseline_usd, optimal_calls, tokens_input, tokens_output, tokens_cache_read, \
+                 tokens_cache_write, tokens_reasoning, latency_ms, latency_histogram, first_token_ms, first_token_calls) \
+             SELECT id, date_trunc('hour', now(), 'UTC'), (now() AT TIME ZONE 'UTC')::date, 'openai', '{mark}', 'chat', 1, 1, 1, 0, 0, 0, 1.25, 0, 0, 0, \
+                 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 5, '{{}}', 0, 0 FROM public.tenants WHERE slug = '{slug}'; \
+             INSERT INTO analytics.statements (tenant_id, month, number, time_zone, period_start, period_end, calls, unpriced_calls, estimated_calls, \
+                 unsettled_calls, cost_usd, amount_usd, display_currency, digest, closed_at, closed_by) \
+             SELECT id, make_date(2026, n, 1), n, 'UTC', '2026-01-01', '2026-02-01', 1, 0, 0, 0, 1, 1, '{mark}', sha256(''), now(), '{mark}' \
+                 FROM public.tenants, generate_series(1, 2) n WHERE slug = '{slug}'; \
+             INSERT INTO analytics.statement_lines (tenant_id, month, line, kind, for_month, provider, model, calls, unpriced_calls, estimated_calls, \
+                 unsettled_calls, tokens_input, tokens_output, cost_usd, amount_usd) \
+             SELECT tenant_id, month, 1, 'usage', month, 'openai', '{mark}', 1, 0, 0, 0, 1, 1, 1, 1 FROM analytics.statements WHERE closed_by = '{mark}'"
+        );
+        server.database.admin().await.batch_execute(&sql).await.unwrap();
+    }
+
     /// Calls to providers with its mark, as if they had been shipped.
     async fn call_providers(&mut self, server: &TestServer) {
         let admin = server.database.admin().await;
@@ -226,7 +264,13 @@ impl Company {
                    \"timestamp\") \
                  SELECT '{id}', id, '{}', '{}', '{}', '{}', '{}', 'openai', 'responses', 'model {mark}', '{mark}', '{mark}', '{mark}', '{mark}', \
                    '{mark}', 1, now() - interval '{n} minutes' FROM public.tenants WHERE slug = '{}'",
-                self.agent, self.sessions[0], self.task, self.key, self.account, self.tenant.slug, mark = self.mark,
+                self.agent,
+                self.sessions[0],
+                self.task,
+                self.key,
+                self.account,
+                self.tenant.slug,
+                mark = self.mark,
             );
             admin.batch_execute(&sql).await.unwrap();
             self.provider_call = id;
@@ -331,6 +375,15 @@ impl Company {
         })
     }
 
+    /// A body that makes a budget of its agent.
+    pub(super) fn new_budget(&self) -> Value {
+        json!({
+            "name": format!("budget {} {}", Uuid::new_v4(), self.mark), "scope": "agent", "scope_id": self.agent, "period": "month",
+            "limit_usd": "5", "webhook_url": format!("https://hooks.service.test:{}/echo", isolation::service::port()),
+            "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        })
+    }
+
     /// The service of a credential.
     pub(super) fn service() -> String {
         format!("crm.service.test:{}", isolation::service::port())
@@ -395,7 +448,15 @@ impl Company {
             let rows = format!("SELECT t::text AS line FROM public.{table} t WHERE {column} = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
-        for table in ["provider_api_calls", "hourly_metrics", "daily_metrics", "task_outcomes", "roi_calculations"] {
+        for table in [
+            "provider_api_calls",
+            "hourly_metrics",
+            "daily_metrics",
+            "task_outcomes",
+            "roi_calculations",
+            "statements",
+            "statement_lines",
+        ] {
             let rows = format!("SELECT t::text AS line FROM analytics.{table} t WHERE tenant_id = {id}");
             digests.push((table.to_owned(), digest(&admin, &rows).await));
         }
@@ -403,6 +464,8 @@ impl Company {
         digests.push(("price_overrides".to_owned(), digest(&admin, &prices).await));
         let alarms = format!("SELECT t::text AS line FROM tenantry.alarms t WHERE tenant_id = {id}");
         digests.push(("alarms".to_owned(), digest(&admin, &alarms).await));
+        let budgets = format!("SELECT t::text AS line FROM analytics.budgets t WHERE tenant_id = {id}");
+        digests.push(("budgets".to_owned(), digest(&admin, &budgets).await));
         digests
     }
 }

@@ -25,17 +25,21 @@ pub(super) struct Operation {
     pub(super) takes_body: bool,
 }
 
+/// A parameter that names no record of anybody's.
+const MONTH: &str = "month";
+
 impl Operation {
-    /// The names in braces.
+    /// The names in braces, of those that name records.
     pub(super) fn parameters(&self) -> Vec<&str> {
-        self.path.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name)).collect()
+        let names = self.path.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name));
+        names.filter(|name| *name != MONTH).collect()
     }
 
     /// The path with its parameters filled in.
     pub(super) fn path_with(&self, fill: impl Fn(&str) -> String) -> String {
-        self.parameters()
-            .into_iter()
-            .fold(self.path.clone(), |path, name| path.replace(&format!("{{{name}}}"), &fill(name)))
+        let month = chrono::Utc::now().format("%Y-%m").to_string();
+        let path = self.path.replace(&format!("{{{MONTH}}}"), &month);
+        self.parameters().into_iter().fold(path, |path, name| path.replace(&format!("{{{name}}}"), &fill(name)))
     }
 }
 

@@ -1,5 +1,6 @@
 mod activity;
 mod agents;
+mod budgets;
 mod bulk;
 mod codes;
 mod credentials;

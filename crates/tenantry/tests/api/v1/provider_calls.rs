@@ -102,11 +102,16 @@ async fn broken_members_are_pointed_to() {
         let answer = company.post(LIST, with(change.clone())).await;
         assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, code), vec![pointer.to_owned()]), "{change}");
     }
-    for (query, parameter) in [("from=9999999", "from"), ("finish=gone", "finish"), ("provider=%00", "provider"), ("cursor=x", "cursor")] {
+    for (query, parameter) in
+        [("from=9999999", "from"), ("finish=gone", "finish"), ("provider=%00", "provider"), ("cursor=x", "cursor")]
+    {
         let answer = company.get(&format!("{LIST}?{query}")).await;
         assert_eq!((answer.status, &answer.json()["errors"][0]["parameter"]), (400, &json!(parameter)), "{query}");
     }
-    assert_eq!(company.get(&format!("{LIST}/{}", Uuid::nil())).await.verdict(), refusal(404, "provider_call_not_found"));
+    assert_eq!(
+        company.get(&format!("{LIST}/{}", Uuid::nil())).await.verdict(),
+        refusal(404, "provider_call_not_found")
+    );
 }
 
 /// The same request has the same ids, whoever is asked; the table then knows the repetition by id and timestamp.
@@ -131,18 +136,29 @@ async fn a_repeated_request_names_the_same_calls() {
     let once = post(acme, BATCH, "k-1", &batch).await;
     assert_eq!(post(acme, BATCH, "k-1", &batch).await, once);
     let ids: Vec<&str> = (0..3).map(|n| once["items"][n]["record"]["id"].as_str().unwrap()).collect();
-    assert_eq!((ids[0], ids[2]), (first["id"].as_str().unwrap(), mine.as_str()), "the first of a batch is the call itself");
+    assert_eq!(
+        (ids[0], ids[2]),
+        (first["id"].as_str().unwrap(), mine.as_str()),
+        "the first of a batch is the call itself"
+    );
     assert_ne!(ids[0], ids[1]);
 }
 
 #[tokio::test]
 async fn each_item_of_a_batch_is_taken_or_refused_by_itself() {
     let company = Company::open().await;
-    let items = [call(), with(json!({ "latency_ms": -1 })), json!(7), with(json!({ "timestamp": ago(91 * 86400) })), call()];
+    let items =
+        [call(), with(json!({ "latency_ms": -1 })), json!(7), with(json!({ "timestamp": ago(91 * 86400) })), call()];
     let answer = company.post(BATCH, json!({ "items": items })).await;
     let result = answer.json();
-    assert_eq!((answer.status, &result["succeeded"], &result["failed"]), (207, &json!(2), &json!(3)), "{}", answer.text);
-    let statuses: Vec<u64> = result["items"].as_array().unwrap().iter().map(|item| item["status"].as_u64().unwrap()).collect();
+    assert_eq!(
+        (answer.status, &result["succeeded"], &result["failed"]),
+        (207, &json!(2), &json!(3)),
+        "{}",
+        answer.text
+    );
+    let statuses: Vec<u64> =
+        result["items"].as_array().unwrap().iter().map(|item| item["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [202, 422, 422, 422, 202]);
     assert_eq!(result["items"][1]["problem"]["errors"][0]["pointer"], "/items/1/latency_ms");
     assert_eq!(result["items"][3]["problem"]["code"], "timestamp_too_old");
@@ -151,7 +167,10 @@ async fn each_item_of_a_batch_is_taken_or_refused_by_itself() {
     assert_eq!(company.post(BATCH, json!({ "items": [call()] })).await.status, 202);
     for items in [Vec::new(), vec![json!({}); 1001]] {
         let answer = company.post(BATCH, json!({ "items": items })).await;
-        assert_eq!((answer.verdict(), pointers(&answer)), (refusal(422, "validation_failed"), vec!["/items".to_owned()]));
+        assert_eq!(
+            (answer.verdict(), pointers(&answer)),
+            (refusal(422, "validation_failed"), vec!["/items".to_owned()])
+        );
     }
 }
 
@@ -250,14 +269,20 @@ async fn a_call_shows_how_its_cost_comes_about() {
     assert_eq!(shown.status, 200, "{}", shown.text);
     let shown = shown.json();
     assert_eq!((&shown["cost_usd"], &shown["adjustments_usd"]), (&json!("0.0231059"), &json!("-0.002")));
-    assert_eq!(shown["timestamp"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap().timestamp_subsec_micros(), 131_415);
+    assert_eq!(
+        shown["timestamp"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap().timestamp_subsec_micros(),
+        131_415
+    );
     let lines: Vec<(&str, &str)> = shown["lines"]
         .as_array()
         .unwrap()
         .iter()
         .map(|line| (line["what"].as_str().unwrap(), line["usd"].as_str().unwrap()))
         .collect();
-    assert_eq!(lines, [("input", "0.003"), ("cache_read", "0.0000009"), ("output", "0.000105"), ("web_search", "0.02")]);
+    assert_eq!(
+        lines,
+        [("input", "0.003"), ("cache_read", "0.0000009"), ("output", "0.000105"), ("web_search", "0.02")]
+    );
     let adjustments = shown["adjustments"].as_array().unwrap();
     assert_eq!(column(adjustments, "cost_usd"), ["0.001", "-0.003"], "in the order of time");
     assert_eq!(shown["rates"]["input"], "3");

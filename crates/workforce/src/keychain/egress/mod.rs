@@ -3,6 +3,7 @@
 
 mod address;
 mod check;
+mod deliver;
 mod resolve;
 mod scrub;
 mod send;
@@ -17,6 +18,7 @@ use super::Broken;
 
 pub use address::is_public;
 pub use check::{check_header_name, check_path, check_service};
+pub use deliver::Delivery;
 pub use resolve::{Found, Lookup};
 pub use send::Outgoing;
 

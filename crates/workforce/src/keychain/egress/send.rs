@@ -143,7 +143,7 @@ fn answered(headers: &HeaderMap, scrubber: &Scrubber) -> BTreeMap<String, String
 }
 
 /// The library's error without the URL, which may hold the secret.
-fn failed(error: reqwest::Error) -> EgressError {
+pub(super) fn failed(error: reqwest::Error) -> EgressError {
     if error.is_timeout() {
         return EgressError::Timeout;
     }

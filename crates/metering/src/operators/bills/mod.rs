@@ -1,0 +1,16 @@
+mod create;
+mod list;
+
+use axum::extract::FromRef;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Metering;
+
+pub(super) fn router<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Metering: FromRef<S>,
+{
+    OpenApiRouter::new().routes(routes!(list::list_bills, create::import_bill))
+}
