@@ -96,7 +96,7 @@ impl Stage {
         };
         let metering = Metering::start(&world.database.config, &settings, clock.clone()).unwrap();
         let prices = metering.prices.clone();
-        let (router, _) = metering::api::router::<State>().split_for_parts();
+        let (router, _) = metering::api::analytics::router::<State>().split_for_parts();
         let router = router.with_state(State { db: world.db.clone(), metering });
         Self { world, admin, clock, prices, router, acme, globex, _spool: spool }
     }
