@@ -16,18 +16,16 @@ use axum::extract::FromRef;
 use axum::http::{HeaderMap, Method, Request};
 use axum::{Extension, Router};
 use chrono::{DateTime, NaiveDate, Utc};
+use metering::prices::Prices;
 use metering::{Decimal, Metering, MeteringSettings};
 use serde_json::Value;
 use tenantry_core::calendar::{Tz, wall_clock};
 use tenantry_core::{Clock as _, ManualClock};
 use tenantry_http::TenantScope;
-use tenantry_postgres::{Registry, TenantContext, TenantDb};
-use tenantry_secrets::Secrets;
+use tenantry_postgres::{TenantContext, TenantDb};
 use testkit::{World, WorldConfig};
 use tokio_postgres::Client;
 use tower::ServiceExt as _;
-use workforce::Keychain;
-use workforce::keychain::{EgressConfig, OAuthConfig};
 
 /// The zone of the companies here: its days begin in the middle of an hour of UTC.
 const ZONE: Tz = Tz::Asia__Kolkata;
@@ -35,21 +33,7 @@ const ZONE: Tz = Tz::Asia__Kolkata;
 #[derive(Clone)]
 struct State {
     db: TenantDb,
-    registry: Registry,
-    keychain: Keychain,
     metering: Metering,
-}
-
-impl FromRef<State> for Registry {
-    fn from_ref(state: &State) -> Self {
-        state.registry.clone()
-    }
-}
-
-impl FromRef<State> for Keychain {
-    fn from_ref(state: &State) -> Self {
-        state.keychain.clone()
-    }
 }
 
 impl FromRef<State> for TenantDb {
@@ -69,6 +53,7 @@ struct Stage {
     world: World,
     admin: Client,
     clock: Arc<ManualClock>,
+    prices: Prices,
     router: Router,
     acme: TenantContext,
     globex: TenantContext,
@@ -110,12 +95,10 @@ impl Stage {
             ..MeteringSettings::default()
         };
         let metering = Metering::start(&world.database.config, &settings, clock.clone()).unwrap();
-        let (router, _) = metering::api::router::<State>().split_for_parts();
-        let (oauth, egress) = (OAuthConfig::default(), EgressConfig::default());
-        let keychain = Keychain::new(&world.database.config, Secrets::none(), &oauth, &egress, clock.clone()).unwrap();
-        let (db, registry) = (world.db.clone(), world.registry.clone());
-        let router = router.with_state(State { db, registry, keychain, metering });
-        Self { world, admin, clock, router, acme, globex, _spool: spool }
+        let prices = metering.prices.clone();
+        let (router, _) = metering::api::analytics::router::<State>().split_for_parts();
+        let router = router.with_state(State { db: world.db.clone(), metering });
+        Self { world, admin, clock, prices, router, acme, globex, _spool: spool }
     }
 
     /// The companies with calls of eleven weeks, which the sums of hours are made of.
