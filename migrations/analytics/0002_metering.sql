@@ -4,6 +4,7 @@
 -- last digit. So a call's hour and day (of the tenant's time zone when it was recorded) are stored with it, money has twelve
 -- decimals (a price of up to six decimals for a million tokens, for one token) and nothing is rounded before a statement is.
 
+-- tenantry: allow adding-field-with-default: nothing has written this table before this version
 ALTER TABLE analytics.provider_api_calls
     -- `call`: one attempt at a provider. `adjustment`: a later change of what one cost; it has no tokens and is no call.
     ADD COLUMN kind text NOT NULL DEFAULT 'call' CHECK (kind IN ('call', 'adjustment')),
@@ -60,6 +61,7 @@ ALTER TABLE analytics.provider_api_calls
     ADD COLUMN recorded_at timestamptz NOT NULL DEFAULT now();
 
 -- Sums of an hour of the tenant's clock, made anew from the calls whenever one comes to it. Sums and counts; averages are derived.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.hourly_metrics (
     tenant_id uuid NOT NULL,
     hour timestamptz NOT NULL,
@@ -111,6 +113,7 @@ CREATE FUNCTION analytics.latency_bounds() RETURNS integer[]
                  15000, 20000, 30000, 45000, 60000, 90000, 120000, 180000, 300000, 600000];
 
 -- Hours whose sums are older than their calls. Written with the calls, removed with the sums.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.dirty_hours (
     tenant_id uuid NOT NULL,
     hour timestamptz NOT NULL,
@@ -121,6 +124,7 @@ CREATE TABLE analytics.dirty_hours (
 CREATE INDEX dirty_hours_age ON analytics.dirty_hours (marked_at);
 
 -- When the sums of a day, or of an hour of it, were made last. Who makes them holds the day's row, so that one does at a time.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.rolled_days (
     tenant_id uuid NOT NULL,
     day date NOT NULL,
@@ -129,6 +133,7 @@ CREATE TABLE analytics.rolled_days (
 );
 
 -- What a tenant, an agent or a key has spent on a day: written with the calls, and what budgets are compared with.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.spend_counters (
     tenant_id uuid NOT NULL,
     scope text NOT NULL CHECK (scope IN ('tenant', 'agent', 'key')),
@@ -142,6 +147,7 @@ CREATE TABLE analytics.spend_counters (
 );
 
 -- How each finished task ended. It outlives the task.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.task_outcomes (
     tenant_id uuid NOT NULL DEFAULT tenantry.current_tenant(),
     task_id uuid NOT NULL,

@@ -4,6 +4,7 @@
 -- a slice of what is left beforehand (a lease) and admits from that. For each hard budget and period holds, whenever a lease is made
 -- or grows: spent + all leases <= limit. A lease becomes smaller in the transaction that ships the calls it was for.
 
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.budgets (
     id uuid PRIMARY KEY,
     tenant_id uuid NOT NULL DEFAULT tenantry.current_tenant(),
@@ -36,6 +37,7 @@ CREATE INDEX budgets_age ON analytics.budgets (tenant_id, created_at DESC, id DE
 CREATE INDEX budgets_changes ON analytics.budgets (changed_in);
 
 -- What of a budget a server may spend without asking.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.budget_leases (
     budget_id uuid NOT NULL REFERENCES analytics.budgets ON DELETE CASCADE,
     tenant_id uuid NOT NULL,
@@ -52,6 +54,7 @@ CREATE INDEX budget_leases_server ON analytics.budget_leases (server_id);
 CREATE INDEX budget_leases_expiry ON analytics.budget_leases (expires_at);
 
 -- What has to be told of budgets. One row for each thing that is told once, so that it is, by however many servers it is noticed.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.budget_notices (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     tenant_id uuid NOT NULL,

@@ -57,8 +57,10 @@ REVOKE EXECUTE ON FUNCTION analytics.month_is_closed(uuid, date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION analytics.month_is_closed(uuid, date) TO tenantry_meter;
 
 -- The calls without a cost, and the adjustments of a call.
+-- tenantry: allow require-concurrent-index-creation: nothing has written this table before this version
 CREATE INDEX provider_api_calls_unpriced ON analytics.provider_api_calls (tenant_id, "timestamp", id)
     WHERE cost_usd IS NULL AND kind = 'call';
+-- tenantry: allow require-concurrent-index-creation: nothing has written this table before this version
 CREATE INDEX provider_api_calls_adjusts ON analytics.provider_api_calls (tenant_id, adjusts) WHERE adjusts IS NOT NULL;
 
 GRANT SELECT, INSERT ON analytics.price_catalogues TO tenantry_meter;

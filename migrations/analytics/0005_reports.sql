@@ -33,6 +33,7 @@ CREATE TABLE analytics.provider_bill_lines (
 CREATE INDEX provider_bill_lines_day ON analytics.provider_bill_lines (day, provider);
 
 -- What a month cost a tenant, as it was closed.
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.statements (
     tenant_id uuid NOT NULL,
     -- Its first day.
@@ -62,6 +63,7 @@ CREATE TABLE analytics.statements (
     PRIMARY KEY (tenant_id, month),
     UNIQUE (tenant_id, number)
 );
+-- tenantry: allow tenant-id-without-rls: the block below enables and forces it, for all tables of this file
 CREATE TABLE analytics.statement_lines (
     tenant_id uuid NOT NULL,
     month date NOT NULL,
@@ -116,8 +118,11 @@ GRANT EXECUTE ON FUNCTION analytics.kept_from() TO tenantry_meter, tenantry_tena
 
 -- What operators ask of all tenants at once is about the last minutes, hours or days. Rows come in the order of time, so a few
 -- blocks hold them, and this index costs next to nothing to keep.
+-- tenantry: allow require-concurrent-index-creation: nothing has written this table before this version
 CREATE INDEX provider_api_calls_recent ON analytics.provider_api_calls USING brin ("timestamp") WITH (pages_per_range = 32);
+-- tenantry: allow require-concurrent-index-creation: nothing has written this table before this version
 CREATE INDEX hourly_metrics_hour ON analytics.hourly_metrics USING brin (hour) WITH (pages_per_range = 16);
+-- tenantry: allow require-concurrent-index-creation: nothing has written this table before this version
 CREATE INDEX hourly_metrics_unpriced ON analytics.hourly_metrics (hour) WHERE unpriced_calls <> 0;
 
 DO $$

@@ -195,9 +195,15 @@ async fn analytics_have_partitions_ahead_and_forced_policies_on_all() {
     let months = "SELECT count(*) FROM unnest(ARRAY['provider_api_calls', 'daily_metrics']) AS parent, generate_series(0, 1) AS ahead \
         WHERE to_regclass('analytics.' || parent || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ahead), '_YYYY_MM')) IS NOT NULL";
     assert_eq!(admin.query_one(months, &[]).await.unwrap().get::<_, i64>(0), 4, "this month and the next");
+    // The operators' own, which no tenant may read.
+    let of_operators =
+        "SELECT count(*) FROM unnest(ARRAY['price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines']) t \
+         WHERE has_table_privilege('tenantry_tenant', 'analytics.' || t, 'SELECT') OR has_any_column_privilege('tenantry_tenant', 'analytics.' || t, 'SELECT')";
+    assert_eq!(admin.query_one(of_operators, &[]).await.unwrap().get::<_, i64>(0), 0);
     let unforced = lines(
         &admin,
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'analytics'::regnamespace AND relkind IN ('r', 'p') \
+         AND relname NOT IN ('price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines') \
          AND NOT (relrowsecurity AND relforcerowsecurity)",
     )
     .await;
@@ -206,7 +212,8 @@ async fn analytics_have_partitions_ahead_and_forced_policies_on_all() {
     admin.batch_execute(more).await.unwrap();
     let without_id = lines(
         &admin,
-        "SELECT relname::text FROM pg_class c WHERE relnamespace = 'analytics'::regnamespace AND relkind IN ('r', 'p') AND NOT EXISTS ( \
+        "SELECT relname::text FROM pg_class c WHERE relnamespace = 'analytics'::regnamespace AND relkind IN ('r', 'p') \
+           AND relname NOT IN ('price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines') AND NOT EXISTS ( \
            SELECT 1 FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id' AND attnotnull)",
     )
     .await;
@@ -260,7 +267,25 @@ async fn nobody_but_their_owners_may_reach_the_registry() {
         .await
         .unwrap()
         .get(0);
-    for role in [role_of(&acme), format!("\"{cell}\""), "tenantry_meter".into()] {
+    let meter = as_role(&world, "tenantry_meter").await;
+    // Whose day it is and what the plan is called; for staging it has temporary tables.
+    assert_eq!(state(&meter, "SELECT id, slug, time_zone FROM public.tenants").await, "ok");
+    for no in [
+        "SELECT admin_email FROM public.tenants",
+        "SELECT FROM public.cells",
+        "SELECT FROM public.tenant_placements",
+        "SELECT FROM public.tenant_api_keys",
+        "SELECT FROM public.operator_tokens",
+        "SELECT FROM public.installation",
+        "UPDATE public.tenants SET time_zone = 'UTC'",
+        "SELECT FROM tenant_acme.notes",
+        "CREATE TABLE public.mine (n int)",
+        "CREATE TABLE analytics.mine (n int)",
+        "CREATE SCHEMA mine",
+    ] {
+        assert_eq!(state(&meter, no).await, "42501", "the meter: {no}");
+    }
+    for role in [role_of(&acme), format!("\"{cell}\"")] {
         let client = as_role(&world, &role).await;
         for table in
             ["tenants", "plans", "cells", "tenant_placements", "tenant_api_keys", "operator_tokens", "installation"]

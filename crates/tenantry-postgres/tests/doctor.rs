@@ -241,7 +241,7 @@ async fn what_is_broken_is_found_and_mended() {
     let other = ClusterSecret::new("another secret, which is long enough to be one".to_owned().into()).unwrap();
     let stranger = DatabaseConfig::new(&ward.url, other).unwrap();
     let found = examine(&ward.url, &stranger, &ward.expected).await.unwrap();
-    assert_eq!(found.iter().filter(|f| f.check == "roles.secret" && f.severity == Severity::Fail).count(), 3);
+    assert_eq!(found.iter().filter(|f| f.check == "roles.secret" && f.severity == Severity::Fail).count(), 4);
 
     // With our own role instead of a superuser everything is seen as well.
     let own = ward.url.split_once('@').map(|(_, rest)| format!("postgres://{rest}")).unwrap();

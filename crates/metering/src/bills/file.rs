@@ -58,10 +58,10 @@ pub fn read(bytes: &[u8], format: Option<BillFormat>, account: &str) -> Result<P
     for record in reader.records() {
         let outcome = match record {
             Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = line_of(bytes, record.position());
                 read_line(&columns, &record, line, account).map_err(|detail| BadLine { line, detail })
             }
-            Err(error) => Err(unreadable(&error)),
+            Err(error) => Err(unreadable(bytes, &error)),
         };
         match outcome {
             Ok(line) => lines.push(line),
@@ -124,8 +124,16 @@ fn read_amount(text: &str, cents: bool) -> Option<Decimal> {
     (amount.abs() <= Decimal::from(MOST_USD)).then(|| amount.round_dp(12))
 }
 
-fn unreadable(error: &csv::Error) -> BadLine {
-    let line = error.position().map_or(0, csv::Position::line);
+/// The line that a record is on: its place may be that of empty lines before it.
+fn line_of(bytes: &[u8], place: Option<&csv::Position>) -> u64 {
+    let Some(place) = place else { return 0 };
+    let from = usize::try_from(place.byte()).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let empty = from.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
+    place.line() + u64::try_from(empty).unwrap_or(0)
+}
+
+fn unreadable(bytes: &[u8], error: &csv::Error) -> BadLine {
+    let line = line_of(bytes, error.position());
     let detail = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("it has {len} fields, not {expected_len}"),
         csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),

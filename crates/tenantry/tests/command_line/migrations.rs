@@ -15,7 +15,7 @@ async fn drift_is_told_and_its_sql_mends_it() {
     assert!(run(&["migrate", "drift"]).ok().stdout.contains("no drift: 2 tenants compared"));
     let admin = admin_client(&installation.database).await;
     let drift = "DROP INDEX tenant_acme.agents_live_name; ALTER TABLE tenant_acme.agents ADD COLUMN note text; \
-                 GRANT SELECT ON tenant_acme.agents TO PUBLIC; GRANT SELECT ON public.tenants TO tenantry_meter";
+                 GRANT SELECT ON tenant_acme.agents TO PUBLIC; GRANT SELECT ON public.cells TO tenantry_meter";
     admin.batch_execute(drift).await.unwrap();
     let told = run(&["migrate", "drift"]);
     for line in [
@@ -24,7 +24,7 @@ async fn drift_is_told_and_its_sql_mends_it() {
         "+ grant SELECT on table tenant.agents to PUBLIC",
         "+ column tenant.agents.note: text",
         "outside the tenants",
-        "+ grant SELECT on table public.tenants to tenantry_meter",
+        "+ grant SELECT on table public.cells to tenantry_meter",
     ] {
         assert!(told.stdout.contains(line), "{line}: {}", told.stdout);
     }

@@ -44,6 +44,7 @@ pub(super) struct EffectiveLimit {
 /// Where a limit comes from.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = LimitSource)]
 pub(super) enum Source {
     /// The plan.
     Plan,
