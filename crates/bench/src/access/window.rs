@@ -8,7 +8,8 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use super::reader::Reader;
-use super::{CLIENTS, cpu};
+use super::CLIENTS;
+use crate::cpu;
 
 /// What a load came to.
 #[derive(Debug, Clone, Copy)]
