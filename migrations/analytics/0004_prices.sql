@@ -57,7 +57,7 @@ REVOKE EXECUTE ON FUNCTION analytics.month_is_closed(uuid, date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION analytics.month_is_closed(uuid, date) TO tenantry_meter;
 
 -- The calls without a cost, and the adjustments of a call.
-CREATE INDEX provider_api_calls_unpriced ON analytics.provider_api_calls ("timestamp", id)
+CREATE INDEX provider_api_calls_unpriced ON analytics.provider_api_calls (tenant_id, "timestamp", id)
     WHERE cost_usd IS NULL AND kind = 'call';
 CREATE INDEX provider_api_calls_adjusts ON analytics.provider_api_calls (tenant_id, adjusts) WHERE adjusts IS NOT NULL;
 

@@ -145,3 +145,9 @@ GRANT SELECT ON analytics.provider_bills, analytics.provider_bill_lines, analyti
 GRANT SELECT ON analytics.statements, analytics.statement_lines TO tenantry_tenant;
 -- A statement is shown in the tenant's currency as well.
 GRANT SELECT (display_currency) ON public.tenants TO tenantry_meter;
+
+-- A month is closed when its statement was made: what comes to it later is booked at its own time.
+CREATE OR REPLACE FUNCTION analytics.month_is_closed(tenant uuid, of_day date) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT EXISTS (SELECT FROM analytics.statements s
+                         WHERE s.tenant_id = tenant AND s.month = date_trunc('month', of_day::timestamp)::date) $$;

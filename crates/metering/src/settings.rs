@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tenantry_postgres::Retention;
 
 use crate::budgets::BudgetSettings;
+use crate::gateway::GatewaySettings;
 use crate::reports::{AlertSettings, ReportSettings};
 use crate::rollup::RollupSettings;
 use crate::spool::SpoolOptions;
@@ -45,6 +46,8 @@ pub struct MeteringSettings {
     pub reports: ReportSettings,
     /// The tenants' monthly statements.
     pub statements: StatementSettings,
+    /// The gateway that official clients call providers through.
+    pub gateway: GatewaySettings,
 }
 
 impl Default for MeteringSettings {
@@ -64,6 +67,7 @@ impl Default for MeteringSettings {
             alerts: AlertSettings::default(),
             reports: ReportSettings::default(),
             statements: StatementSettings::default(),
+            gateway: GatewaySettings::default(),
         }
     }
 }

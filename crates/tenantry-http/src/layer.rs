@@ -38,11 +38,29 @@ use crate::state::TenancyState;
 ///
 /// Use it with [`axum::middleware::from_fn_with_state`], or through [`TenantRouter`](crate::TenantRouter), which cannot forget it.
 pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Request, next: Next) -> Response {
+    enter(&tenancy, request, next, Manner::Ours).await
+}
+
+/// As [`tenant_context`], for requests that go on to another API; see [`protect_passage`](crate::TenantRouter::protect_passage).
+pub(crate) async fn tenant_passage(State(tenancy): State<TenancyState>, request: Request, next: Next) -> Response {
+    enter(&tenancy, request, next, Manner::Passage).await
+}
+
+/// Whose rules the body of a request follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// It changes what we keep.
+    Ours,
+    /// It goes on to another API.
+    Passage,
+}
+
+async fn enter(tenancy: &TenancyState, request: Request, next: Next, manner: Manner) -> Response {
     let (mut parts, body) = request.into_parts();
     let info = RequestInfo::of(&mut parts, &tenancy.config().trusted_proxies);
-    let context = match admit(&tenancy, &parts, &info).await {
+    let context = match admit(tenancy, &parts, &info).await {
         Ok(context) => context,
-        Err(problem) => return refuse(&tenancy, &info, problem),
+        Err(problem) => return refuse(tenancy, &info, problem),
     };
     tracing::Span::current().record("tenant", context.slug().as_str());
     info.runs_for(Who::Tenant(context.clone()));
@@ -53,7 +71,7 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
             if let Some(rate) = rate {
                 info.has_rate(rate);
             }
-            let response = match pass(&tenancy, &context, parts, body).await {
+            let response = match pass(tenancy, &context, parts, body, manner).await {
                 Ok(request) => next.run(request).await,
                 Err(problem) => problem.into_response(),
             };
@@ -71,7 +89,7 @@ pub async fn tenant_context(State(tenancy): State<TenancyState>, request: Reques
         cors::expose(&origin, context.tenant(), tenancy.config(), response.headers_mut());
     }
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-        count_refused_statement(&tenancy, &info, context.principal(), &response);
+        count_refused_statement(tenancy, &info, context.principal(), &response);
     }
     response
 }
@@ -82,7 +100,12 @@ async fn pass(
     context: &TenantContext,
     mut parts: Parts,
     body: Body,
+    manner: Manner,
 ) -> Result<Request, Problem> {
+    if manner == Manner::Passage {
+        parts.extensions.insert(TenantScope(context.clone()));
+        return Ok(Request::from_parts(parts, body));
+    }
     if context.tenant().storage_frozen && adds(&parts.method) {
         tenancy.counters().count_frozen_write();
         return Err(Problem::of(&codes::STORAGE_FROZEN)

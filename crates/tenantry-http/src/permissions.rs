@@ -20,7 +20,7 @@ pub struct Permission {
     pub role: Role,
 }
 
-/// What reading and changing one kind of thing needs: the first segment below `/v1`.
+/// What reading and changing one kind of thing needs: the first segment below `/v1`, or of a path that is not below it.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource {
     /// The segment.
@@ -50,6 +50,8 @@ const ABOUT_ONESELF: &str = "me:read";
 pub struct Permissions {
     /// Kinds of things.
     pub resources: &'static [Resource],
+    /// What is not below `/v1`, by the first segment of its paths.
+    pub apart: &'static [Resource],
     /// Operations that differ.
     pub actions: &'static [Action],
 }
@@ -81,14 +83,18 @@ impl Permissions {
         if let Some(action) = self.actions.iter().find(|action| action.method == *method && action.path == path) {
             return Some(action.permission);
         }
-        let segment = path.strip_prefix("/v1/")?.split('/').next()?;
-        let resource = self.resources.iter().find(|resource| resource.segment == segment)?;
+        let (resources, rest) = match path.strip_prefix("/v1/") {
+            Some(rest) => (self.resources, rest),
+            None => (self.apart, path.strip_prefix('/')?),
+        };
+        let segment = rest.split('/').next()?;
+        let resource = resources.iter().find(|resource| resource.segment == segment)?;
         Some(if *method == Method::GET { resource.read } else { resource.write })
     }
 
     /// Every permission, in the order of the table.
     pub fn all(&self) -> impl Iterator<Item = Permission> {
-        let resources = self.resources.iter().flat_map(|resource| [resource.read, resource.write]);
+        let resources = self.resources.iter().chain(self.apart).flat_map(|resource| [resource.read, resource.write]);
         resources.chain(self.actions.iter().map(|action| action.permission))
     }
 
@@ -156,6 +162,7 @@ mod tests {
 
     const TABLE: Permissions = Permissions {
         resources: resources! { "agents": Viewer, Member; "keys": Admin, Admin; },
+        apart: resources! { "files": Viewer, Member; },
         actions: &[Action {
             method: Method::POST,
             path: "/v1/agents/{id}/retire",
@@ -170,7 +177,11 @@ mod tests {
         assert_eq!(of(Method::HEAD, "/v1/agents"), Some("agents:read"));
         assert_eq!(of(Method::DELETE, "/v1/agents/{id}"), Some("agents:write"));
         assert_eq!(of(Method::POST, "/v1/agents/{id}/retire"), Some("agents:retire"));
-        for unknown in ["/v1/tasks", "/v2/agents", "/agents", "/v1/agentsX", ""] {
+        assert_eq!(of(Method::GET, "/files/{*path}"), Some("files:read"));
+        assert_eq!(of(Method::PUT, "/files/{*path}"), Some("files:write"));
+        let strange =
+            ["/v1/tasks", "/v2/agents", "/agents", "/v1/agentsX", "/v1/files", "/filesX", "//files", "files", "/", ""];
+        for unknown in strange {
             assert_eq!(of(Method::GET, unknown), None, "{unknown}");
         }
     }

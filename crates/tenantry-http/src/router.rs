@@ -5,7 +5,7 @@ use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
 
-use crate::layer::tenant_context;
+use crate::layer::{tenant_context, tenant_passage};
 use crate::permissions::{Permissions, authorize};
 use crate::scope::TenantScope;
 use crate::state::TenancyState;
@@ -159,6 +159,17 @@ impl<S: Clone + Send + Sync + 'static> TenantRouter<S> {
             return self.routes;
         }
         self.routes.route_layer(from_fn_with_state(tenancy.clone(), tenant_context))
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> TenantRouter<S> {
+    /// As [`protect`](Self::protect), for routes that pass requests on to another API: body and `Idempotency-Key` are that API's and are left
+    /// alone, and a tenant whose storage is used up may go on, because nothing of its own grows.
+    pub fn protect_passage(self, tenancy: &TenancyState) -> Router<S> {
+        if !self.routes.has_routes() {
+            return self.routes;
+        }
+        self.routes.route_layer(from_fn_with_state(tenancy.clone(), tenant_passage))
     }
 }
 

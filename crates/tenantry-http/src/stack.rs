@@ -18,6 +18,7 @@ use crate::access_log::AccessLog;
 use crate::codes;
 use crate::config::HttpConfig;
 use crate::cors;
+use crate::dialect::Dialect;
 use crate::problem::Problem;
 use crate::request::{RequestInfo, X_REQUEST_ID};
 
@@ -32,14 +33,29 @@ use crate::request::{RequestInfo, X_REQUEST_ID};
 ///
 /// Call it last, on the complete router: it is one layer for all of this, because every layer costs each request.
 pub fn harden(router: Router, config: &HttpConfig) -> Router {
+    harden_with(router, config, &[])
+}
+
+/// As [`harden`], with paths on which another API is spoken: they have body limits of their own, no time limit, errors in their API's shape, and
+/// keep an `X-Request-Id` that the answer has already.
+pub fn harden_with(router: Router, config: &HttpConfig, dialects: &[Dialect]) -> Router {
+    let rules = Rules { config: config.clone(), dialects: dialects.to_vec() };
     router
         .fallback(|| async { Problem::of(&codes::NOT_FOUND) })
         .method_not_allowed_fallback(|| async { Problem::of(&codes::METHOD_NOT_ALLOWED) })
-        .layer(from_fn_with_state(Arc::new(config.clone()), guard))
+        .layer(from_fn_with_state(Arc::new(rules), guard))
 }
 
-async fn guard(State(config): State<Arc<HttpConfig>>, request: Request, next: Next) -> Response {
+struct Rules {
+    config: HttpConfig,
+    dialects: Vec<Dialect>,
+}
+
+async fn guard(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response {
+    let config = &rules.config;
     let (mut parts, body) = request.into_parts();
+    let dialect = rules.dialects.iter().find(|dialect| parts.uri.path().starts_with(dialect.prefix));
+    let body_limit = dialect.map_or(config.body_limit, |dialect| dialect.body_limit);
     let info = RequestInfo::of(&mut parts, &config.trusted_proxies);
     let mut log = AccessLog {
         info: info.clone(),
@@ -53,14 +69,18 @@ async fn guard(State(config): State<Arc<HttpConfig>>, request: Request, next: Ne
     let span = tracing::info_span!(
         target: "tenantry::request", "request", request_id = info.id().as_str(), tenant = tracing::field::Empty
     );
-    let mut response = match (cors::preflight(&parts, &config), limit(&parts.headers, body, config.body_limit)) {
+    let mut response = match (cors::preflight(&parts, config), limit(&parts.headers, body, body_limit)) {
         (Some(answer), _) => answer,
         (None, Err(problem)) => problem.into_response(),
         (None, Ok(body)) => {
             let mut request = Request::from_parts(parts, body);
-            DefaultBodyLimit::max(config.body_limit).apply(&mut request);
+            DefaultBodyLimit::max(body_limit).apply(&mut request);
             let work = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
-            match tokio::time::timeout(config.request_timeout, work).await {
+            let worked = match dialect {
+                Some(_) => Ok(work.await),
+                None => tokio::time::timeout(config.request_timeout, work).await,
+            };
+            match worked {
                 Ok(Ok(response)) => response,
                 Ok(Err(panic)) => span.in_scope(|| after_panic(panic.as_ref())),
                 Err(_) => Problem::of(&codes::REQUEST_TIMEOUT)
@@ -69,7 +89,7 @@ async fn guard(State(config): State<Arc<HttpConfig>>, request: Request, next: Ne
             }
         }
     };
-    complete(&mut response, &mut log);
+    complete(&mut response, &mut log, dialect);
     response
 }
 
@@ -94,19 +114,25 @@ fn after_panic(panic: &(dyn std::any::Any + Send)) -> Response {
 }
 
 /// Finishes the response and tells the log about it.
-fn complete(response: &mut Response, log: &mut AccessLog) {
+fn complete(response: &mut Response, log: &mut AccessLog, dialect: Option<&Dialect>) {
     log.status = Some(response.status());
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log.code = Some(problem.code());
         if log.method != Method::HEAD {
-            let body = problem.bytes(Some(log.info.id().as_str()), Some(log.uri.path()));
+            let (id, path) = (log.info.id().as_str(), log.uri.path());
+            let body = match dialect {
+                Some(dialect) => (dialect.error)(path, &problem.body(Some(id), Some(path)), response.headers_mut()),
+                None => problem.bytes(Some(id), Some(path)),
+            };
             *response.body_mut() = body.into();
             // the length of the incomplete body, set by an inner router
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
     }
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(log.info.id().as_str()) {
+    // An answer that came from another API is found there by the id that it has.
+    let named = dialect.is_some() && headers.contains_key(X_REQUEST_ID);
+    if let (false, Ok(id)) = (named, HeaderValue::from_str(log.info.id().as_str())) {
         headers.insert(X_REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use metering::gateway::{Gateway, GatewayError};
 use metering::ship::Shipping;
 use metering::{Metering, MeteringError};
 use tenantry_control::{Stripe, StripeError};
@@ -46,6 +47,9 @@ pub enum StartError {
     /// The spool.
     #[error(transparent)]
     Metering(#[from] MeteringError),
+    /// The settings of the gateway.
+    #[error("the settings of the gateway cannot be used: {0}")]
+    Gateway(#[from] GatewayError),
     /// Authorization of accounts, or requests to services.
     #[error(transparent)]
     Keychain(#[from] Broken),
@@ -86,6 +90,7 @@ impl Server {
             .with_billing(settings.stripe.policy());
         let stripe = Stripe::load(&settings.stripe, clock.clone())?;
         let metering = Metering::start(database, &settings.metering, clock.clone())?;
+        let gateway = Gateway::new(&settings.metering.gateway, metering.clone(), db.clone(), keychain.clone())?;
         let scheduling = Scheduling::new(clock.clone(), &settings.scheduler);
         let tenancy = TenancyState::new(registry.clone(), db, settings.http.clone(), clock)?;
         registry.wait_until_listening(PATIENCE).await;
@@ -98,7 +103,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        let state = AppState { tenancy, provisioner, scheduling, stripe, keychain, metering };
+        let state = AppState { tenancy, provisioner, scheduling, stripe, keychain, metering, gateway };
         Ok(Self { state, settings: settings.clone() })
     }
 
@@ -122,6 +127,8 @@ impl Server {
             events.close();
         };
         let drained = tenantry_http::serve(listener, router, &self.settings.http, shutdown).await;
+        // While what it spools is still shipped.
+        self.state.gateway.close(LAST_WRITES).await;
         jobs.end().await;
         // After the last request: what it has left is shipped, too.
         shipping.stop(LAST_SHIPMENTS).await;

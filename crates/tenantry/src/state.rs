@@ -1,5 +1,6 @@
 use axum::extract::FromRef;
 use metering::Metering;
+use metering::gateway::Gateway;
 use tenantry_control::Stripe;
 use tenantry_http::TenancyState;
 use tenantry_postgres::{Provisioner, Registry, TenantDb};
@@ -21,6 +22,8 @@ pub struct AppState {
     pub scheduling: Scheduling,
     /// Prices, budgets and the spool.
     pub metering: Metering,
+    /// Where calls of official clients pass through.
+    pub gateway: Gateway,
 }
 
 impl FromRef<AppState> for TenancyState {
@@ -68,6 +71,12 @@ impl FromRef<AppState> for Keychain {
 impl FromRef<AppState> for Scheduling {
     fn from_ref(state: &AppState) -> Self {
         state.scheduling.clone()
+    }
+}
+
+impl FromRef<AppState> for Gateway {
+    fn from_ref(state: &AppState) -> Self {
+        state.gateway.clone()
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod database;
 mod full_disk;
+pub mod upstream;
 mod world;
 
 pub use database::{SECRET, TestDatabase, admin_client, alone, server_url, url_for};

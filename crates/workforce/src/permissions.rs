@@ -1,9 +1,16 @@
 use axum::http::Method;
-use tenantry_http::{Action, Permission, Permissions, Role, resources};
+use tenantry_http::{Action, Permission, Permissions, Resource, Role, resources};
 use tenantry_postgres::Principal;
 
 /// Lets a draft go out, or not: what a company says to others is said by a person who may speak for it.
 const APPROVE: Permission = Permission { name: "messages:approve", role: Role::Admin };
+
+/// Calls to providers through the gateway: with a company's credential, at its cost.
+const GATEWAY: Resource = Resource {
+    segment: "llm",
+    read: Permission { name: "llm:read", role: Role::Member },
+    write: Permission { name: "llm:call", role: Role::Member },
+};
 
 /// What each operation needs: the least role, and the scope that a limited key must have.
 pub const PERMISSIONS: Permissions = Permissions {
@@ -28,6 +35,7 @@ pub const PERMISSIONS: Permissions = Permissions {
         "schedules": Viewer, Member;
         "settings": Viewer, Admin;
     },
+    apart: &[GATEWAY],
     actions: &[
         Action { method: Method::POST, path: "/v1/messages/{id}/approve", permission: APPROVE },
         Action { method: Method::POST, path: "/v1/messages/{id}/reject", permission: APPROVE },
@@ -85,6 +93,8 @@ mod tests {
     fn whoever_writes_drafts_does_not_thereby_approve_them() {
         let of = |path| PERMISSIONS.of(&Method::POST, path).map(|needed| (needed.name, needed.role));
         assert_eq!(of("/v1/messages"), Some(("messages:write", Role::Member)));
+        assert_eq!(of("/llm/openai/v1/chat/completions"), Some(("llm:call", Role::Member)));
+        assert_eq!(of("/v1/llm"), None);
         for decision in ["/v1/messages/{id}/approve", "/v1/messages/{id}/reject"] {
             assert_eq!(of(decision), Some(("messages:approve", Role::Admin)), "{decision}");
         }

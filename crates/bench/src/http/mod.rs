@@ -47,13 +47,21 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         &workforce::keychain::EgressConfig::default(),
         Arc::new(SystemClock),
     )?;
+    let metering = metering::Metering::start(&ground.config, &ground.metering(), Arc::new(SystemClock))?;
+    let gateway = metering::gateway::Gateway::new(
+        &metering::gateway::GatewaySettings::default(),
+        metering.clone(),
+        server.db.clone(),
+        keychain.clone(),
+    )?;
     let state = AppState {
         tenancy,
         provisioner: ground.provisioner.clone(),
         scheduling: workforce::Scheduling::default(),
         stripe: tenantry::Stripe::off(),
         keychain,
-        metering: metering::Metering::start(&ground.config, &ground.metering(), Arc::new(SystemClock))?,
+        metering,
+        gateway,
     };
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;

@@ -11,6 +11,7 @@ mod corpus;
 mod events;
 mod faults;
 mod fleet;
+mod gateway;
 mod identification;
 mod interleavings;
 mod operations;

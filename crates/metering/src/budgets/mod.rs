@@ -5,6 +5,7 @@
 //! held for them. `docs/guides/budgets.md` states the bound.
 
 mod admit;
+mod entry;
 mod keeper;
 pub(crate) mod lease;
 mod model;

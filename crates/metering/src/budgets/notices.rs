@@ -17,7 +17,7 @@ pub(super) async fn notice(inner: &Arc<Inner>) -> Result<(), DbError> {
     let mut touched: Vec<(Arc<Tenant>, Key, NaiveDate)> = Vec::new();
     let mut refusals: Vec<(Arc<Tenant>, Key, NaiveDate)> = Vec::new();
     for tenant in inner.all() {
-        let (keys, refused) = tenant.state().news();
+        let [keys, refused] = tenant.state().news();
         touched.extend(keys.into_iter().map(|(key, end)| (Arc::clone(&tenant), key, end)));
         refusals.extend(refused.into_iter().map(|(key, end)| (Arc::clone(&tenant), key, end)));
     }

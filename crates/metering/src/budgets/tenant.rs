@@ -10,14 +10,13 @@ use tenantry_core::TenantId;
 use tenantry_core::calendar::Tz;
 use uuid::Uuid;
 
+use super::entry::Entry;
 use super::lease::{Granted, Lease};
 use super::model::Scope;
 use super::period::{Period, Span};
 use crate::call::{Attribution, Call, Kind, Source};
 use crate::store::leases::{Asked, Resized};
 
-/// For so long it is believed that a limit is reached: whoever comes meanwhile is refused without asking the database again.
-const DENIAL: Duration = Duration::from_millis(250);
 /// The least that is asked for a call of which nobody knows what it costs.
 const LEAST: Decimal = Decimal::from_parts(1, 0, 0, false, 12);
 /// Ids of shipped calls whose hold has not been settled yet. There are as many as shipping overtakes the end of a request.
@@ -52,45 +51,6 @@ impl Limit {
         }
         let period = self.period;
         self.span.get_or_insert_with(|| Span::at(period, now, zone))
-    }
-}
-
-/// A lease and what is known of it.
-#[derive(Debug, Default)]
-struct Entry {
-    lease: Lease,
-    /// Until when it counts in the database; not at all when there is none.
-    until: Option<Instant>,
-    /// When less than this is free, more is asked for.
-    low: Decimal,
-    /// What calls wait for.
-    waiting: Decimal,
-    /// When the database last had less than was needed.
-    denied: Option<Instant>,
-    /// The limit has changed, so that what was granted may be too much.
-    outdated: bool,
-    /// So little is left that what is not used goes back each second.
-    tight: bool,
-    /// Something was spent that was not held here, or by an earlier process: spent and leased together may be more than the limit, and the
-    /// lease another than is believed.
-    surprised: bool,
-    /// A call was admitted since the last look.
-    used: bool,
-    /// That calls are refused was noted.
-    refusal_noted: bool,
-}
-
-impl Entry {
-    fn is_live(&self, at: Instant) -> bool {
-        self.until.is_some_and(|until| at < until)
-    }
-
-    fn is_denied(&self, at: Instant) -> bool {
-        self.denied.is_some_and(|denied| at.saturating_duration_since(denied) < DENIAL)
-    }
-
-    fn fits(&self, amount: Option<Decimal>, at: Instant) -> bool {
-        amount.is_some_and(|amount| amount.is_zero()) || (self.is_live(at) && !self.outdated && self.lease.fits(amount))
     }
 }
 
@@ -457,10 +417,10 @@ impl State {
     }
 
     /// Periods to look at for warnings, with the day after each, and those in which a call was refused.
-    pub(crate) fn news(&mut self) -> (Vec<(Key, NaiveDate)>, Vec<(Key, NaiveDate)>) {
+    pub(crate) fn news(&mut self) -> [Vec<(Key, NaiveDate)>; 2] {
         let (touched, refusals) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.refusals));
         let end = |key: Key| Some((key, self.limits.get(&key.budget)?.period.after(key.start)));
-        (touched.into_iter().filter_map(end).collect(), refusals.into_iter().filter_map(end).collect())
+        [touched, refusals].map(|keys| keys.into_iter().filter_map(end).collect())
     }
 
     /// One of the [`news`](Self::news) is to be told again.
@@ -485,49 +445,6 @@ impl State {
     pub(crate) fn lease(&self, key: Key) -> (Decimal, Decimal, bool) {
         let known = |entry: &Entry| (entry.lease.leased(), entry.lease.exposure(), entry.is_live(Instant::now()));
         self.entries.get(&key).map(known).unwrap_or_default()
-    }
-}
-
-impl Entry {
-    /// What is needed, what would be good to have, and whether it may shrink; nothing when it is as it should be.
-    fn wants(
-        &mut self,
-        wish: &Wish,
-        hard: bool,
-        at: Instant,
-        half_life: Duration,
-        slice: Decimal,
-    ) -> Option<(Decimal, Decimal, bool)> {
-        const NOTHING: Decimal = Decimal::ZERO;
-        let free = self.lease.free();
-        let live = self.is_live(at);
-        match wish {
-            _ if !hard => (live && free > NOTHING).then_some((NOTHING, NOTHING, true)),
-            Wish::More(_) if self.outdated => Some((self.waiting, slice, true)),
-            Wish::More(_) => {
-                let covered = live && free >= self.waiting && free >= self.low;
-                // A debt is told in any case.
-                let debt = free < NOTHING;
-                (!covered && (debt || !self.is_denied(at))).then_some((self.waiting, slice, false))
-            }
-            Wish::Leave => (live && free > NOTHING).then_some((NOTHING, NOTHING, true)),
-            Wish::Look => {
-                let used = std::mem::replace(&mut self.used, false);
-                let slack = if used && !self.tight { slice } else { NOTHING };
-                let surplus = if used && !self.tight { slice * Decimal::TWO } else { NOTHING };
-                let debt = free < NOTHING;
-                let old = !self.lease.is_empty()
-                    && self.until.is_none_or(|until| until.saturating_duration_since(at) < half_life);
-                let surprised = std::mem::take(&mut self.surprised);
-                if self.outdated || (live && (surprised || free > surplus)) {
-                    Some((self.waiting, slack, true))
-                } else if debt || old {
-                    Some((self.waiting, NOTHING, false))
-                } else {
-                    None
-                }
-            }
-        }
     }
 }
 

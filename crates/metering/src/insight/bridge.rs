@@ -139,6 +139,7 @@ impl Side {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"change_usd": "4.2", "volume_usd": "3.1", "mix_usd": "0.9", "size_usd": "0.6", "cache_usd": "-0.75",
     "price_usd": "0", "waste_usd": "0.25", "adjustments_usd": "0.1"}))]
+#[schema(as = CostBridge)]
 pub struct Bridge {
     /// The later period's cost less the earlier one's.
     pub change_usd: Usd,

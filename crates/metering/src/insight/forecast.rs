@@ -32,6 +32,7 @@ const FEWEST_PEERS: usize = 5;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"until": "2026-11-30", "expected_usd": "24.1", "low_80_usd": "22.9", "high_80_usd": "25.6", "low_95_usd": "22.2",
     "high_95_usd": "26.9", "history_days": 56, "weekday_aware": true}))]
+#[schema(as = CostForecast)]
 pub struct Forecast {
     /// The last day that is in it.
     pub until: NaiveDate,

@@ -8,6 +8,7 @@ use super::{Usd, percent};
 
 /// Tokens by kind. `cache_read` and `cache_write` are parts of `input`, `reasoning` of `output`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TokenSums)]
 pub struct Tokens {
     /// All input.
     pub input: i64,
@@ -27,6 +28,7 @@ pub struct Tokens {
     "unsettled_calls": 0, "cost_usd": "18.402311", "adjustments_usd": "-0.2", "failed_cost_usd": "0.01",
     "estimated_cost_usd": "0.004", "tokens": {"input": 2400000, "output": 310000, "cache_read": 900000, "cache_write": 40000,
     "reasoning": 12000}}))]
+#[schema(as = CallSums)]
 pub struct Measures {
     /// Attempts at a provider.
     pub calls: i64,
@@ -126,6 +128,7 @@ impl Measures {
 /// How far a sum can be trusted: of how many calls the cost is known, and how well.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"total_calls": 1200, "priced": 1198, "unpriced": 2, "estimated": 3, "unsettled": 0, "percent_final": 99.58}))]
+#[schema(as = CallCoverage)]
 pub struct Coverage {
     /// All calls.
     pub total_calls: i64,

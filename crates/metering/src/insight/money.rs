@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// US dollars, exact. In JSON a text such as `"0.001234"`: a number would be read as a float.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(value_type = String, example = "12.345678")]
+#[schema(as = UsdAmount, value_type = String, example = "12.345678")]
 pub struct Usd(pub Decimal);
 
 impl Usd {

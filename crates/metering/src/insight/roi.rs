@@ -36,6 +36,7 @@ pub struct Covered {
 /// A baseline, and what was saved against it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"baseline_cost_usd": "40.25", "savings_usd": "21.847689", "savings_percent": 54.28}))]
+#[schema(as = RoiBaseline)]
 pub struct Baseline {
     /// What the calls would have cost.
     pub baseline_cost_usd: Usd,

@@ -1,7 +1,7 @@
 //! Calls that are priced again: those that had no price, and those whose price was another than it should have been.
 //!
 //! What was recorded stays as it is. The difference is a row of its own, an adjustment, booked with the counters and the mark of its hour
-//! in one transaction. A run goes through the calls in the order of time, some hundred in a transaction; each transaction first takes the
+//! in one transaction. A run goes through the calls tenant by tenant, in the order of time, some hundred in a transaction; each transaction first takes the
 //! one row that such runs share, and reads what has been adjusted so far. So a run that is killed leaves whole transactions behind,
 //! and the next one finds only what is left; two at once wait for each other.
 
@@ -107,17 +107,19 @@ impl Reprice {
     /// # Errors
     /// [`NoPlace`].
     pub fn begins(&self) -> Result<Place, NoPlace> {
-        let Some(after) = &self.after else { return Ok((self.since, Uuid::nil())) };
+        let Some(after) = &self.after else { return Ok(Place::START) };
         let read = || {
-            let (micros, id) = after.split_once('-')?;
-            Some((DateTime::from_timestamp_micros(micros.parse().ok()?)?, id.parse().ok()?))
+            let mut parts = after.splitn(3, '.');
+            let tenant = parts.next()?.parse().ok()?;
+            let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
+            Some(Place { tenant, at, id: parts.next()?.parse().ok()? })
         };
-        read().ok_or_else(|| NoPlace(after.chars().take(60).collect()))
+        read().ok_or_else(|| NoPlace(after.chars().take(100).collect()))
     }
 }
 
-fn written((at, id): Place) -> String {
-    format!("{}-{}", at.timestamp_micros(), id.simple())
+fn written(place: Place) -> String {
+    format!("{}.{}.{}", place.tenant.simple(), place.at.timestamp_micros(), place.id.simple())
 }
 
 /// Why calls are not priced again.
@@ -162,7 +164,7 @@ impl Prices {
             if !what.dry_run {
                 store::hold_work(&tx).await?;
             }
-            let calls = store::to_price(&tx, what.changed, what.tenant, place, what.until, limit).await?;
+            let calls = store::to_price(&tx, what.changed, what.tenant, (what.since, what.until), place, limit).await?;
             let adjustments = self.adjust(&calls, now, &mut done);
             if !what.dry_run && !adjustments.is_empty() {
                 book(&tx, &adjustments).await?;
@@ -173,8 +175,8 @@ impl Prices {
             }
             let full = i64::try_from(calls.len()).unwrap_or(i64::MAX) == limit;
             repriced.calls += u64::try_from(calls.len()).unwrap_or(u64::MAX);
-            if let Some(last) = calls.last() {
-                place = (last.call.timestamp, last.call.id);
+            if let Some(Recorded { call, .. }) = calls.last() {
+                place = Place { tenant: *call.tenant_id.as_uuid(), at: call.timestamp, id: call.id };
             }
             repriced = done.told(repriced);
             repriced.next = full.then(|| written(place));

@@ -28,7 +28,8 @@ pub(super) enum ShipError {
 impl Shipper {
     /// Ships the next batch; whether there may be more.
     pub(super) async fn round(&self, spool: &Spool) -> Result<bool, ShipError> {
-        spool.reap(self.settings.reap_after).await?;
+        // On a full disk neither this nor what only makes room works at once, and shipping is what gives room.
+        let reaped = spool.reap(self.settings.reap_after).await;
         let batch = spool.batch(self.settings.ship_batch).await?;
         if !batch.is_empty() {
             self.ship(spool, &batch).await?;
@@ -40,6 +41,7 @@ impl Shipper {
         if self.is_own(spool) && spool.has_shipped_what_was_left() && !self.recovered.swap(true, Ordering::SeqCst) {
             self.metering.budgets.recovered();
         }
+        reaped?;
         self.metering.shipping.good();
         Ok(spool.waiting() > 0 && !batch.is_idle())
     }

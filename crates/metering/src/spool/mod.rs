@@ -221,17 +221,24 @@ impl Spool {
 
     /// A batch is where it belongs, and what only it needed can go.
     pub(crate) async fn acknowledge(&self, batch: &Batch) -> Result<(), SpoolError> {
+        let mut held = Ok(());
         for number in self.shared.shipped(batch) {
-            if self.shared.is_needed(number) {
-                self.ask(|done| Request::Carry(number, done)).await?;
+            if self.shared.is_needed(number)
+                && let Err(error) = self.ask(|done| Request::Carry(number, done)).await
+            {
+                // Those after it can go all the same: what they would tell of its calls, the database knows.
+                held = Err(error);
+                continue;
             }
             self.shared.release(number)?;
         }
-        let position = self.shared.ledger().position;
-        if batch.is_idle() {
-            return Ok(());
+        if !batch.is_idle() {
+            let position = self.shared.ledger().position;
+            if let Err(error) = self.shared.hint.at(position).write(&self.shared.slot.path) {
+                tracing::warn!(target: "tenantry::spool", %error, "how far the spool is shipped cannot be written down: a restart ships more again");
+            }
         }
-        Ok(self.shared.hint.at(position).write(&self.shared.slot.path)?)
+        held
     }
 
     /// Keeps a row that the database refuses, with the reason; on the disk when it returns.

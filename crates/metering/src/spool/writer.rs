@@ -123,7 +123,9 @@ impl Writer {
         }
         // Nothing was written to these.
         for spare in self.spares.drain(..) {
-            let _ = segment::remove(&self.shared.slot.path, spare.number);
+            if segment::remove(&self.shared.slot.path, spare.number).is_ok() {
+                self.shared.ledger().bytes -= spare.size;
+            }
         }
     }
 

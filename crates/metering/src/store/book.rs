@@ -20,7 +20,7 @@ macro_rules! columns {
     };
 }
 
-/// The table for rows on their way: one for each connection, emptied with each transaction. Nothing of it is logged, and nothing is kept of it.
+/// The table for rows on their way: one for each connection, emptied with each transaction, and for each batch of one. Nothing of it is logged, and nothing is kept of it.
 const STAGE: &str = "CREATE TEMPORARY TABLE IF NOT EXISTS tenantry_booking (
     n integer, tenant_id uuid, id uuid, \"timestamp\" timestamptz, kind text, adjusts uuid, prices_call boolean, operation_id uuid,
     attempt smallint, source text, agent_id uuid, session_id uuid, task_id uuid, api_key_id uuid, provider_account_id uuid, task_type text,
@@ -28,7 +28,8 @@ const STAGE: &str = "CREATE TEMPORARY TABLE IF NOT EXISTS tenantry_booking (
     tokens_output bigint, tokens_cache_read bigint, tokens_cache_write bigint, tokens_reasoning bigint, usage text, usage_source text,
     usage_mismatch boolean, cost_usd numeric, cost_source text, price_version text, rates text, list_baseline_usd numeric,
     like_baseline_usd numeric, optimal boolean, latency_ms integer, time_to_first_token_ms integer, streamed boolean, success boolean,
-    error_message text, finish text, status_code smallint, provider_request_id text, hour timestamptz, day date) ON COMMIT DELETE ROWS";
+    error_message text, finish text, status_code smallint, provider_request_id text, hour timestamptz, day date) ON COMMIT DELETE ROWS; \
+    DELETE FROM pg_temp.tenantry_booking";
 
 /// Of one kind, so that their sums are numbers of the database.
 const MOST_TOKENS: u64 = 1 << 48;

@@ -24,11 +24,12 @@ macro_rules! call_columns {
     };
 }
 
-/// Which calls, the oldest first: of one tenant or of all, from a moment and an id on, up to a moment.
+/// Which calls: of one tenant or of all, in a time, behind a place. In the order of an index, so that each step reads only its own.
 macro_rules! in_order {
     () => {
-        " AND (c.\"timestamp\", c.id) > ($1, $2) AND c.\"timestamp\" < $3 AND ($4::uuid IS NULL OR c.tenant_id = $4) \
-         ORDER BY c.\"timestamp\", c.id LIMIT $5"
+        " AND c.\"timestamp\" >= $1 AND c.\"timestamp\" < $2 AND ($3::uuid IS NULL OR c.tenant_id = $3) \
+           AND (c.tenant_id, c.\"timestamp\", c.id) > ($4, $5, $6) \
+         ORDER BY c.tenant_id, c.\"timestamp\", c.id LIMIT $7"
     };
 }
 
@@ -55,7 +56,7 @@ statements! {
     /// A tenant by its slug.
     TENANT_BY_SLUG(TEXT) = "SELECT id FROM public.tenants WHERE slug = $1";
     /// Calls without a cost that no adjustment has priced.
-    UNPRICED_CALLS(TIMESTAMPTZ, UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
+    UNPRICED_CALLS(TIMESTAMPTZ, TIMESTAMPTZ, UUID, UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
         "SELECT ", call_columns!(), ", NULL::numeric AS adjusted_usd, false AS priced_later, t.time_zone, \
            analytics.month_is_closed(c.tenant_id, c.day) AS closed \
          FROM analytics.provider_api_calls c LEFT JOIN public.tenants t ON t.id = c.tenant_id \
@@ -63,7 +64,7 @@ statements! {
            WHERE a.tenant_id = c.tenant_id AND a.adjusts = c.id AND a.prices_call)", in_order!()
     );
     /// Calls that were priced by a list, at once or later, with the sum of their adjustments.
-    PRICED_CALLS(TIMESTAMPTZ, UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
+    PRICED_CALLS(TIMESTAMPTZ, TIMESTAMPTZ, UUID, UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
         "SELECT ", call_columns!(), ", a.adjusted_usd, coalesce(a.priced_later, false) AS priced_later, t.time_zone, \
            analytics.month_is_closed(c.tenant_id, c.day) AS closed \
          FROM analytics.provider_api_calls c LEFT JOIN public.tenants t ON t.id = c.tenant_id \
@@ -206,10 +207,23 @@ pub struct Recorded {
     pub zone: Tz,
 }
 
-/// Where a run has come to: the time and the id of a call.
-pub type Place = (DateTime<Utc>, Uuid);
+/// Where a run has come to: a call's tenant, time and id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The tenant.
+    pub tenant: Uuid,
+    /// The time.
+    pub at: DateTime<Utc>,
+    /// The id.
+    pub id: Uuid,
+}
 
-/// The next calls to be looked at: those without a price, or with `changed` those with one.
+impl Place {
+    /// Before all calls.
+    pub const START: Self = Self { tenant: Uuid::nil(), at: DateTime::UNIX_EPOCH, id: Uuid::nil() };
+}
+
+/// The next calls to be looked at, of a time and of one tenant or of all: those without a price, or with `changed` those with one.
 ///
 /// # Errors
 /// [`DbError`].
@@ -217,13 +231,14 @@ pub async fn to_price(
     tx: &MeterTx,
     changed: bool,
     tenant: Option<TenantId>,
-    (since, id): Place,
-    until: DateTime<Utc>,
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+    after: Place,
     limit: i64,
 ) -> Result<Vec<Recorded>, DbError> {
     let statement = if changed { &PRICED_CALLS } else { &UNPRICED_CALLS };
     let tenant = tenant.map(|id| *id.as_uuid());
-    let rows = tx.query(statement, &[&since, &id, &until, &tenant, &limit]).await?;
+    let Place { tenant: of, at, id } = after;
+    let rows = tx.query(statement, &[&since, &until, &tenant, &of, &at, &id, &limit]).await?;
     let recorded = |row: &Row| {
         let zone: Option<&str> = row.try_get("time_zone")?;
         Ok(Recorded {

@@ -274,3 +274,38 @@ async fn one_export_at_a_time() {
     drop(first);
     stage.get("export").await;
 }
+
+/// With prices of the catalogue: each call is priced by itself, as [`metering::prices::Prices::cost`] does it.
+#[tokio::test]
+async fn calls_are_priced_on_another_model() {
+    use metering::prices::PriceQuery;
+    use metering::usage::Usage;
+
+    let stage = Stage::full().await;
+    let period = stage.last(30);
+    let answer = stage.ask(&format!("what-if?{period}&to_provider=openai&to_model=gpt-5")).await;
+    let from = stage.today() - chrono::Days::new(29);
+    let sql = "SELECT cost_usd, usage, \"timestamp\" FROM analytics.provider_api_calls \
+        WHERE tenant_id = $1 AND day BETWEEN $2 AND $3 AND kind = 'call' AND cost_usd IS NOT NULL AND usage_source <> 'none'";
+    let rows = stage.admin.query(sql, &[stage.acme.id().as_uuid(), &from, &stage.today()]).await.unwrap();
+    let (mut here, mut there) = (Decimal::ZERO, Decimal::ZERO);
+    for row in &rows {
+        let usage: Usage = serde_json::from_value(row.get(1)).unwrap();
+        let query = PriceQuery {
+            tenant: stage.acme.id(),
+            account: None,
+            provider: "openai",
+            model: "gpt-5",
+            service_tier: None,
+            at: row.get(2),
+        };
+        here += row.get::<_, Decimal>(0);
+        there += stage.prices.cost(&query, &usage).cost_usd.unwrap();
+    }
+    assert_eq!((usd(&answer["actual_cost_usd"]), usd(&answer["what_if_cost_usd"])), (here, there), "{answer}");
+    assert_eq!(usd(&answer["difference_usd"]), there - here);
+    assert_eq!(answer["compared_calls"], rows.len(), "{answer}");
+    assert!(rows.len() > 100 && there > Decimal::ZERO);
+    let unknown = format!("what-if?{period}&to_provider=openai&to_model=no-such-model-of-anybody");
+    assert_eq!(stage.refused(&unknown).await, (400, "invalid_query".to_owned()));
+}

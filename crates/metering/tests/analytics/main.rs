@@ -16,6 +16,7 @@ use axum::extract::FromRef;
 use axum::http::{HeaderMap, Method, Request};
 use axum::{Extension, Router};
 use chrono::{DateTime, NaiveDate, Utc};
+use metering::prices::Prices;
 use metering::{Decimal, Metering, MeteringSettings};
 use serde_json::Value;
 use tenantry_core::calendar::{Tz, wall_clock};
@@ -52,6 +53,7 @@ struct Stage {
     world: World,
     admin: Client,
     clock: Arc<ManualClock>,
+    prices: Prices,
     router: Router,
     acme: TenantContext,
     globex: TenantContext,
@@ -93,9 +95,10 @@ impl Stage {
             ..MeteringSettings::default()
         };
         let metering = Metering::start(&world.database.config, &settings, clock.clone()).unwrap();
-        let (router, _) = metering::api::router::<State>().split_for_parts();
+        let prices = metering.prices.clone();
+        let (router, _) = metering::api::analytics::router::<State>().split_for_parts();
         let router = router.with_state(State { db: world.db.clone(), metering });
-        Self { world, admin, clock, router, acme, globex, _spool: spool }
+        Self { world, admin, clock, prices, router, acme, globex, _spool: spool }
     }
 
     /// The companies with calls of eleven weeks, which the sums of hours are made of.

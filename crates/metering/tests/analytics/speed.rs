@@ -60,7 +60,6 @@ async fn plans_use_the_indexes_of_the_tenant() {
 /// A measurement for whoever works on the statements: `cargo test -p metering --test analytics -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stdout, reason = "it is for reading")]
 async fn how_long_a_months_page_takes() {
     let stage = Stage::empty().await;
     crowd(&stage, 20, 50).await;

@@ -26,6 +26,10 @@ async fn only_what_is_new_is_booked_and_counted() {
     calls.push(calls[2].clone());
     assert_eq!(booked(&db, &calls).await.unwrap(), [0, 1, 2, 3, 4, 5], "a repetition in the same batch is none");
     assert_eq!(booked(&db, &calls).await.unwrap(), [0usize; 0], "nor is one of another batch");
+    let tx = db.begin().await.unwrap();
+    assert_eq!(book(&tx, &[call(8, "7")]).await.unwrap(), [0]);
+    assert_eq!(book(&tx, &calls[1..3]).await.unwrap(), [0usize; 0], "each batch of a transaction is one of its own");
+    tx.rollback().await.unwrap();
     calls.insert(3, call(9, "1"));
     assert_eq!(booked(&db, &calls).await.unwrap(), [3]);
     assert_eq!(stage.booked().await, (7, usd("1.000000000005")));

@@ -17,7 +17,7 @@ use tenantry_core::SystemClock;
 use testkit::TestDatabase;
 use uuid::Uuid;
 
-use super::stage::{Stage, call, settings, unsettled};
+use super::stage::{Stage, call, empty, settings, unsettled, until};
 
 const TASK: &str = "METERING_CHILD_TASK";
 const SERVER: &str = "METERING_CHILD_SERVER";
@@ -136,6 +136,14 @@ async fn does_what_it_is_told() {
     match task.as_str() {
         "disk" => fill(&metering).await,
         "broken" => persist(&metering).await,
+        "drain" => {
+            let _shipping = Shipping::start(&metering, &settings);
+            until(&metering, |state| state.records == 0 && state.shipped > 0).await;
+            println!("shipped");
+            empty(&metering).await;
+            println!("drained");
+            std::future::pending::<()>().await;
+        }
         _ => {
             let _shipping = (task == "ship").then(|| Shipping::start(&metering, &settings));
             record(&metering).await;

@@ -24,6 +24,25 @@ async fn a_full_disk_refuses_new_calls_and_ends_those_that_were_let_through() {
     assert_eq!(stage.booked().await.0, i64::try_from(said.intended.len()).unwrap(), "what was refused is not there");
 }
 
+/// Shipping is what makes room, so it must not need any.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_full_disk_ships_what_is_there() {
+    let stage = Stage::new().await;
+    let mut recorder = Recorder::start("record", &stage, &[]);
+    for _ in 0..30 {
+        recorder.hear("settled");
+    }
+    let mut said = Said::default();
+    said.add(&recorder.kill());
+    let disk = FullDisk::new();
+    disk.fill(stage.spools().to_str().unwrap());
+    let mut next = Recorder::start("drain", &stage, &disk.environment());
+    next.hear("shipped");
+    disk.free();
+    next.hear("drained");
+    said.compare(&stage).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_is_never_taken_for_done_nor_for_undone() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! All routes of the server: tenants' endpoints behind the tenant layer, operators' behind theirs, and the few
+//! All routes of the server: tenants' endpoints and the gateway behind the tenant layer, operators' behind theirs, and the few
 //! that are for everybody.
 
 mod docs;
@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use tenantry_core::OperatorRole;
-use tenantry_http::{TenantRouter, harden, operator_auth};
+use tenantry_http::{TenantRouter, harden_with, operator_auth};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -34,9 +34,11 @@ pub fn router(state: &AppState) -> Router {
         .merge(public)
         .merge(webhooks)
         .merge(docs::routes())
-        .route("/openapi.json", openapi::route())
-        .with_state(state.clone());
-    harden(router.layer(compression()), state.tenancy.config())
+        .route("/openapi.json", openapi::route());
+    // Not compressed: answers of providers go through as they are.
+    let gateway = metering::gateway::router().authorize(workforce::PERMISSIONS).protect_passage(&state.tenancy);
+    let router = router.layer(compression()).merge(gateway).with_state(state.clone());
+    harden_with(router, state.tenancy.config(), &[state.gateway.dialect()])
 }
 
 /// Compresses answers from a kibibyte on for callers that accept gzip. Not problems: the outermost layer completes them, after this. Not

@@ -164,7 +164,8 @@ impl From<StartError> for CliError {
             | StartError::Stripe(_)
             | StartError::Secrets(_)
             | StartError::Keychain(_)
-            | StartError::Metering(_) => {
+            | StartError::Metering(_)
+            | StartError::Gateway(_) => {
                 return Self::usage(error.to_string());
             }
             StartError::NotPrepared(_) => {

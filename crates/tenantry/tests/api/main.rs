@@ -6,6 +6,7 @@ mod audit;
 mod browser;
 mod company;
 mod health;
+mod llm;
 mod metering;
 mod oauth;
 mod openapi_json;

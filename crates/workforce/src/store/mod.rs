@@ -13,6 +13,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod agents;
+pub mod attribution;
 pub mod credentials;
 pub mod dependencies;
 pub mod messages;
@@ -42,6 +43,7 @@ pub fn statements() -> Vec<&'static Statement> {
         oauth::STATEMENTS,
         sealed::STATEMENTS,
         agents::STATEMENTS,
+        attribution::STATEMENTS,
         dependencies::STATEMENTS,
         tasks::STATEMENTS,
         messages::STATEMENTS,

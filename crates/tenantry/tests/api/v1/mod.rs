@@ -13,6 +13,7 @@ mod me;
 mod members;
 mod messages;
 mod permissions;
+mod prices;
 mod provider_accounts;
 mod provider_calls;
 mod quotas;

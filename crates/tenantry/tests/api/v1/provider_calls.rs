@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::company::{Company, column, pointers, refusal};
+use crate::company::{Company, at, column, pointers, refusal};
 
 const LIST: &str = "/v1/provider-calls";
 const BATCH: &str = "/v1/provider-calls/batch";
@@ -29,6 +29,11 @@ fn with(change: Value) -> Value {
 
 fn ago(seconds: i64) -> String {
     (Utc::now() - TimeDelta::seconds(seconds)).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// A day that there is a partition for, whenever the test runs.
+fn day(back: i64) -> String {
+    (Utc::now() - TimeDelta::days(back)).date_naive().to_string()
 }
 
 /// Puts a row into the table, as shipping does. Members of `row` are columns.
@@ -144,6 +149,42 @@ async fn a_repeated_request_names_the_same_calls() {
     assert_ne!(ids[0], ids[1]);
 }
 
+/// From the answer to the list: what was recorded, once, however often it was sent.
+#[tokio::test]
+async fn what_was_recorded_is_listed_once() {
+    let company = Company::open().await;
+    let body = with(json!({ "cost_usd": "0.0012345", "task_type": "support" }));
+    let send = async || {
+        let request = company.server.by(&company.tenant, Method::POST, LIST).header("idempotency-key", "k-1");
+        Answer::to(request.json(&body)).await
+    };
+    let recorded = send().await.json();
+    let path = at("provider-calls", &recorded);
+    let mut shown = company.get(&path).await;
+    for _ in 0..1000 {
+        if shown.status != 404 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        shown = company.get(&path).await;
+    }
+    let shown = shown.json();
+    for member in ["id", "timestamp", "usage", "usage_source", "cost_usd", "cost_source", "model", "price_version"] {
+        assert_eq!(shown[member], recorded[member], "{member}");
+    }
+    assert_eq!((&shown["task_type"], &shown["api_key_id"]), (&json!("support"), &json!(company.tenant.key_id)));
+    assert_eq!(send().await.json(), recorded);
+    // a later call is shipped behind the repetition
+    let last = company.post(LIST, call()).await.json();
+    for _ in 0..1000 {
+        if company.get(&at("provider-calls", &last)).await.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(company.walk(LIST, 50).await.len(), 2);
+}
+
 #[tokio::test]
 async fn each_item_of_a_batch_is_taken_or_refused_by_itself() {
     let company = Company::open().await;
@@ -203,7 +244,7 @@ async fn calls_are_recorded_while_the_database_is_away() {
 async fn calls_are_listed_by_what_they_were() {
     let company = Company::open().await;
     let (agent, session, task, key) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
-    let at = |minute: u32| format!("2026-11-20T10:{minute:02}:00Z");
+    let minute_of = |minute: u32| format!("{}T10:{minute:02}:00Z", day(4));
     let mut ids = Vec::new();
     for (minute, row) in (0..).zip([
         json!({ "cost_usd": "0.5", "cost_source": "catalogue", "agent_id": agent, "task_id": task }),
@@ -211,10 +252,10 @@ async fn calls_are_listed_by_what_they_were() {
         json!({ "success": false, "finish": "error", "cost_usd": "0", "cost_source": "free", "agent_id": agent }),
         json!({ "finish": "cut", "usage_source": "estimated" }),
         // at the same moment as the one before: the id decides
-        json!({ "timestamp": at(3), "cost_usd": "1" , "cost_source": "override" }),
+        json!({ "timestamp": minute_of(3), "cost_usd": "1" , "cost_source": "override" }),
     ]) {
         let mut row = row;
-        row["timestamp"] = row.get("timestamp").cloned().unwrap_or_else(|| json!(at(minute)));
+        row["timestamp"] = row.get("timestamp").cloned().unwrap_or_else(|| json!(minute_of(minute)));
         ids.push(shipped(&company, row).await);
     }
     // an adjustment is no call; it prices the second
@@ -234,9 +275,9 @@ async fn calls_are_listed_by_what_they_were() {
         ("finish=cut".to_owned(), &[3]),
         ("unpriced=true".to_owned(), &[3]),
         ("unpriced=false".to_owned(), &[4, 2, 1, 0]),
-        (format!("from={}", at(3)), &[4, 3]),
-        (format!("to={}", at(1)), &[0]),
-        (format!("from={}&to={}&success=true", at(1), at(3)), &[1]),
+        (format!("from={}", minute_of(3)), &[4, 3]),
+        (format!("to={}", minute_of(1)), &[0]),
+        (format!("from={}&to={}&success=true", minute_of(1), minute_of(3)), &[1]),
         (format!("agent_id={}", Uuid::nil()), &[]),
     ] {
         let rows = company.walk(&format!("{LIST}?{query}"), 1).await;
@@ -256,10 +297,10 @@ async fn a_call_shows_how_its_cost_comes_about() {
         "usage": { "input": 1000, "cache_read": 3, "output": 7, "units": { "web_search": 2 } }, "tokens_input": 1003, "tokens_output": 7,
         "cost_usd": "0.0231059", "cost_source": "catalogue", "price_version": "openai/m-1@2026-01-01+0123abcd",
         "rates": { "input": "3", "cache_read": "0.3", "output": "15", "units": { "web_search": "0.01" } },
-        "list_baseline_usd": "0.1", "hour": "2026-11-20T10:00:00Z", "day": "2026-11-20", "timestamp": "2026-11-20T10:11:12.131415Z",
+        "list_baseline_usd": "0.1", "hour": format!("{}T10:00:00Z", day(4)), "day": day(4), "timestamp": format!("{}T10:11:12.131415Z", day(4)),
     });
     let id = shipped(&company, row).await;
-    for (cost, day) in [("-0.003", "2026-11-22"), ("0.001", "2026-11-21")] {
+    for (cost, day) in [("-0.003", day(2)), ("0.001", day(3))] {
         let adjustment = json!({
             "kind": "adjustment", "adjusts": id, "cost_usd": cost, "cost_source": "adjustment", "day": day, "timestamp": format!("{day}T00:00:00Z"),
         });

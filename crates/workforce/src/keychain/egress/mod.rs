@@ -8,10 +8,11 @@ mod resolve;
 mod scrub;
 mod send;
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::Broken;
@@ -96,6 +97,7 @@ pub struct Egress {
     client: Client,
     allowed_hosts: Arc<[String]>,
     max_answer: usize,
+    config: Arc<EgressConfig>,
 }
 
 impl Egress {
@@ -109,21 +111,23 @@ impl Egress {
                 return Err(Broken(format!("`{host}` in `egress.allowed_hosts` is not a host name")));
             }
         }
-        let builder = Client::builder()
-            .https_only(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
+        let builder = guarded(config)?
             .timeout(config.timeout)
             .connect_timeout(config.timeout.min(Duration::from_secs(10)))
             .pool_idle_timeout(Duration::from_secs(30))
-            .user_agent(concat!("tenantry/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(resolve::Guarded::new(config)));
-        #[cfg(feature = "negative-controls")]
-        let builder = trusting(builder, config)?;
+            .user_agent(concat!("tenantry/", env!("CARGO_PKG_VERSION")));
         let client = builder.build().map_err(|error| Broken(format!("requests to services: {error}")))?;
         let allowed_hosts = config.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Ok(Self { client, allowed_hosts, max_answer: config.max_answer })
+        Ok(Self { client, allowed_hosts, max_answer: config.max_answer, config: Arc::new(config.clone()) })
+    }
+
+    /// The beginning of a client for addresses that somebody else has given: HTTPS only, public addresses only, no redirects. It has no
+    /// time limits yet. Whoever uses it asks [`check_service`] and [`admits`](Self::admits) first.
+    ///
+    /// # Errors
+    /// [`Broken`] when the settings cannot be used.
+    pub fn guarded_client(&self) -> Result<ClientBuilder, Broken> {
+        guarded(&self.config)
     }
 
     /// Whether a credential may be for this service.
@@ -143,8 +147,33 @@ impl Egress {
     }
 }
 
+/// Whether a request was not sent because its host leads to an address that is not public.
+#[must_use]
+pub fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.is::<resolve::NotPublic>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+fn guarded(config: &EgressConfig) -> Result<ClientBuilder, Broken> {
+    let builder = Client::builder()
+        .https_only(true)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .dns_resolver(Arc::new(resolve::Guarded::new(config)));
+    #[cfg(feature = "negative-controls")]
+    let builder = trusting(builder, config)?;
+    Ok(builder)
+}
+
 #[cfg(feature = "negative-controls")]
-fn trusting(builder: reqwest::ClientBuilder, config: &EgressConfig) -> Result<reqwest::ClientBuilder, Broken> {
+fn trusting(builder: ClientBuilder, config: &EgressConfig) -> Result<ClientBuilder, Broken> {
     let Some(pem) = &config.laboratory.trust else { return Ok(builder) };
     let certificate = reqwest::Certificate::from_pem(pem).map_err(|error| Broken(error.to_string()))?;
     Ok(builder.tls_certs_only([certificate]))

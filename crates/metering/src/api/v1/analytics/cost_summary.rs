@@ -44,7 +44,7 @@ pub struct CostSummary {
     /// By agent.
     pub by_agent: TopGroups,
     /// The period before, and what has changed.
-    pub previous: Change,
+    pub previous: PreviousPeriod,
 }
 
 /// The dearest ten, and all others together.
@@ -79,7 +79,7 @@ pub struct NamedGroup {
 
 /// The period before, compared at the same point: while this period lasts, with as many of its days.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Change {
+pub struct PreviousPeriod {
     /// The period before: as many calendar months where this one is made of whole ones, as many days otherwise.
     pub period: PeriodInfo,
     /// The days of it that are compared with.
@@ -133,7 +133,7 @@ pub(super) async fn get_cost_summary(
         by_provider: top(overview.providers),
         by_model: top(overview.models),
         by_agent: top(overview.agents),
-        previous: Change::new(&period, today, total.cost_usd, &costs),
+        previous: PreviousPeriod::new(&period, today, total.cost_usd, &costs),
     }))
 }
 
@@ -173,7 +173,7 @@ impl NamedGroup {
     }
 }
 
-impl Change {
+impl PreviousPeriod {
     fn new(period: &Period, today: chrono::NaiveDate, spent: Usd, costs: &BTreeMap<chrono::NaiveDate, Usd>) -> Self {
         let previous = period.previous();
         let within = |period: &Period| costs.range(period.from()..=period.to()).map(|(_, cost)| *cost).sum::<Usd>();

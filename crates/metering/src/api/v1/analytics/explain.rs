@@ -74,6 +74,7 @@ pub struct OtherPeriod {
 /// Something whose cost changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"key": "gpt-5", "provider": "openai", "name": null, "base_usd": "3.1", "cost_usd": "7.4", "change_usd": "4.3"}))]
+#[schema(as = CostDriver)]
 pub struct Driver {
     /// A model, or the id of an agent; null for calls of none.
     #[schema(required)]

@@ -11,6 +11,7 @@ use crate::store::analytics::{self, Scope};
 #[schema(example = json!({"period": {"from": "2026-11-01", "to": "2026-11-30", "days": 30, "time_zone": "Asia/Kolkata"},
     "currency": "USD", "data_as_of": "2026-11-24T09:12:31Z", "pending_hours": 0,
     "coverage": {"total_calls": 1200, "priced": 1198, "unpriced": 2, "estimated": 3, "unsettled": 0, "percent_final": 99.58}}))]
+#[schema(as = AnalyticsFrame)]
 pub struct Frame {
     /// What it is about.
     pub period: PeriodInfo,

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use crate::Metering;
 
-pub use cost_summary::{Change, CostSummary, NamedGroup, TopGroups};
+pub use cost_summary::{CostSummary, NamedGroup, PreviousPeriod, TopGroups};
 pub use explain::{Driver, Explanation, OtherPeriod};
 pub use frame::Frame;
 pub use providers::{FirstToken, ProviderComparison, ProviderFigures};
@@ -31,7 +31,8 @@ pub use trends::{TrendDay, Trends};
 pub use usage::{SeriesStep, UsageGroup, UsageSeries};
 pub use what_if::WhatIf;
 
-pub(super) fn router<S>() -> OpenApiRouter<S>
+/// The endpoints of the analytics alone: they need a tenant context, calls and prices, and nothing else.
+pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     TenantDb: FromRef<S>,
