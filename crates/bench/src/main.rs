@@ -92,7 +92,7 @@
 //! *Saturation* is what 16 clients reach that send as fast as they can. The overheads are the difference of the percentiles at half of it: both sides get
 //! the same requests at the same times. Beside it the LiteLLM proxy, one worker, without a database and hence without keys of its own, budgets or
 //! records; its overhead is taken at half of its own saturation. `calls_per_core` is calls by seconds of processor time: ours of server and PostgreSQL, LiteLLM's of its
-//! processes. After the load each call must be a row: the run fails when one is missing.
+//! processes. A call is twice on the disk before its answer has ended; `bare_sync_p50` is what that takes once, with nothing else. After the load each call must be a row: the run fails when one is missing.
 //!
 //! `ingest`: calls a second that are booked (rows, counters, marks, repetitions found) in batches of 4,000, over plain `COPY` of the same rows, ready as
 //! bytes, into a table with the same columns and indexes, with as many commits. `ingest_over_bare_copy` is over a table without indexes.

@@ -50,7 +50,8 @@ pub use reqwest::Method;
 pub use resource::{Change, Collection, Create, Delete, Listed, Resource};
 pub use resources::{
     Activities, Agents, Analytics, BudgetFilter, Budgets, BulkItem, CallsOf, CredentialList, Credentials, Dependencies,
-    DependencyList, Keys, MemberFilter, Members, Messages, PriceOverrideList, Prices, ProviderAccounts, ProviderCallList, ProviderCalls,
-    Schedules, Sessions, SettingsOf, Statements, Tasks, ThreadList, ThreadMessages, Threads,
+    DependencyList, Keys, MemberFilter, Members, Messages, PriceOverrideList, Prices, ProviderAccounts,
+    ProviderCallList, ProviderCalls, Schedules, Sessions, SettingsOf, Statements, Tasks, ThreadList, ThreadMessages,
+    Threads,
 };
 pub use retry::Retry;

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use isolation::server::TestServer;
-use metering::api::analytics::RoiRequest;
-use metering::insight::Bridge;
 use metering::CreatePriceOverride;
+use metering::api::analytics::RoiRequest;
 use metering::budgets::Scope;
+use metering::insight::Bridge;
 use metering::provider_call::{ProviderCallFilter, RecordCall};
 use relay::{Fault, Relay};
 use serde_json::json;

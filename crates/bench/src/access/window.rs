@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-use super::reader::Reader;
 use super::CLIENTS;
+use super::reader::Reader;
 use crate::cpu;
 
 /// What a load came to.

@@ -55,7 +55,8 @@ pub(super) async fn measure(options: &Options, report: &mut Report) -> anyhow::R
     for key in &keys {
         prepare(ours.address, key).await?;
     }
-    let gateway = Side { address: ours.address, calls: keys.iter().enumerate().map(|(n, key)| through(n, key)).collect() };
+    let gateway =
+        Side { address: ours.address, calls: keys.iter().enumerate().map(|(n, key)| through(n, key)).collect() };
     let direct = Side { address: upstream.address, calls: vec![straight()] };
     report.fact(
         "load",
@@ -79,8 +80,15 @@ pub(super) async fn measure(options: &Options, report: &mut Report) -> anyhow::R
 
     let theirs = if options.no_litellm { None } else { Some(other(&direct, options, report).await?) };
     let of = |figure: fn(&Theirs) -> f64| theirs.as_ref().map(figure);
-    report.push(Row::lower("gateway_overhead_p50", overhead.p50_ms, "ms").goal(GOAL_P50_MS).baseline(of(|t| t.overhead.p50_ms)));
-    report.push(Row::lower("gateway_overhead_p99", overhead.p99_ms, "ms").goal(GOAL_P99_MS).baseline(of(|t| t.overhead.p99_ms)));
+    report.push(
+        Row::lower("gateway_overhead_p50", overhead.p50_ms, "ms").goal(GOAL_P50_MS).baseline(of(|t| t.overhead.p50_ms)),
+    );
+    report.push(
+        Row::lower("gateway_overhead_p99", overhead.p99_ms, "ms").goal(GOAL_P99_MS).baseline(of(|t| t.overhead.p99_ms)),
+    );
+    let dir = files.dir.clone();
+    let sync = tokio::task::spawn_blocking(move || super::disk::sync_ms(&dir)).await??;
+    report.push(Row::lower("bare_sync_p50", sync, "ms"));
     report.push(Row::lower("gateway_p50", overhead.own_p50_ms, "ms").baseline(Some(overhead.direct_p50_ms)));
     report.push(Row::higher("gateway_rate", rate, "1/s").baseline(of(|t| t.rate)));
     report.push(Row::higher("gateway_calls_per_core", median(&per_core), "1/s").baseline(of(|t| median(&t.per_core))));
@@ -155,7 +163,8 @@ async fn overhead(side: &Side, direct: &Side, rate: f64, options: &Options) -> a
         median(&answers.iter().map(figure).collect::<Vec<_>>()) / 1000.0
     };
     let difference = |figure: fn(&Answer) -> f64| {
-        let differences: Vec<f64> = ours.iter().zip(&straight).map(|(own, direct)| figure(own) - figure(direct)).collect();
+        let differences: Vec<f64> =
+            ours.iter().zip(&straight).map(|(own, direct)| figure(own) - figure(direct)).collect();
         median(&differences) / 1000.0
     };
     let found = Overhead {
@@ -226,7 +235,10 @@ async fn all_recorded(ground: &Ground, made: usize) -> anyhow::Result<()> {
         if rows == made {
             return Ok(());
         }
-        ensure!(rows < made && began.elapsed() < PATIENCE, "{made} calls were made, and {rows} are recorded with a cost");
+        ensure!(
+            rows < made && began.elapsed() < PATIENCE,
+            "{made} calls were made, and {rows} are recorded with a cost"
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -45,7 +45,11 @@ pub(super) async fn measure(options: &Options, report: &mut Report) -> anyhow::R
     let (mut booked, mut indexed, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         eprintln!("bench: metering, ingest, round {round} of {}", options.rounds);
-        admin.batch_execute("TRUNCATE analytics.provider_api_calls, analytics.dirty_hours, public.bench_indexed, public.bench_bare").await?;
+        admin
+            .batch_execute(
+                "TRUNCATE analytics.provider_api_calls, analytics.dirty_hours, public.bench_indexed, public.bench_bare",
+            )
+            .await?;
         let batches: Vec<Vec<Call>> = (0..BATCHES).map(|_| batch(&tenants)).collect();
         let began = Instant::now();
         for calls in &batches {

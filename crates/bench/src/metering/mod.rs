@@ -1,5 +1,6 @@
 //! What it costs to count every call, and to ask about them.
 
+mod disk;
 mod gateway;
 mod ingest;
 mod litellm;

@@ -40,7 +40,10 @@ pub(super) async fn measure(options: &Options, report: &mut Report) -> anyhow::R
     let tally = rollup.settle(None, |_| {}).await?;
     let seconds = began.elapsed().as_secs_f64();
     ground.admin().await?.batch_execute("VACUUM ANALYZE").await?;
-    report.fact("month", format!("{} calls of {TENANTS} tenants; sums of {} hours in {seconds:.0} s", options.calls, tally.hours));
+    report.fact(
+        "month",
+        format!("{} calls of {TENANTS} tenants; sums of {} hours in {seconds:.0} s", options.calls, tally.hours),
+    );
 
     let settings = Settings { metering: ground.metering(), ..Settings::default() };
     let ours = Ours::start(&ground, &settings).await?;

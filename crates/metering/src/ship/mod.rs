@@ -44,7 +44,12 @@ impl Shipping {
     #[must_use]
     pub fn start(metering: &Metering, settings: &MeteringSettings) -> Self {
         let stop = CancellationToken::new();
-        let shipper = Shipper { metering: metering.clone(), settings: settings.clone(), stop: stop.clone(), recovered: Arc::default() };
+        let shipper = Shipper {
+            metering: metering.clone(),
+            settings: settings.clone(),
+            stop: stop.clone(),
+            recovered: Arc::default(),
+        };
         Self {
             own: tokio::spawn(shipper.clone().run()),
             others: tokio::spawn(shipper.adopt()),

@@ -262,7 +262,8 @@ impl Spool {
     /// Whether nothing waits any more that an earlier process wrote.
     pub(crate) fn has_shipped_what_was_left(&self) -> bool {
         let ledger = self.shared.ledger();
-        ledger.position.segment >= self.shared.first || ledger.segments.keys().all(|segment| *segment >= self.shared.first)
+        ledger.position.segment >= self.shared.first
+            || ledger.segments.keys().all(|segment| *segment >= self.shared.first)
     }
 
     /// The directory that is this process's own.
