@@ -64,6 +64,8 @@ impl Jobs {
         if !settings.metering.alerts.interval.is_zero() {
             jobs.endless(metering::reports::keep_watch(state.metering.clone()));
         }
+        let metering = state.metering.clone();
+        jobs.endless(async move { metering.prices.keep_current(&metering.db).await });
         let swept = db.clone();
         jobs.endless(async move { swept.keep_events_swept().await });
         let (keychain, metering) = (state.keychain.clone(), &state.metering);

@@ -80,7 +80,7 @@ async fn the_gateways_quick_start_is_true() {
     let acme = server.tenant("acme").await;
     let mut python = python_with_clients();
     let setting_up = [("OPENAI_ACCOUNT", "sk-good-openai"), ("ANTHROPIC_ACCOUNT", "sk-good-anthropic")];
-    python.env("ACME", &acme.key).envs(setting_up).args(["-c", &blocks("../gateway.md", "python")]);
+    python.env("ACME", &acme.key).envs(setting_up).args(["-c", &blocks("gateway.md", "python")]);
     let (printed, complaints) = run(&server, python).await;
     for promised in ["openai says w", "streamed w", "anthropic says w", "refused: 422 no_provider_account"] {
         assert!(printed.contains(promised), "`{promised}` is not in: {printed}\n{complaints}");
