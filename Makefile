@@ -8,7 +8,7 @@ ARGS ?=
 WITH_POSTGRES := cargo run --quiet --package tenantry-embedded --bin with-postgres --
 
 .DEFAULT_GOAL := help
-.PHONY: help run test isolation bench bench-fleet bench-api conformance lint docs
+.PHONY: help run test isolation bench bench-fleet bench-api bench-metering conformance lint docs
 
 help: ## print this list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ bench-fleet: ## measure migrations of 10,000 tenants, beside django-tenants
 bench-api: ## measure the API with everything on, beside Express with a pool per tenant
 	@scripts/setup bench-api
 	cargo run --release --package bench -- api $(ARGS)
+
+bench-metering: ## measure the gateway beside LiteLLM, ingest beside COPY, and a page of ten million calls
+	@scripts/setup bench-metering
+	cargo build --release --package testkit --bin upstream
+	cargo run --release --package bench -- metering $(ARGS)
 
 conformance: ## hold a running server against its OpenAPI document, with schemathesis
 	@scripts/conformance $(ARGS)

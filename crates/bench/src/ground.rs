@@ -165,7 +165,7 @@ impl Ground {
     }
 
     /// Starts the server again, durable or not.
-    async fn reopen(&mut self, durable: bool) -> anyhow::Result<()> {
+    pub(crate) async fn reopen(&mut self, durable: bool) -> anyhow::Result<()> {
         self.cluster.halt(StopMode::Fast).await?;
         if durable {
             // what was written without fsync reaches the disk now and not in the middle of what is measured

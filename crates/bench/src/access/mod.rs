@@ -1,6 +1,5 @@
 //! What tenant-scoped access costs against unscoped access, in a small and a large fleet.
 
-mod cpu;
 mod fleet;
 mod memory;
 mod provisioning;

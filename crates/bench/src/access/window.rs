@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
+use super::CLIENTS;
 use super::reader::Reader;
-use super::{CLIENTS, cpu};
+use crate::cpu;
 
 /// What a load came to.
 #[derive(Debug, Clone, Copy)]

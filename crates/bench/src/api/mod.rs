@@ -9,14 +9,12 @@ use std::net::SocketAddr;
 
 use anyhow::ensure;
 use secrecy::SecretString;
-use tenantry::{Server, Settings};
-use tenantry_http::Drained;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tenantry::Settings;
 
 use crate::ground::{Ground, slug};
 use crate::load::{Answer, Load};
 use crate::report::{Report, Row};
+use crate::serve::Ours;
 use crate::stats::{median, median_ratio};
 use crate::{Options, access_log};
 
@@ -62,7 +60,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
 
     let keys = fill(&ground).await?;
     let node = Node::prepare(&ground, &keys).await?;
-    let ours = Ours::start(&ground).await?;
+    let ours = Ours::start(&ground, &Settings { metering: ground.metering(), ..Settings::default() }).await?;
     report
         .fact("ours", format!("as `tenantry serve` by default, limits of all plans set and never reached; log: {log}"));
     report
@@ -182,34 +180,4 @@ async fn connections(ground: &Ground) -> anyhow::Result<String> {
     let rows = ground.admin().await?.query(sql, &[]).await?;
     let counts = rows.iter().map(|row| format!("{} {}", row.get::<_, String>(0), row.get::<_, i64>(1)));
     Ok(counts.collect::<Vec<_>>().join(", "))
-}
-
-/// Our server, complete, in this process.
-struct Ours {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<Drained>,
-}
-
-impl Ours {
-    async fn start(ground: &Ground) -> anyhow::Result<Self> {
-        let server =
-            Server::start(&ground.config, &Settings { metering: ground.metering(), ..Settings::default() }).await?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(async move {
-            let ended = async {
-                let _ = stopped.await;
-            };
-            server.serve(listener, ended).await
-        });
-        Ok(Self { address, stop, task })
-    }
-
-    async fn stop(self) -> anyhow::Result<()> {
-        let _ = self.stop.send(());
-        self.task.await?;
-        Ok(())
-    }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Method {
     Patch,
     /// With an `Idempotency-Key`.
     Post,
+    /// A `POST` that makes nothing of its own: answered with 200, repeated at will.
+    Ask,
 }
 
 /// What the child is told. It comes over standard input, because a command line is for everybody to see.
@@ -45,6 +47,9 @@ pub(crate) enum Method {
 pub(crate) struct Load {
     address: SocketAddr,
     seconds: f64,
+    /// Requests a second of all connections together; as fast as they can unless given.
+    #[serde(default)]
+    pace: Option<f64>,
     /// What each connection asks, over and over.
     connections: Vec<Vec<Call>>,
 }
@@ -56,13 +61,17 @@ pub(crate) struct Answer {
     pub(crate) rate: f64,
     /// Microseconds that half took at most.
     pub(crate) p50_us: f64,
+    /// Microseconds that all but one in twenty took at most.
+    pub(crate) p95_us: f64,
     /// Microseconds that all but one in a hundred took at most.
     pub(crate) p99_us: f64,
+    /// Requests.
+    pub(crate) count: usize,
 }
 
 impl Load {
     pub(crate) const fn new(address: SocketAddr, connections: Vec<Vec<Call>>) -> Self {
-        Self { address, seconds: 1.0, connections }
+        Self { address, seconds: 1.0, pace: None, connections }
     }
 
     /// The same calls on so many connections, which begin at different ones.
@@ -76,6 +85,12 @@ impl Load {
 
     pub(crate) const fn lasting(mut self, seconds: f64) -> Self {
         self.seconds = seconds;
+        self
+    }
+
+    /// So many requests a second, at fixed times: one that is late because the one before it was slow counts from when it was to be sent.
+    pub(crate) const fn paced(mut self, rate: f64) -> Self {
+        self.pace = Some(rate);
         self
     }
 
@@ -101,14 +116,20 @@ impl Load {
 pub(crate) fn run() -> anyhow::Result<()> {
     let load: Load = serde_json::from_reader(std::io::stdin())?;
     let end = Duration::from_secs_f64(load.seconds);
+    #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
+    let between = load.pace.map(|rate| Duration::from_secs_f64(load.connections.len() as f64 / rate));
     let start = Barrier::new(load.connections.len());
     let results: Vec<anyhow::Result<(usize, f64, Vec<f64>)>> = std::thread::scope(|scope| {
         let threads: Vec<_> = load
             .connections
             .iter()
-            .map(|calls| {
+            .enumerate()
+            .map(|(n, calls)| {
                 let start = &start;
-                scope.spawn(move || keep_busy(load.address, calls, start, end))
+                // The connections' turns are spread over the time between two of one.
+                let first = between.map(|between| between.mul_f64(share(n, load.connections.len())));
+                let times = Times { end, first: first.unwrap_or_default(), between };
+                scope.spawn(move || keep_busy(load.address, calls, start, times))
             })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|_| bail!("a connection's thread panicked"))).collect()
@@ -121,16 +142,51 @@ pub(crate) fn run() -> anyhow::Result<()> {
         rate += count / seconds;
         times.append(&mut own);
     }
-    let answer = Answer { rate, p50_us: percentile(&times, 0.5), p99_us: percentile(&times, 0.99) };
+    let answer = Answer {
+        rate,
+        p50_us: percentile(&times, 0.5),
+        p95_us: percentile(&times, 0.95),
+        p99_us: percentile(&times, 0.99),
+        count: times.len(),
+    };
     println!("{}", serde_json::to_string(&answer)?);
     Ok(())
+}
+
+/// When a connection sends.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    end: Duration,
+    first: Duration,
+    /// From one request to the next, however long its answer takes.
+    between: Option<Duration>,
+}
+
+impl Times {
+    /// Waits for the time of the `n`-th request, and gives the moment that it counts from.
+    fn wait(&self, began: Instant, n: u32) -> Instant {
+        let Some(between) = self.between else { return Instant::now() };
+        let due = began + self.first + between * n;
+        match due.checked_duration_since(Instant::now()) {
+            Some(rest) if !rest.is_zero() => {
+                std::thread::sleep(rest);
+                Instant::now()
+            }
+            _ => due,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of connections")]
+fn share(n: usize, of: usize) -> f64 {
+    n as f64 / of as f64
 }
 
 fn keep_busy(
     address: SocketAddr,
     calls: &[Call],
     start: &Barrier,
-    end: Duration,
+    schedule: Times,
 ) -> anyhow::Result<(usize, f64, Vec<f64>)> {
     let prepared = prepare(address, calls);
     // Whoever failed is waited for as well, or the others would wait for ever.
@@ -139,13 +195,13 @@ fn keep_busy(
     let unique = uuid::Uuid::new_v4().simple().to_string();
     let mut times = Vec::with_capacity(100_000);
     let began = Instant::now();
-    for (n, at) in (0..calls.len()).cycle().enumerate() {
+    for (n, at) in (0_u32..).zip((0..calls.len()).cycle()) {
         let request = request(address, &calls[at], &format!("{unique}-{n}"), versions[at]);
-        let sent = Instant::now();
+        let sent = schedule.wait(began, n);
         connection.send(&request, calls[at].method)?;
         times.push(sent.elapsed().as_secs_f64() * 1e6);
         versions[at] += 1;
-        if began.elapsed() >= end {
+        if began.elapsed() >= schedule.end {
             break;
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn request(address: SocketAddr, call: &Call, unique: &str, version: i
     let method = match call.method {
         Method::Get => "GET",
         Method::Patch => "PATCH",
-        Method::Post => "POST",
+        Method::Post | Method::Ask => "POST",
     };
     let mut text = format!("{method} {} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json\r\n", call.path);
     // Writing to a string does not fail.

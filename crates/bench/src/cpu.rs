@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What this process and all children of the server have used so far.
-pub(super) fn used(server: Option<i32>) -> Duration {
+pub(crate) fn used(server: Option<i32>) -> Duration {
     let own = on_processor("/proc/self/task");
     let Some(server) = server else { return own };
     let Ok(processes) = std::fs::read_dir("/proc") else { return own };
@@ -13,6 +13,22 @@ pub(super) fn used(server: Option<i32>) -> Duration {
         .filter(|process| parent(&process.path()) == Some(server))
         .map(|process| on_processor(&process.path().join("task").display().to_string()));
     own + backends.sum::<Duration>()
+}
+
+/// What a process and all that it has started have used so far.
+pub(crate) fn of_tree(root: i32) -> Duration {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Duration::ZERO };
+    let all: Vec<(i32, i32)> = processes
+        .flatten()
+        .filter_map(|process| Some((process.file_name().to_str()?.parse().ok()?, parent(&process.path())?)))
+        .collect();
+    let mut tree = vec![root];
+    let mut at = 0;
+    while let Some(&process) = tree.get(at) {
+        tree.extend(all.iter().filter(|(_, parent)| *parent == process).map(|(child, _)| *child));
+        at += 1;
+    }
+    tree.iter().map(|process| on_processor(&format!("/proc/{process}/task"))).sum()
 }
 
 /// The processor time of all threads below a `task` directory.
