@@ -40,6 +40,7 @@ pub struct Difference {
 
 /// A member of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PriceMember)]
 pub struct Member {
     /// Which: of a price, behind the price's first day.
     #[schema(example = "2025-06-10/input")]

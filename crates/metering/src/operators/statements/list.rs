@@ -35,7 +35,7 @@ pub(super) struct ListTenantStatements {
     params(("slug" = String, Path, description = "the tenant's slug"), ListTenantStatements),
     responses(
         Common,
-        (status = 200, description = "a page of statements, without their lines", body = Page<StatementSummary>),
+        (status = 200, description = "a page of statements, without their lines", body = inline(Page<StatementSummary>)),
         (status = 404, description = "no such tenant", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
