@@ -196,8 +196,7 @@ async fn analytics_have_partitions_ahead_and_forced_policies_on_all() {
         WHERE to_regclass('analytics.' || parent || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ahead), '_YYYY_MM')) IS NOT NULL";
     assert_eq!(admin.query_one(months, &[]).await.unwrap().get::<_, i64>(0), 4, "this month and the next");
     // The operators' own, which no tenant may read.
-    let of_operators =
-        "SELECT count(*) FROM unnest(ARRAY['price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines']) t \
+    let of_operators = "SELECT count(*) FROM unnest(ARRAY['price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines']) t \
          WHERE has_table_privilege('tenantry_tenant', 'analytics.' || t, 'SELECT') OR has_any_column_privilege('tenantry_tenant', 'analytics.' || t, 'SELECT')";
     assert_eq!(admin.query_one(of_operators, &[]).await.unwrap().get::<_, i64>(0), 0);
     let unforced = lines(

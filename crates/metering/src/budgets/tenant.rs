@@ -106,6 +106,8 @@ pub(crate) struct State {
     entries: HashMap<Key, Entry>,
     done: HashMap<Uuid, Done>,
     early: HashSet<Uuid>,
+    /// Calls of an earlier process that were taken off in a shipment of this one, by which the database has lowered the lease.
+    taken: HashSet<Uuid>,
     holds: usize,
     /// Periods whose spending has changed, or whose limit.
     touched: HashSet<Key>,
@@ -130,6 +132,7 @@ impl Tenant {
             entries: HashMap::new(),
             done: HashMap::new(),
             early: HashSet::new(),
+            taken: HashSet::new(),
             holds: 0,
             touched: HashSet::new(),
             refusals: HashSet::new(),
@@ -302,7 +305,7 @@ impl State {
     }
 
     /// What shipping these calls takes off this server's leases.
-    pub(crate) fn taken_off<'a>(&self, calls: impl Iterator<Item = &'a Call>, off: &mut Vec<(Key, Decimal)>) {
+    pub(crate) fn taken_off<'a>(&mut self, calls: impl Iterator<Item = &'a Call>, off: &mut Vec<(Key, Decimal)>) {
         let mut inherited: HashMap<Key, Decimal> = HashMap::new();
         for call in calls {
             if let Some(done) = self.done.get(&call.id) {
@@ -315,6 +318,7 @@ impl State {
                 let share = entry.lease.share_of_inherited(*before + cost) - *before;
                 *before += share;
                 off.push((key, share));
+                self.taken.insert(call.id);
             }
         }
     }
@@ -339,7 +343,8 @@ impl State {
             }
             return;
         }
-        let inherited = self.inheriting(call);
+        // One that a process before this took off, and whose acknowledgement it did not live to see, is taken off once.
+        let inherited = if self.taken.remove(&call.id) { self.inheriting(call) } else { Vec::new() };
         for key in &counting {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.surprised |= call.cost.cost_usd.is_some_and(|cost| !cost.is_zero());

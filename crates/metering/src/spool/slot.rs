@@ -45,9 +45,14 @@ impl Slot {
         Ok(None)
     }
 
-    /// Leaves it to others.
+    /// Leaves it to others. Closing the file alone would not do: a program that is being started elsewhere in the process has it, too, for a
+    /// moment.
     pub(super) fn unlock(&self) {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Err(error) = lock.unlock()
+        {
+            tracing::warn!(target: "tenantry::spool", %error, directory = %self.path.display(), "a spool is left locked until the process ends");
+        }
     }
 
     fn lock(parent: &Path, number: u32) -> io::Result<Option<Self>> {
