@@ -65,6 +65,9 @@ impl TestServer {
         settings.quotas.measure_interval = std::time::Duration::ZERO;
         settings.metering.statements.close_interval = std::time::Duration::ZERO;
         settings.metering.alerts.interval = std::time::Duration::ZERO;
+        // What is waited for comes soon.
+        settings.metering.rollup.interval = std::time::Duration::from_millis(100);
+        settings.metering.rollup.debounce = std::time::Duration::ZERO;
         let spool = tempfile::tempdir().expect("a temporary directory");
         settings.metering.spool_segment_bytes = 256 << 10;
         change(&mut settings);

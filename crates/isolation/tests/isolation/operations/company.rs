@@ -1,5 +1,6 @@
 //! Companies whose rows all carry their mark, so that a row in the wrong place is known by its text alone.
 
+use isolation::backends::eventually;
 use isolation::server::{Answer, Tenant, TestServer};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -278,6 +279,19 @@ impl Company {
         self.provider_calls_cursor = self.cursor(server, "/v1/provider-calls").await;
     }
 
+    /// Waits until the server has shipped and summed up what the company did before, so that nothing of it changes by itself.
+    async fn is_summed_up(&self, server: &TestServer, admin: &tokio_postgres::Client) {
+        let sql = "SELECT NOT EXISTS (SELECT FROM analytics.dirty_hours d WHERE d.tenant_id = t.id) \
+             AND NOT EXISTS (SELECT FROM analytics.task_outcomes o WHERE o.tenant_id = t.id AND NOT o.counted) \
+             FROM public.tenants t WHERE slug = $1";
+        let slug = self.tenant.slug.as_str();
+        eventually("what a company did is summed up", async || {
+            let row = admin.query_opt(sql, &[&slug]).await.unwrap();
+            server.state.metering.health().records == 0 && row.is_none_or(|row| row.get(0))
+        })
+        .await;
+    }
+
     /// A body that records a call.
     pub(super) fn new_provider_call(&self) -> Value {
         json!({
@@ -430,6 +444,7 @@ impl Company {
     /// A digest of each of its tables, and of what the registry holds about it.
     pub(super) async fn digests(&self, server: &TestServer) -> Vec<(String, String)> {
         let admin = server.database.admin().await;
+        self.is_summed_up(server, &admin).await;
         let mut digests = Vec::new();
         for table in workforce::TENANT_TABLES {
             let rows = format!("SELECT t::text AS line FROM {}.{table} t", self.tenant.schema);
