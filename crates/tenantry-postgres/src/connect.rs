@@ -7,6 +7,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Address, DatabaseConfig};
 use crate::error::DbError;
+use crate::wire::{Driven, Wire};
 
 /// How long a connection may take to be ready for its first statement. The driver's own limit ends when the socket is
 /// open; a server (or something before it) that takes the socket and then keeps silent would hold us for ever.
@@ -52,19 +53,38 @@ pub(crate) async fn connect_with(
     config: &DatabaseConfig,
     address: &Address,
     role: &str,
-    on_message: impl FnMut(AsyncMessage) + Send + 'static,
+    mut on_message: impl FnMut(AsyncMessage) + Send + 'static,
 ) -> Result<Client, DbError> {
+    let (client, mut connection) = establish(config, address, role).await?;
+    tokio::spawn(async move {
+        // A connection's end shows in every call of its client, so it is not reported twice.
+        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            on_message(message);
+        }
+    });
+    Ok(client)
+}
+
+/// Connects for one user at a time, who moves the bytes as well.
+pub(crate) async fn connect_wire(config: &DatabaseConfig, address: &Address, role: &str) -> Result<Wire, DbError> {
+    let (client, connection) = establish(config, address, role).await?;
+    Ok(Wire::new(client, connection))
+}
+
+async fn establish(
+    config: &DatabaseConfig,
+    address: &Address,
+    role: &str,
+) -> Result<(Client, Box<dyn Driven>), DbError> {
     let mut base = address.postgres.clone();
     base.user(role).password(config.secret.password_of(role).expose_secret());
     let connecting = async {
         if address.tls {
             let (client, connection) = base.connect(rustls_connector()?).await.map_err(DbError::not_connected)?;
-            drive(connection, on_message);
-            Ok(client)
+            Ok((client, Box::new(connection) as Box<dyn Driven>))
         } else {
             let (client, connection) = base.connect(NoTls).await.map_err(DbError::not_connected)?;
-            drive(connection, on_message);
-            Ok(client)
+            Ok((client, Box::new(connection) as Box<dyn Driven>))
         }
     };
     // Boxed: every future that may connect would be as large as a TLS handshake.
@@ -83,19 +103,4 @@ pub(crate) fn rustls_connector() -> Result<MakeRustlsConnect, DbError> {
         .map_err(|e| DbError::Unavailable(format!("TLS cannot be set up: {e}")))?
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
-}
-
-fn drive<S, T>(
-    mut connection: tokio_postgres::Connection<S, T>,
-    mut on_message: impl FnMut(AsyncMessage) + Send + 'static,
-) where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    tokio::spawn(async move {
-        // A connection's end shows in every call of its client, so it is not reported twice.
-        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            on_message(message);
-        }
-    });
 }

@@ -130,6 +130,7 @@ mod partitions;
 mod provision;
 mod registry;
 mod statement;
+mod wire;
 
 pub use access::{AccessStats, TenantDb, TenantTx};
 pub use audit::{Anchor, AnchorError, AuditTrail, ChainId, ChainedEvent, ExportRange, Flaw, Verdict};

@@ -17,7 +17,7 @@ use workforce::keychain::Broken;
 use workforce::{Keychain, Scheduling};
 
 use crate::jobs::Jobs;
-use crate::{AppState, Settings, router};
+use crate::{AppParts, AppState, Settings, router};
 
 /// How long a start waits for the database before it goes on without: it becomes ready when the database does.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,7 +103,7 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
-        let state = AppState { tenancy, provisioner, scheduling, stripe, keychain, metering, gateway };
+        let state = AppState::from(AppParts { tenancy, provisioner, scheduling, stripe, keychain, metering, gateway });
         Ok(Self { state, settings: settings.clone() })
     }
 

@@ -1,3 +1,6 @@
+use std::ops::Deref;
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use metering::Metering;
 use metering::gateway::Gateway;
@@ -7,9 +10,15 @@ use tenantry_postgres::{Provisioner, Registry, TenantDb};
 use tenantry_secrets::Secrets;
 use workforce::{Keychain, Scheduling};
 
-/// What the endpoints share. Cheap to clone.
+/// What the endpoints share. Cheap to clone: every request does so, more than once.
 #[derive(Debug, Clone)]
 pub struct AppState {
+    parts: Arc<AppParts>,
+}
+
+/// What an [`AppState`] is made of.
+#[derive(Debug)]
+pub struct AppParts {
     /// Registry, access and settings.
     pub tenancy: TenancyState,
     /// Changes of the fleet, for the control plane.
@@ -24,6 +33,20 @@ pub struct AppState {
     pub metering: Metering,
     /// Where calls of official clients pass through.
     pub gateway: Gateway,
+}
+
+impl From<AppParts> for AppState {
+    fn from(parts: AppParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+}
+
+impl Deref for AppState {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.parts
+    }
 }
 
 impl FromRef<AppState> for TenancyState {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use secrecy::ExposeSecret as _;
-use tenantry::AppState;
+use tenantry::{AppParts, AppState};
 use tenantry_core::SystemClock;
 use tenantry_http::{HttpConfig, TenancyState, serve};
 use tokio::net::TcpListener;
@@ -54,7 +54,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         server.db.clone(),
         keychain.clone(),
     )?;
-    let state = AppState {
+    let state = AppState::from(AppParts {
         tenancy,
         provisioner: ground.provisioner.clone(),
         scheduling: workforce::Scheduling::default(),
@@ -62,7 +62,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         keychain,
         metering,
         gateway,
-    };
+    });
     let full = Served::start(tenantry::router(&state)).await?;
     let bare = Served::start(bare::router(&ground, &ground::slug(0), CONNECTIONS).await?).await?;
 

@@ -150,7 +150,7 @@ impl Cell {
 
     /// Forgets an idle connection if the server has closed it, and says whether it has.
     pub(super) fn bury_dead(&mut self, at: usize) -> bool {
-        let dead = self.idle.get(at).is_some_and(|idle| idle.connection.client.is_closed());
+        let dead = self.idle.get_mut(at).is_some_and(|idle| idle.connection.wire.is_closed());
         if dead {
             self.idle.remove(at);
             self.live -= 1;

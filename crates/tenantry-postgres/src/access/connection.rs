@@ -3,17 +3,18 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use tenantry_core::TenantId;
-use tokio_postgres::{Client, Statement as Prepared};
+use tokio_postgres::Statement as Prepared;
 
 use crate::CellId;
 use crate::config::{AccessConfig, AccessMode};
 use crate::registry::{Tenant, TimeLimits};
 use crate::statement::Statement;
+use crate::wire::Wire;
 
 /// A connection of a cell's login, with what we know of its session.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) client: Client,
+    pub(super) wire: Wire,
     pub(super) cell: CellId,
     /// The how-manieth connection of the process it is: those opened first change tenants first.
     pub(super) number: u64,
@@ -49,10 +50,10 @@ pub(super) enum Way {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client, tenant: &Tenant, number: u64, config: &AccessConfig) -> Self {
+    pub(super) fn new(wire: Wire, tenant: &Tenant, number: u64, config: &AccessConfig) -> Self {
         let capacity = NonZeroUsize::new(config.statement_cache).unwrap_or(NonZeroUsize::MIN);
         Self {
-            client,
+            wire,
             cell: tenant.cell,
             number,
             serves: tenant.id,

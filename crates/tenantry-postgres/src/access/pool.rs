@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::CellId;
 use crate::config::{AccessConfig, AccessMode, DatabaseConfig};
-use crate::connect::{connect_cell, connect_with};
+use crate::connect::connect_wire;
 use crate::error::{DbError, Exhausted};
 use crate::registry::{Registry, Tenant};
 
@@ -198,16 +198,17 @@ impl Pool {
     }
 
     pub(super) async fn open(&self, tenant: &Tenant, mut slot: Slot<'_>) -> Result<Box<Connection>, DbError> {
-        let client = if self.config.mode == AccessMode::Pooler {
-            connect_cell(&self.database, &tenant.login_role).await?
+        let wire = if self.config.mode == AccessMode::Pooler {
+            let address = self.database.pooler.as_ref().unwrap_or(&self.database.direct);
+            connect_wire(&self.database, address, &tenant.login_role).await?
         } else {
             let mut direct = self.database.direct.clone();
             direct.postgres.options(startup_options(&self.config));
-            connect_with(&self.database, &direct, &tenant.login_role, |_| {}).await?
+            connect_wire(&self.database, &direct, &tenant.login_role).await?
         };
         slot.used = true;
         let number = self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(Connection::new(client, tenant, number, &self.config)))
+        Ok(Box::new(Connection::new(wire, tenant, number, &self.config)))
     }
 
     /// Takes back a connection whose session is scoped or clean, and nothing in between.
@@ -215,7 +216,7 @@ impl Pool {
         connection.recycled = true;
         let worn = connection.touched.len() > self.config.tenants_per_connection;
         let mut state = self.lock();
-        if state.closed || worn || connection.client.is_closed() {
+        if state.closed || worn || connection.wire.is_closed() {
             state.forget(connection.cell, connection.serves);
             return;
         }

@@ -204,16 +204,16 @@ impl TenantTx {
             return Err(DbError::Misuse("unvetted SQL needs a connection of our own"));
         }
         self.ready()?;
-        if self.recycled && self.phase == Phase::Fresh && self.connection_ref().client.is_closed() {
+        if self.recycled && self.phase == Phase::Fresh && self.connection_mut().wire.is_closed() {
             self.replace().await?;
         }
         let text = qualify(sql, &self.tenant.schema);
         self.connection_mut().tainted = true;
         let prelude = self.prelude();
         self.in_flight = true;
-        let connection = self.connection_ref();
-        let send = connection.client.query_typed(&text, params);
-        let result = pipeline(&connection.client, &prelude, send, None).await;
+        let (client, link) = self.connection_mut().wire.split();
+        let send = client.query_typed(&text, params);
+        let result = link.drive(pipeline(client, &prelude, send, None)).await;
         self.in_flight = false;
         self.settle(result)
     }
@@ -229,7 +229,7 @@ impl TenantTx {
             return Err(DbError::Misuse("a statement got another number of parameters than it declares"));
         }
         let first = self.recycled && self.phase == Phase::Fresh;
-        if first && self.connection_ref().client.is_closed() {
+        if first && self.connection_mut().wire.is_closed() {
             self.replace().await?;
         }
         let pooler = self.pool.config.mode == AccessMode::Pooler;
@@ -284,20 +284,19 @@ impl TenantTx {
         };
         let prelude = self.prelude();
         self.in_flight = true;
+        let (client, link) = self.connection_mut().wire.split();
         let result = match way {
             Way::Prepared(prepared) => {
-                let client = &self.connection_ref().client;
                 let send = send_prepared(client, &prepared, params, want);
-                pipeline(client, &prelude, send, then).await
+                link.drive(pipeline(client, &prelude, send, then)).await
             }
             Way::Prepare(text) => {
-                let client = &self.connection_ref().client;
                 // The scope goes first and alone: a statement is prepared with the rights of its tenant.
                 let prepare = client.prepare_typed(&text, statement.params());
-                match pipeline(client, &prelude, prepare, None).await {
+                match link.drive(pipeline(client, &prelude, prepare, None)).await {
                     Ok(prepared) => {
                         let send = send_prepared(client, &prepared, params, want);
-                        let result = pipeline(client, &Prelude::default(), send, then).await;
+                        let result = link.drive(pipeline(client, &Prelude::default(), send, then)).await;
                         if let Some(connection) = self.connection.as_deref_mut() {
                             connection.keep(statement, &self.tenant, prepared);
                         }
@@ -307,11 +306,10 @@ impl TenantTx {
                 }
             }
             Way::Typed(text) => {
-                let client = &self.connection_ref().client;
                 let typed: Vec<(&(dyn ToSql + Sync), Type)> =
                     params.iter().copied().zip(statement.params().iter().cloned()).collect();
                 let send = send_typed(client, &text, &typed, want);
-                pipeline(client, &prelude, send, then).await
+                link.drive(pipeline(client, &prelude, send, then)).await
             }
         };
         self.in_flight = false;
@@ -431,7 +429,7 @@ impl TenantTx {
 
     /// Notes and COMMIT travel together. Once they are sent, nothing is sent again: they may have lasted.
     async fn commit_with_notes(&mut self) -> Result<(), DbError> {
-        if self.recycled && self.phase == Phase::Fresh && self.connection_ref().client.is_closed() {
+        if self.recycled && self.phase == Phase::Fresh && self.connection_mut().wire.is_closed() {
             self.replace().await?;
         }
         let notes = self.notes.take(self.context.actor());
@@ -459,7 +457,8 @@ impl TenantTx {
 
     pub(super) async fn finish(&mut self, with: &'static str) -> Result<(), DbError> {
         self.in_flight = true;
-        let result = self.connection_ref().client.batch_execute(with).await.map_err(DbError::from);
+        let (client, link) = self.connection_mut().wire.split();
+        let result = link.drive(client.batch_execute(with)).await.map_err(DbError::from);
         self.in_flight = false;
         self.phase = Phase::Done;
         if result.is_err() {
@@ -469,10 +468,6 @@ impl TenantTx {
             }
         }
         result
-    }
-
-    fn connection_ref(&self) -> &Connection {
-        self.connection.as_deref().expect("a transaction has its connection until it is done")
     }
 
     fn connection_mut(&mut self) -> &mut Connection {
@@ -494,7 +489,7 @@ impl Drop for TenantTx {
             // pile up sessions, and a pooler must not give the session to others while it is being cancelled.
             spawn(async move {
                 let _permits = permits;
-                pool.cancel(connection.client.cancel_token()).await;
+                pool.cancel(connection.wire.client().cancel_token()).await;
                 pool.discard(connection);
             });
             return;
@@ -533,8 +528,9 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 }
 
 async fn clean(connection: &mut Connection, open: bool, pool: &Pool) -> Result<(), tokio_postgres::Error> {
+    let (client, link) = connection.wire.split();
     if open {
-        connection.client.batch_execute("ROLLBACK").await?;
+        link.drive(client.batch_execute("ROLLBACK")).await?;
     }
     #[cfg(feature = "negative-controls")]
     let reset = pool.config.defences.reset;
@@ -542,9 +538,9 @@ async fn clean(connection: &mut Connection, open: bool, pool: &Pool) -> Result<(
     let reset = true;
     let _ = pool;
     if connection.tainted && reset {
+        link.drive(client.batch_execute("DISCARD ALL")).await?;
         connection.forget_statements();
         connection.bound = None;
-        connection.client.batch_execute("DISCARD ALL").await?;
         connection.tainted = false;
     }
     Ok(())
