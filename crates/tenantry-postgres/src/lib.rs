@@ -131,7 +131,7 @@ mod provision;
 mod registry;
 mod statement;
 
-pub use access::{AccessStats, TenantDb, TenantTx};
+pub use access::{AccessStats, KeptAnswer, TenantDb, TenantTx};
 pub use audit::{Anchor, AnchorError, AuditTrail, ChainId, ChainedEvent, ExportRange, Flaw, Verdict};
 #[cfg(feature = "negative-controls")]
 pub use config::Defences;
