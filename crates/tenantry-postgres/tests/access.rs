@@ -82,7 +82,10 @@ async fn a_scope_that_was_rolled_back_is_taken_again() {
         match end {
             "rolled back" => tx.rollback().await.unwrap(),
             "dropped" => drop(tx),
-            _ => assert!(tx.query(&FAIL, &[]).await.is_err()),
+            _ => {
+                assert!(tx.query(&FAIL, &[]).await.is_err());
+                drop(tx);
+            }
         }
         for context in [&acme, &globex, &acme] {
             let mut tx = world.db.single(context).await.unwrap();
