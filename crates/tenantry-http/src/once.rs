@@ -3,6 +3,9 @@
 //! The answer is stored in the transaction of the change it tells of, in the table `idempotency_keys` of the tenant's schema.
 //! So either both last or neither, whenever the process is killed. A second request with the key waits for the first and
 //! then gets its answer. Refusals are not stored: they changed nothing, and the repetition may do better.
+//!
+//! [`Once::begin`] takes the key before the work. Work that is little and stays within the transaction needs no key before it ends:
+//! [`Once::optimistic`] stores key and answer together, in the message of the commit, and a repetition works in vain, which is undone.
 
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
@@ -11,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tenantry_postgres::{DbError, OnceRequest, Row, TenantContext, TenantDb, TenantTx, statements};
+use tenantry_postgres::{DbError, KeptAnswer, OnceRequest, Row, TenantContext, TenantDb, TenantTx, statements};
 
 use crate::codes;
 use crate::problem::Problem;
@@ -30,10 +33,8 @@ statements! {
          WHERE k.created_at < now() - interval '1 day' RETURNING id";
     /// What was answered under a key.
     FIND_ANSWER(BYTEA) =
-        "SELECT fingerprint, status, etag, location, body FROM tenant.idempotency_keys WHERE id = $1";
-    /// Keeps an answer.
-    KEEP_ANSWER(BYTEA, INT2, TEXT, TEXT, BYTEA) =
-        "UPDATE tenant.idempotency_keys SET status = $2, etag = $3, location = $4, body = $5 WHERE id = $1";
+        "SELECT fingerprint, status, etag, location, body FROM tenant.idempotency_keys \
+         WHERE id = $1 AND created_at >= now() - interval '1 day'";
     /// Removes some keys that are of no use any more, not those that others are at.
     FORGET_KEYS() =
         "DELETE FROM tenant.idempotency_keys WHERE id IN (SELECT id FROM tenant.idempotency_keys \
@@ -250,23 +251,51 @@ impl IntoResponse for Early {
 #[derive(Debug)]
 pub struct Once {
     tx: TenantTx,
-    id: Option<[u8; 32]>,
+    key: Option<Kept>,
+}
+
+/// Where an answer is kept.
+#[derive(Debug)]
+struct Kept {
+    db: TenantDb,
+    id: Vec<u8>,
+    fingerprint: Vec<u8>,
 }
 
 impl Once {
-    /// Opens the transaction and takes the key.
+    /// Opens the transaction and takes the key, so that a repetition neither begins the work nor goes on before the first request has
+    /// ended.
     ///
     /// # Errors
     /// [`Early::Replay`] when the work was done before; a problem when the key came with another request, or from the database.
     pub async fn begin(db: &TenantDb, context: &TenantContext, idempotency: Idempotency) -> Result<Self, Early> {
-        let mut tx = db.begin(context).await?;
-        let Some(Key { key, fingerprint }) = idempotency.0 else { return Ok(Self { tx, id: None }) };
-        let id = id(context, &key);
-        match take(&mut tx, &id, &fingerprint).await {
-            Ok(None) => Ok(Self { tx, id: Some(id) }),
-            Ok(Some(early)) => Err(end(tx, early).await),
-            Err(error) => Err(end(tx, error.into()).await),
+        let mut once = Self::optimistic(db, context, idempotency).await?;
+        let Some(key) = &once.key else { return Ok(once) };
+        match once.tx.query_opt(&TAKE_KEY, &[&key.id, &key.fingerprint]).await {
+            Ok(Some(_)) => Ok(once),
+            Ok(None) => match once.end().await {
+                Some(early) => Err(early),
+                None => Err(DbError::Misuse("an idempotency key was removed while it was taken").into()),
+            },
+            Err(error) => {
+                roll_back(once.tx).await;
+                Err(error.into())
+            }
         }
+    }
+
+    /// Opens the transaction and presumes that the request is no repetition, which saves two statements. Only the end shows whether it is,
+    /// so this is for work that leaves nothing behind when the transaction is undone.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn optimistic(db: &TenantDb, context: &TenantContext, idempotency: Idempotency) -> Result<Self, Early> {
+        let tx = db.begin(context).await?;
+        let key = idempotency.0.map(|Key { key, fingerprint }| {
+            let (id, fingerprint) = (id(context, &key).to_vec(), fingerprint.to_vec());
+            Kept { db: db.clone(), id, fingerprint }
+        });
+        Ok(Self { tx, key })
     }
 
     /// The transaction.
@@ -274,22 +303,69 @@ impl Once {
         &mut self.tx
     }
 
-    /// Keeps the answer and commits, or rolls back.
+    /// Keeps the answer and commits, or rolls back. Whatever the outcome: when the same request was answered before, that is the answer.
     ///
     /// # Errors
-    /// That of the outcome, or the database's.
+    /// [`Early::Replay`] when the work was done before; a problem when the key came with another request; else that of the outcome, or
+    /// the database's.
     pub async fn finish<E: Into<Early>>(mut self, outcome: Result<Answer, E>) -> Result<Response, Early> {
         let answer = match outcome {
             Ok(answer) => answer,
-            Err(error) => return Err(end(self.tx, error.into()).await),
+            Err(error) => {
+                let refusal = error.into();
+                return Err(self.end().await.unwrap_or(refusal));
+            }
         };
-        if let Some(id) = self.id
-            && let Err(error) = keep(&mut self.tx, &id, &answer).await
-        {
-            return Err(end(self.tx, error.into()).await);
+        let Some(key) = self.key else {
+            self.tx.commit().await?;
+            return Ok(answer.into_response());
+        };
+        // Now and then, so that what has expired goes away without a job of its own, at twenty for each eight.
+        if key.id.first().is_some_and(|first| *first < 32) {
+            self.tx.execute(&FORGET_KEYS, &[]).await?;
         }
-        self.tx.commit().await?;
-        Ok(answer.into_response())
+        let context = self.tx.context().clone();
+        self.tx.keep_answer(key.keeps(&answer));
+        match self.tx.commit().await {
+            Ok(()) => Ok(answer.into_response()),
+            Err(error) if error.is_key_taken() => Err(key.answered(&context).await.unwrap_or_else(|| error.into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Rolls back here and now, so that the connection is free for the next request before the answer is written, and looks for what
+    /// was answered before.
+    async fn end(self) -> Option<Early> {
+        let context = self.tx.context().clone();
+        roll_back(self.tx).await;
+        self.key?.answered(&context).await
+    }
+}
+
+impl Kept {
+    fn keeps(&self, answer: &Answer) -> KeptAnswer {
+        let Answer { status, etag, location, body } = answer.clone();
+        let status = i16::try_from(status.as_u16()).unwrap_or(i16::MAX);
+        KeptAnswer { id: self.id.clone(), fingerprint: self.fingerprint.clone(), status, etag, location, body }
+    }
+
+    /// How a request under this key ends, if one was answered before.
+    async fn answered(&self, context: &TenantContext) -> Option<Early> {
+        match self.find(context).await {
+            Ok(found) => found,
+            Err(error) => Some(error.into()),
+        }
+    }
+
+    async fn find(&self, context: &TenantContext) -> Result<Option<Early>, DbError> {
+        let mut tx = self.db.single(context).await?;
+        let Some(row) = tx.query_opt(&FIND_ANSWER, &[&self.id]).await? else { return Ok(None) };
+        let stored: &[u8] = row.try_get("fingerprint")?;
+        if stored != self.fingerprint {
+            return Ok(Some(Problem::of(&codes::IDEMPOTENCY_KEY_REUSED).into()));
+        }
+        let answer = Answer::stored(&row)?;
+        Ok(Some(answer.map_or_else(|| Problem::of(&codes::INTERNAL_ERROR).into(), Early::Replay)))
     }
 }
 
@@ -303,38 +379,10 @@ fn id(context: &TenantContext, key: &str) -> [u8; 32] {
     hash.finalize().into()
 }
 
-async fn take(tx: &mut TenantTx, id: &[u8; 32], fingerprint: &[u8; 32]) -> Result<Option<Early>, DbError> {
-    if tx.query_opt(&TAKE_KEY, &[&&id[..], &&fingerprint[..]]).await?.is_some() {
-        // Now and then, so that what has expired goes away without a job of its own, at twenty for each eight.
-        if id[0] < 32 {
-            tx.execute(&FORGET_KEYS, &[]).await?;
-        }
-        return Ok(None);
-    }
-    let row = tx.query_opt(&FIND_ANSWER, &[&&id[..]]).await?;
-    let Some(row) = row else {
-        return Err(DbError::Misuse("an idempotency key was removed while it was taken"));
-    };
-    let stored: &[u8] = row.try_get("fingerprint")?;
-    if stored != fingerprint {
-        return Ok(Some(Early::Problem(Problem::of(&codes::IDEMPOTENCY_KEY_REUSED))));
-    }
-    let answer = Answer::stored(&row)?;
-    Ok(Some(answer.map_or_else(|| Problem::of(&codes::INTERNAL_ERROR).into(), Early::Replay)))
-}
-
-async fn keep(tx: &mut TenantTx, id: &[u8; 32], answer: &Answer) -> Result<(), DbError> {
-    let status = i16::try_from(answer.status.as_u16()).unwrap_or(i16::MAX);
-    tx.execute(&KEEP_ANSWER, &[&&id[..], &status, &answer.etag, &answer.location, &answer.body]).await?;
-    Ok(())
-}
-
-/// Rolls back here and now, so that the connection is free for the next request before the answer is written.
-async fn end(tx: TenantTx, early: Early) -> Early {
+async fn roll_back(tx: TenantTx) {
     if let Err(rollback) = tx.rollback().await {
         tracing::debug!(%rollback, "the connection was lost on rollback; the server undoes the transaction");
     }
-    early
 }
 
 #[cfg(test)]

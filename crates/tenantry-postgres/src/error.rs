@@ -3,6 +3,7 @@ use std::time::Duration;
 use tenantry_core::{NameError, TenantStatus};
 use tokio_postgres::error::SqlState;
 
+use crate::access::KeptAnswer;
 use crate::provision::{Plan, TenantRow};
 use crate::registry::Member;
 
@@ -110,6 +111,12 @@ impl DbError {
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         self.sqlstate() == Some(SqlState::UNIQUE_VIOLATION.code())
+    }
+
+    /// Whether a commit was refused because somebody has the key that its answer was to be kept under.
+    #[must_use]
+    pub fn is_key_taken(&self) -> bool {
+        self.constraint() == Some(KeptAnswer::REFUSED_BY)
     }
 
     /// Whether a referenced row does not exist, or is still referenced.

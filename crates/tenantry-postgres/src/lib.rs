@@ -132,7 +132,7 @@ mod registry;
 mod statement;
 mod wire;
 
-pub use access::{AccessStats, TenantDb, TenantTx};
+pub use access::{AccessStats, KeptAnswer, TenantDb, TenantTx};
 pub use audit::{Anchor, AnchorError, AuditTrail, ChainId, ChainedEvent, ExportRange, Flaw, Verdict};
 #[cfg(feature = "negative-controls")]
 pub use config::Defences;

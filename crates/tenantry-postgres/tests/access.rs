@@ -68,6 +68,35 @@ async fn two_tenants_on_one_backend_see_their_own_rows() {
     assert_eq!(world.db.stats().opened, 1, "one backend served both");
 }
 
+/// A connection that changes its tenant takes the role in the message that begins the transaction, and loses it with that.
+#[tokio::test]
+async fn a_scope_that_was_rolled_back_is_taken_again() {
+    let world = world(|c| c.cell_connections = 1).await;
+    world.tenant("acme").await;
+    world.tenant("globex").await;
+    let (acme, globex) = (world.context("acme").await, world.context("globex").await);
+    for end in ["rolled back", "dropped", "failed"] {
+        add(&world, "globex", "before").await;
+        let mut tx = world.db.begin(&acme).await.unwrap();
+        tx.execute(&ADD, &[&"in vain"]).await.unwrap();
+        match end {
+            "rolled back" => tx.rollback().await.unwrap(),
+            "dropped" => drop(tx),
+            _ => {
+                assert!(tx.query(&FAIL, &[]).await.is_err());
+                drop(tx);
+            }
+        }
+        for context in [&acme, &globex, &acme] {
+            let mut tx = world.db.single(context).await.unwrap();
+            let who: String = tx.query_one(&WHO, &[]).await.unwrap().get(0);
+            assert_eq!(who, context.tenant().role().as_str(), "{end}");
+        }
+        assert_eq!(bodies(&world, "acme").await, [""; 0], "{end}");
+    }
+    assert_eq!(world.db.stats().opened, 1, "no connection was lost for it");
+}
+
 #[tokio::test]
 async fn nothing_stays_without_commit() {
     let world = world(|c| c.cell_connections = 1).await;

@@ -11,6 +11,7 @@ mod tx;
 
 use std::sync::Arc;
 
+pub use notes::KeptAnswer;
 pub use pool::AccessStats;
 pub use tx::TenantTx;
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -10,7 +11,7 @@ use crate::registry::{Tenant, TenantContext};
 use crate::statement::{Statement, qualify};
 
 use super::connection::{Connection, Way, begin_scoped, bind_session};
-use super::notes::{Noted, Notes};
+use super::notes::{KeptAnswer, Noted, Notes};
 use super::pool::{CLEANING, Permits, Pool};
 use super::savepoint::Mark;
 
@@ -121,6 +122,12 @@ impl TenantTx {
         &self.tenant
     }
 
+    /// The time by this server's clock, which may be another than the database's: good for a guess that the database confirms.
+    #[must_use]
+    pub fn presumed_now(&self) -> DateTime<Utc> {
+        self.pool.registry.now()
+    }
+
     /// Runs a statement for its rows.
     ///
     /// # Errors
@@ -189,6 +196,13 @@ impl TenantTx {
     /// with the commit, as audit events are.
     pub fn publish(&mut self, kind: &'static str, data: Value) {
         self.notes.published.push((kind, data));
+    }
+
+    /// Has the answer to the request kept under its key, in the table `idempotency_keys` of the tenant's schema, which the domain has
+    /// to have. Written with the commit, which fails and undoes everything when somebody has the key:
+    /// [`DbError::is_key_taken`].
+    pub fn keep_answer(&mut self, answer: KeptAnswer) {
+        self.notes.answer = Some(answer);
     }
 
     /// Runs SQL that was not vetted, for its rows. The session counts as tainted from here: the scope is set
@@ -345,7 +359,14 @@ impl TenantTx {
             Extent::Snapshot if fresh => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             _ => None,
         };
-        Prelude { scope, begin: self.mark.and_then(|mark| mark.message(fresh)).or(begin) }
+        let begin = self.mark.and_then(|mark| mark.message(fresh)).or(begin);
+        match (scope, begin) {
+            // One message and not two, as each costs an answer. The role is then taken within the transaction, and lost with it.
+            (Some(scope), Some(begin)) if fresh && self.writes() => {
+                Prelude { scope: Some(format!("{scope};{begin}")), begin: None }
+            }
+            (scope, begin) => Prelude { scope, begin },
+        }
     }
 
     pub(super) fn writes(&self) -> bool {
@@ -450,7 +471,11 @@ impl TenantTx {
         match self.phase {
             // Dropping cancels the statement; the server rolls back.
             _ if self.in_flight => Ok(()),
-            Phase::Open | Phase::Failed if self.extent != Extent::Single => self.finish("ROLLBACK").await,
+            Phase::Open | Phase::Failed if self.extent != Extent::Single => {
+                // The role may have been taken within the transaction.
+                self.connection_mut().bound = None;
+                self.finish("ROLLBACK").await
+            }
             _ => Ok(()),
         }
     }
@@ -528,6 +553,9 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 }
 
 async fn clean(connection: &mut Connection, open: bool, pool: &Pool) -> Result<(), tokio_postgres::Error> {
+    if open {
+        connection.bound = None;
+    }
     let (client, link) = connection.wire.split();
     if open {
         link.drive(client.batch_execute("ROLLBACK")).await?;

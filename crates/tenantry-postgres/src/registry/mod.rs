@@ -292,6 +292,11 @@ impl Registry {
         self.inner.cache.hears().then(|| self.inner.cache.changes())
     }
 
+    /// This server's clock.
+    pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.inner.clock.now()
+    }
+
     /// The context's tenant as it is now, or an error when it may not be served any more.
     pub(crate) async fn still_served(&self, context: &TenantContext) -> Result<Arc<Tenant>, DbError> {
         let tenant = match self.by_id(context.id()).await {

@@ -163,7 +163,7 @@ mod tests {
             assert!(names.insert(statement.name()), "{} twice", statement.name());
             let used = (1..100).take_while(|n| statement.sql().contains(&format!("${n}"))).count();
             assert_eq!(used, statement.params().len(), "{}", statement.name());
-            let parts = ["found", "held", "gone", "freed", "place"];
+            let parts = ["found", "held", "gone", "freed", "live", "place"];
             for keyword in ["FROM ", "INTO ", "UPDATE "] {
                 for (at, _) in statement.sql().match_indices(keyword) {
                     let target = &statement.sql()[at + keyword.len()..];

@@ -9,6 +9,8 @@
 //!
 //! A month is one of the company's time zone; the database's clock says which.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tenantry_core::calendar::{month_name, month_of};
@@ -18,9 +20,12 @@ use super::column;
 use crate::quota::{Counted, Quota};
 use crate::{Error, TaskStatus};
 
-/// A CTE that takes a place, or gives no row when there is none: what follows selects from it.
+/// A CTE that takes a place, or gives no row when there is none, or `$only` does not hold: what follows selects from it.
 macro_rules! take {
     ($name:literal, $period:expr, $limit:literal) => {
+        take!($name, $period, $limit, only "true")
+    };
+    ($name:literal, $period:expr, $limit:literal, only $only:expr) => {
         concat!(
             "INSERT INTO tenant.quota_counters AS c (name, period, used) \
              SELECT '",
@@ -28,10 +33,12 @@ macro_rules! take {
             "', ",
             $period,
             ", 1 WHERE ",
+            $only,
+            " AND (",
             $limit,
             "::int8 IS NULL OR ",
             $limit,
-            " > 0 \
+            " > 0) \
              ON CONFLICT (name, period) DO UPDATE SET used = c.used + 1 \
              WHERE ",
             $limit,
@@ -108,8 +115,20 @@ pub struct Miscount {
 }
 
 /// The company's month, by which tasks are counted.
-pub(super) fn month(tx: &TenantTx, now: DateTime<Utc>) -> String {
+fn month(tx: &TenantTx, now: DateTime<Utc>) -> String {
     month_name(now, tx.tenant().time_zone)
+}
+
+/// The company's month at some time, for a statement that makes sure by the database's clock that it is the present one.
+pub(super) struct Month {
+    pub(super) name: String,
+    pub(super) span: Range<DateTime<Utc>>,
+}
+
+impl Month {
+    pub(super) fn at(tx: &TenantTx, time: DateTime<Utc>) -> Self {
+        Self { name: month(tx, time), span: month_of(time, tx.tenant().time_zone) }
+    }
 }
 
 /// The company's month, and when it began.

@@ -6,7 +6,7 @@ use tenantry_http::Limit;
 use tenantry_postgres::{DbError, Row, TenantTx, ToSql, statements};
 use uuid::Uuid;
 
-use super::quotas::take;
+use super::quotas::{Month, take};
 use super::{agents, column, dependencies, earliest_first, latest_first, quotas, sorted, words};
 use crate::quota::Quota;
 use crate::task::{ClaimTasks, CreateTask, Priority, Task, TaskFilter, TaskOrder, UpdateTask};
@@ -114,9 +114,12 @@ statements! {
     /// A page of tasks by title, from the end.
     LIST_TASKS_BY_TITLE_BACKWARDS(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TEXT, UUID, INT8) =
         concat!(anybodys!(), sorted!("lower(title)", < "lower($11)", "$12", "$13"));
-    /// A new task, pending, or no row: the month's are used up.
-    INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID, TEXT, INT8) = concat!(
-        "WITH place AS (", take!("tasks", "$11", "$12"), ") \
+    /// A new task, pending, for agents that are live and stay so until the commit: the foreign key alone would let a soft deletion pass
+    /// by. No row: one of them is not, the month is not the present one, or its tasks are used up.
+    INSERT_TASK(UUID, UUID, UUID, TEXT, TEXT, TEXT, TIMESTAMPTZ, INT4, TEXT, UUID, TEXT, INT8, TIMESTAMPTZ, TIMESTAMPTZ) = concat!(
+        "WITH live AS (SELECT id FROM tenant.agents WHERE id IN ($2, $3) AND deleted_at IS NULL ORDER BY id FOR SHARE), \
+         place AS (", take!("tasks", "$11", "$12", only "now() >= $13 AND now() < $14 \
+           AND (SELECT count(*) FROM live) = CASE WHEN $2::uuid = $3::uuid THEN 1 ELSE 2 END"), ") \
          INSERT INTO tenant.tasks (id, agent_id, created_by_id, title, description, priority, deadline, max_retries, \
                                    provider, provider_account_id) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM place RETURNING ", columns!()
@@ -165,29 +168,19 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, 
         dependencies::hold_graph(tx).await?;
     }
     let created_by = new.created_by_id.unwrap_or(new.agent_id);
-    let now = agents::hold_live(tx, ("/agent_id", new.agent_id), ("/created_by_id", created_by)).await?;
-    let (month, limit) = (quotas::month(tx, now), quotas::limit(tx, Quota::Tasks));
-    let row = tx
-        .query_opt(
-            &INSERT_TASK,
-            &[
-                id.as_uuid(),
-                new.agent_id.as_uuid(),
-                created_by.as_uuid(),
-                &new.title,
-                &new.description,
-                &new.priority.unwrap_or(Priority::Normal).as_str(),
-                &new.deadline,
-                &new.max_retries.unwrap_or(DEFAULT_MAX_RETRIES),
-                &new.provider,
-                &new.provider_account_id,
-                &month,
-                &limit,
-            ],
-        )
-        .await
-        .map_err(|e| refine(e, new.provider_account_id))?;
-    let Some(row) = row else { return Err(quotas::exceeded(tx, Quota::Tasks).await) };
+    let presumed = Month::at(tx, tx.presumed_now());
+    let row = match insert(tx, id, new, created_by, &presumed).await? {
+        Some(row) => row,
+        None => {
+            let now = agents::hold_live(tx, ("/agent_id", new.agent_id), ("/created_by_id", created_by)).await?;
+            let row = match presumed.span.contains(&now) {
+                true => None,
+                false => insert(tx, id, new, created_by, &Month::at(tx, now)).await?,
+            };
+            let Some(row) = row else { return Err(quotas::exceeded(tx, Quota::Tasks).await) };
+            row
+        }
+    };
     let task = read(&row)?;
     if !new.depends_on.is_empty() {
         dependencies::add_first(tx, id, &new.depends_on).await?;
@@ -195,6 +188,37 @@ pub async fn create(tx: &mut TenantTx, new: &Valid<CreateTask>) -> Result<Task, 
     tx.audit("task.create", &target(id), json!({ "title": task.title, "agent_id": task.agent_id }));
     tx.publish("task.created", json!(task));
     Ok(task)
+}
+
+async fn insert(
+    tx: &mut TenantTx,
+    id: TaskId,
+    new: &CreateTask,
+    created_by: AgentId,
+    month: &Month,
+) -> Result<Option<Row>, Error> {
+    let limit = quotas::limit(tx, Quota::Tasks);
+    tx.query_opt(
+        &INSERT_TASK,
+        &[
+            id.as_uuid(),
+            new.agent_id.as_uuid(),
+            created_by.as_uuid(),
+            &new.title,
+            &new.description,
+            &new.priority.unwrap_or(Priority::Normal).as_str(),
+            &new.deadline,
+            &new.max_retries.unwrap_or(DEFAULT_MAX_RETRIES),
+            &new.provider,
+            &new.provider_account_id,
+            &month.name,
+            &limit,
+            &month.span.start,
+            &month.span.end,
+        ],
+    )
+    .await
+    .map_err(|e| refine(e, new.provider_account_id))
 }
 
 /// Finds a task; one statement.

@@ -44,6 +44,38 @@ async fn the_same_request_gets_the_same_answer() {
     );
 }
 
+/// A task may be made any number of times, so only the key shows that it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_repeated_in_vain_leaves_nothing() {
+    let company = Company::open().await;
+    let (server, tenant) = (&company.server, &company.tenant);
+    let agent = company.agent("Mira").await;
+    let body = json!({ "agent_id": agent["id"], "title": "Sweep up" });
+    let make = |key: &'static str, body: Value| async move {
+        Answer::to(server.by(tenant, Method::POST, "/v1/tasks").header("idempotency-key", key).json(&body)).await
+    };
+    let first = make("k", body.clone()).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (201, ""));
+    for again in join_all((0..6).map(|_| make("k", body.clone()))).await {
+        assert_eq!((again.status, again.header("idempotency-replayed")), (201, "true"));
+        assert_eq!((again.json(), again.header("location")), (first.json(), first.header("location")));
+    }
+    let other = make("k", json!({ "agent_id": agent["id"], "title": "Sweep down" })).await;
+    assert_eq!(other.verdict(), refusal(422, "idempotency_key_reused"));
+    assert_eq!(company.walk("/v1/tasks", 50).await, [first.json()]);
+    let usage = company.get("/v1/usage").await.json();
+    assert_eq!(usage["tasks"]["used"], 1, "nor is it counted");
+    let admin = server.database.admin().await;
+    let told = format!(
+        "SELECT (SELECT count(*) FROM {}.events WHERE kind = 'task.created'), \
+                (SELECT count(*) FROM audit.events WHERE action = 'task.create')",
+        tenant.schema
+    );
+    let told = admin.query_one(&told, &[]).await.unwrap();
+    assert_eq!((told.get::<_, i64>(0), told.get::<_, i64>(1)), (1, 1), "nor told of");
+    assert_eq!(make("l", body).await.status, 201, "the connections are as good as new");
+}
+
 #[tokio::test]
 async fn a_refusal_is_not_kept() {
     let company = Company::open().await;

@@ -31,7 +31,7 @@ pub(super) async fn create_activity(
     ApiJson(body): ApiJson<CreateActivity>,
 ) -> Result<Response, Early> {
     let new = body.validated()?;
-    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let mut write = Once::optimistic(&db, &context, idempotency).await?;
     let outcome = activity::append(write.tx(), &new).await;
     write.finish(outcome.map(|entry| Answer::made(format!("/v1/activity/{}", entry.id), &entry))).await
 }

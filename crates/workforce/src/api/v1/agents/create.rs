@@ -33,7 +33,7 @@ pub(super) async fn create_agent(
     ApiJson(body): ApiJson<CreateAgent>,
 ) -> Result<Response, Early> {
     let new = body.validated()?;
-    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let mut write = Once::optimistic(&db, &context, idempotency).await?;
     let outcome = agents::create(write.tx(), &new).await;
     write.finish(outcome.map(|agent| Answer::created(agent.version, format!("/v1/agents/{}", agent.id), &agent))).await
 }

@@ -32,7 +32,7 @@ pub(super) async fn create_message(
     ApiJson(body): ApiJson<CreateMessage>,
 ) -> Result<Response, Early> {
     let new = body.validated()?;
-    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let mut write = Once::optimistic(&db, &context, idempotency).await?;
     let outcome = messages::create(write.tx(), &new).await;
     let answer = |message: Message| Answer::created(message.version, format!("/v1/messages/{}", message.id), &message);
     write.finish(outcome.map(answer)).await

@@ -32,7 +32,7 @@ pub(super) async fn create_session(
     ApiJson(body): ApiJson<CreateSession>,
 ) -> Result<Response, Early> {
     let new = body.validated()?;
-    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let mut write = Once::optimistic(&db, &context, idempotency).await?;
     let outcome = sessions::start(write.tx(), &new).await;
     write.finish(outcome.map(|session| Answer::made(format!("/v1/sessions/{}", session.id), &session))).await
 }

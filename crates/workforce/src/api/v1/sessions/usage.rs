@@ -34,7 +34,7 @@ pub(super) async fn report_session_usage(
     ApiJson(body): ApiJson<ReportUsage>,
 ) -> Result<Response, Early> {
     let report = body.validated()?;
-    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let mut write = Once::optimistic(&db, &context, idempotency).await?;
     let outcome = sessions::report(write.tx(), id, &report).await;
     write.finish(outcome.map(|session| Answer::ok(&session))).await
 }

@@ -32,7 +32,7 @@ pub(super) async fn create_task(
     ApiJson(body): ApiJson<CreateTask>,
 ) -> Result<Response, Early> {
     let new = body.validated()?;
-    let mut write = Once::begin(&db, &context, idempotency).await?;
+    let mut write = Once::optimistic(&db, &context, idempotency).await?;
     let outcome = tasks::create(write.tx(), &new).await;
     write.finish(outcome.map(|task| Answer::created(task.version, format!("/v1/tasks/{}", task.id), &task))).await
 }
