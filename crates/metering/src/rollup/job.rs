@@ -1,6 +1,7 @@
 //! The loop of a server that makes sums, for all tenants.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures_util::StreamExt as _;
@@ -14,8 +15,18 @@ use crate::store::rollup::{self as store, Hour, Lag};
 
 /// Hours taken at a time.
 const BATCH: i64 = 256;
-/// Days of which hours are summed at the same time.
+/// From so many on they are not put off for anything: the sums are behind.
+const MANY: usize = 256;
+/// Nor when a look has taken so long.
+const HURRY: Duration = Duration::from_secs(30);
+/// Days of which hours are summed at the same time when somebody waits for it.
 const AT_ONCE: usize = 2;
+/// How often the time that the sums of an hour took is left to others afterwards, while calls are served.
+const REST: u32 = 4;
+/// That often until the same hour is summed again: one that has very many calls is not read all the time.
+const REST_OF_HOUR: u32 = 20;
+/// More than this an hour does not wait for that.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Tenants whose tasks are counted in one look.
 const TENANTS: i64 = 256;
 
@@ -55,6 +66,14 @@ impl Tally {
     }
 }
 
+/// How much of the database the sums may take.
+enum Pace<'a> {
+    /// As much as there is: somebody waits.
+    Full,
+    /// A part, so that calls are not in the way of sums. It remembers until when hours that took long are left alone.
+    Steady(&'a mut HashMap<Hour, Instant>),
+}
+
 /// Makes sums. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Rollup {
@@ -71,8 +90,10 @@ impl Rollup {
 
     /// Looks and makes sums until `stop`. What has begun by then is finished.
     pub async fn run(self, stop: CancellationToken) {
+        let mut resting = HashMap::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.look(&stop).await {
+            resting.retain(|_, until| *until > Instant::now());
+            if let Err(error) = self.look(Pace::Steady(&mut resting), &stop).await {
                 tracing::warn!(target: "tenantry::metering", %error, "hours with new calls cannot be looked for");
             }
             // Whichever comes first.
@@ -85,13 +106,13 @@ impl Rollup {
     /// # Errors
     /// [`DbError`] when the database cannot be asked. What concerns one hour is in the log and in the tally.
     pub async fn tick(&self) -> Result<Tally, DbError> {
-        self.look(&CancellationToken::new()).await
+        self.look(Pace::Full, &CancellationToken::new()).await
     }
 
-    async fn look(&self, stop: &CancellationToken) -> Result<Tally, DbError> {
+    async fn look(&self, pace: Pace<'_>, stop: &CancellationToken) -> Result<Tally, DbError> {
         let gathered = TimeDelta::from_std(self.settings.debounce).unwrap_or(TimeDelta::zero());
         let before = self.now().await? - gathered;
-        let mut tally = self.hours(before, None, stop).await?;
+        let mut tally = self.hours(before, None, pace, stop).await?;
         self.tasks(&mut tally, stop).await?;
         Ok(tally)
     }
@@ -104,7 +125,7 @@ impl Rollup {
         let before = self.now().await?;
         let mut all = Tally::default();
         loop {
-            let tally = self.hours(before, tenant, &CancellationToken::new()).await?;
+            let tally = self.hours(before, tenant, Pace::Full, &CancellationToken::new()).await?;
             all.hours += tally.hours;
             all.marked += tally.marked;
             all.kept += tally.kept;
@@ -157,10 +178,12 @@ impl Rollup {
         &self,
         before: DateTime<Utc>,
         tenant: Option<TenantId>,
+        mut pace: Pace<'_>,
         stop: &CancellationToken,
     ) -> Result<Tally, DbError> {
         let mut tally = Tally::default();
         let mut tried: HashSet<Hour> = HashSet::new();
+        let hurry = Instant::now() + HURRY;
         while !stop.is_cancelled() {
             let tx = self.db.begin().await?;
             let most = BATCH + i64::try_from(tried.len()).unwrap_or(i64::MAX - BATCH);
@@ -170,25 +193,55 @@ impl Rollup {
             if due.is_empty() {
                 break;
             }
-            let mut rolling = futures_util::stream::iter(by_day(due))
-                .map(|day| async move {
-                    let mut rolled = Vec::with_capacity(day.len());
-                    for hour in day {
-                        if stop.is_cancelled() {
-                            break;
-                        }
-                        rolled.push((hour, hour::roll(&self.db, &hour, How::Pass).await));
-                    }
-                    rolled
-                })
-                .buffer_unordered(AT_ONCE);
-            while let Some(day) = rolling.next().await {
-                for (hour, outcome) in day {
-                    tally.add(&hour, outcome);
+            match &mut pace {
+                Pace::Steady(resting) if due.len() < MANY && Instant::now() < hurry => {
+                    self.one_by_one(due, resting, hurry, stop, &mut tally).await;
                 }
+                _ => self.side_by_side(due, stop, &mut tally).await,
             }
         }
         Ok(tally)
+    }
+
+    async fn side_by_side(&self, due: Vec<Hour>, stop: &CancellationToken, tally: &mut Tally) {
+        let mut rolling = futures_util::stream::iter(by_day(due))
+            .map(|day| async move {
+                let mut rolled = Vec::with_capacity(day.len());
+                for hour in day {
+                    if stop.is_cancelled() {
+                        break;
+                    }
+                    rolled.push((hour, hour::roll(&self.db, &hour, How::Pass).await));
+                }
+                rolled
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some(day) = rolling.next().await {
+            for (hour, outcome) in day {
+                tally.add(&hour, outcome);
+            }
+        }
+    }
+
+    async fn one_by_one(
+        &self,
+        due: Vec<Hour>,
+        resting: &mut HashMap<Hour, Instant>,
+        hurry: Instant,
+        stop: &CancellationToken,
+        tally: &mut Tally,
+    ) {
+        for hour in due.into_iter().filter(|hour| !resting.contains_key(hour)).collect::<Vec<_>>() {
+            let begun = Instant::now();
+            tally.add(&hour, hour::roll(&self.db, &hour, How::Pass).await);
+            let took = begun.elapsed();
+            resting.insert(hour, Instant::now() + (took * REST_OF_HOUR).min(LONGEST_REST));
+            let rest = (took * REST).min(hurry.saturating_duration_since(Instant::now()));
+            // Whichever comes first.
+            if tokio::time::timeout(rest, stop.cancelled()).await.is_ok() {
+                return;
+            }
+        }
     }
 
     async fn tasks(&self, tally: &mut Tally, stop: &CancellationToken) -> Result<(), DbError> {
