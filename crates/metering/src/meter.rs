@@ -25,6 +25,9 @@ pub enum MeteringError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no thread to ship on.
+    #[error("the thread that ships cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
 /// What the endpoints and the gateway share. Cheap to clone.

@@ -25,7 +25,9 @@ pub struct MeteringSettings {
     /// How long a call waits for others to be shipped with it. Default: 0.5 s.
     #[serde(with = "tenantry_core::serde_seconds")]
     pub ship_interval: Duration,
-    /// How many calls are shipped in one transaction. Default: 4000.
+    /// How many calls are shipped before that time: often a little keeps calls from waiting for the processor that the database is on. Default: 128.
+    pub ship_portion: usize,
+    /// How many calls are shipped in one transaction at most, where more have gathered. Default: 4000.
     pub ship_batch: usize,
     /// A call that has not ended after so long is booked as unsettled; what it turns out to be later corrects that. Default: 3600 s.
     #[serde(with = "tenantry_core::serde_seconds")]
@@ -57,6 +59,7 @@ impl Default for MeteringSettings {
             spool_max_bytes: 1 << 30,
             spool_segment_bytes: 16 << 20,
             ship_interval: Duration::from_millis(500),
+            ship_portion: 128,
             ship_batch: 4000,
             reap_after: Duration::from_secs(3600),
             keep_calls_days: 90,

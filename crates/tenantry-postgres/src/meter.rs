@@ -26,6 +26,12 @@ impl MeterDb {
         Self { clients: Clients::new(database.clone(), Logins::METER, connections) }
     }
 
+    /// The same with another number of connections, which it shares with nobody.
+    #[must_use]
+    pub fn with_connections(&self, connections: usize) -> Self {
+        Self { clients: self.clients.with_connections(connections) }
+    }
+
     /// Opens a transaction (READ COMMITTED: each statement sees what was committed before it). Dropped, it is rolled back.
     ///
     /// # Errors

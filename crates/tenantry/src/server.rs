@@ -66,6 +66,7 @@ pub enum StartError {
 pub struct Server {
     state: AppState,
     settings: Settings,
+    shipping: Shipping,
 }
 
 impl Server {
@@ -103,8 +104,9 @@ impl Server {
                 other => tracing::warn!(target: "tenantry::ready", reason = %other, "not ready yet"),
             }
         }
+        let shipping = Shipping::start(&metering, &settings.metering)?;
         let state = AppState::from(AppParts { tenancy, provisioner, scheduling, stripe, keychain, metering, gateway });
-        Ok(Self { state, settings: settings.clone() })
+        Ok(Self { state, settings: settings.clone(), shipping })
     }
 
     /// What the endpoints share.
@@ -117,7 +119,6 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Drained {
         let router = router(&self.state);
         let jobs = Jobs::start(&self.state, &self.settings);
-        let shipping = Shipping::start(&self.state.metering, &self.settings.metering);
         let stop = jobs.stop();
         let events = self.state.tenancy.registry().events().clone();
         let shutdown = async {
@@ -131,7 +132,7 @@ impl Server {
         self.state.gateway.close(LAST_WRITES).await;
         jobs.end().await;
         // After the last request: what it has left is shipped, too.
-        shipping.stop(LAST_SHIPMENTS).await;
+        self.shipping.stop(LAST_SHIPMENTS).await;
         // What is not given back is nobody else's until it expires.
         if tokio::time::timeout(LAST_WRITES, self.state.metering.budgets.leave()).await.is_err() {
             tracing::warn!(target: "tenantry::budgets", "leases are left to expire");

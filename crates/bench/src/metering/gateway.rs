@@ -90,6 +90,7 @@ pub(super) async fn measure(options: &Options, report: &mut Report) -> anyhow::R
     let sync = tokio::task::spawn_blocking(move || super::disk::sync_ms(&dir)).await??;
     report.push(Row::lower("bare_sync_p50", sync, "ms"));
     report.push(Row::lower("gateway_p50", overhead.own_p50_ms, "ms").baseline(Some(overhead.direct_p50_ms)));
+    report.push(Row::lower("gateway_p99", overhead.own_p99_ms, "ms").baseline(Some(overhead.direct_p99_ms)));
     report.push(Row::higher("gateway_rate", rate, "1/s").baseline(of(|t| t.rate)));
     report.push(Row::higher("gateway_calls_per_core", median(&per_core), "1/s").baseline(of(|t| median(&t.per_core))));
     if let Some(theirs) = &theirs {
@@ -149,6 +150,8 @@ struct Overhead {
     p99_ms: f64,
     own_p50_ms: f64,
     direct_p50_ms: f64,
+    own_p99_ms: f64,
+    direct_p99_ms: f64,
 }
 
 /// Both ways at one rate, in turns; with the number of calls of the first.
@@ -172,6 +175,8 @@ async fn overhead(side: &Side, direct: &Side, rate: f64, options: &Options) -> a
         p99_ms: difference(|answer| answer.p99_us),
         own_p50_ms: middle(&ours, |answer| answer.p50_us),
         direct_p50_ms: middle(&straight, |answer| answer.p50_us),
+        own_p99_ms: middle(&ours, |answer| answer.p99_us),
+        direct_p99_ms: middle(&straight, |answer| answer.p99_us),
     };
     Ok((found, ours.iter().map(|answer| answer.count).sum()))
 }

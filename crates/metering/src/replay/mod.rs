@@ -19,7 +19,7 @@ pub use plan::{Plan, ReplayModel, ReplayTenant};
 pub use trace::{Columns, Line, Trace};
 
 use crate::call::Call;
-use crate::meter::Metering;
+use crate::meter::{Metering, MeteringError};
 use crate::prices::PriceQuery;
 use crate::rollup::{Rollup, RollupSettings};
 use crate::settings::MeteringSettings;
@@ -60,6 +60,9 @@ pub enum ReplayError {
         /// What there is.
         has: Vec<String>,
     },
+    /// What was recorded cannot be shipped.
+    #[error(transparent)]
+    Metering(#[from] MeteringError),
     /// A value of a line.
     #[error("line {number} of the trace has `{value}` where a time or a number of tokens should be")]
     Line {
@@ -142,7 +145,7 @@ pub async fn replay(
     }
     let begun = Instant::now();
     metering.prices.begin(&metering.db, PRICES).await;
-    let shipping = Shipping::start(metering, settings);
+    let shipping = Shipping::start(metering, settings)?;
     // What an earlier run has left comes first: its start is looked for.
     while metering.health().records > 0 {
         tokio::time::sleep(LOOK).await;

@@ -1,6 +1,7 @@
 //! The loop of a server that makes sums, for all tenants.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures_util::StreamExt as _;
@@ -14,8 +15,20 @@ use crate::store::rollup::{self as store, Hour, Lag};
 
 /// Hours taken at a time.
 const BATCH: i64 = 256;
-/// Days of which hours are summed at the same time.
+/// From so many on they are not put off for anything: the sums are behind.
+const MANY: usize = 256;
+/// Days of which hours are summed at the same time when somebody waits for it.
 const AT_ONCE: usize = 2;
+/// How often the time that the sums of an hour took is left to others afterwards, while calls are served.
+const REST: u32 = 4;
+/// That often where the hour had been summed just before: calls come to it all the time, and each sum reads all of them.
+const REST_OF_BUSY: u32 = 99;
+/// How often the time in which calls are gathered an hour waits for itself at most.
+const LONGEST_REST: u32 = 12;
+/// And all hours of a look for each other.
+const LONGEST_LOOK: u32 = 6;
+/// How long an hour is remembered to have been summed.
+const JUST_BEFORE: Duration = Duration::from_secs(120);
 /// Tenants whose tasks are counted in one look.
 const TENANTS: i64 = 256;
 
@@ -55,6 +68,34 @@ impl Tally {
     }
 }
 
+/// How much of the database the sums may take.
+enum Pace<'a> {
+    /// As much as there is: somebody waits.
+    Full,
+    /// A little all the time, so that sums are not in the way of calls.
+    Steady(&'a mut HashMap<Hour, Last>),
+}
+
+/// The last sums of an hour.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    made: Instant,
+    took: Duration,
+}
+
+impl Last {
+    /// Whether the hour is left alone, because reading all of its calls takes long.
+    fn rests(&self, most: Duration) -> bool {
+        self.made.elapsed() < (self.took * REST_OF_BUSY).min(most)
+    }
+}
+
+/// The pause after an hour's sums: `left` hours come after it, before `end`.
+fn rest(took: Duration, busy: bool, left: usize, end: Instant) -> Duration {
+    let share = end.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX).max(1);
+    (took * if busy { REST_OF_BUSY } else { REST }).min(share)
+}
+
 /// Makes sums. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Rollup {
@@ -71,8 +112,10 @@ impl Rollup {
 
     /// Looks and makes sums until `stop`. What has begun by then is finished.
     pub async fn run(self, stop: CancellationToken) {
+        let mut lately = HashMap::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.look(&stop).await {
+            lately.retain(|_, last: &mut Last| last.made.elapsed() < JUST_BEFORE);
+            if let Err(error) = self.look(Pace::Steady(&mut lately), &stop).await {
                 tracing::warn!(target: "tenantry::metering", %error, "hours with new calls cannot be looked for");
             }
             // Whichever comes first.
@@ -85,13 +128,13 @@ impl Rollup {
     /// # Errors
     /// [`DbError`] when the database cannot be asked. What concerns one hour is in the log and in the tally.
     pub async fn tick(&self) -> Result<Tally, DbError> {
-        self.look(&CancellationToken::new()).await
+        self.look(Pace::Full, &CancellationToken::new()).await
     }
 
-    async fn look(&self, stop: &CancellationToken) -> Result<Tally, DbError> {
+    async fn look(&self, pace: Pace<'_>, stop: &CancellationToken) -> Result<Tally, DbError> {
         let gathered = TimeDelta::from_std(self.settings.debounce).unwrap_or(TimeDelta::zero());
         let before = self.now().await? - gathered;
-        let mut tally = self.hours(before, None, stop).await?;
+        let mut tally = self.hours(before, None, pace, stop).await?;
         self.tasks(&mut tally, stop).await?;
         Ok(tally)
     }
@@ -104,7 +147,7 @@ impl Rollup {
         let before = self.now().await?;
         let mut all = Tally::default();
         loop {
-            let tally = self.hours(before, tenant, &CancellationToken::new()).await?;
+            let tally = self.hours(before, tenant, Pace::Full, &CancellationToken::new()).await?;
             all.hours += tally.hours;
             all.marked += tally.marked;
             all.kept += tally.kept;
@@ -157,10 +200,12 @@ impl Rollup {
         &self,
         before: DateTime<Utc>,
         tenant: Option<TenantId>,
+        mut pace: Pace<'_>,
         stop: &CancellationToken,
     ) -> Result<Tally, DbError> {
         let mut tally = Tally::default();
         let mut tried: HashSet<Hour> = HashSet::new();
+        let end = Instant::now() + self.settings.debounce * LONGEST_LOOK;
         while !stop.is_cancelled() {
             let tx = self.db.begin().await?;
             let most = BATCH + i64::try_from(tried.len()).unwrap_or(i64::MAX - BATCH);
@@ -170,25 +215,56 @@ impl Rollup {
             if due.is_empty() {
                 break;
             }
-            let mut rolling = futures_util::stream::iter(by_day(due))
-                .map(|day| async move {
-                    let mut rolled = Vec::with_capacity(day.len());
-                    for hour in day {
-                        if stop.is_cancelled() {
-                            break;
-                        }
-                        rolled.push((hour, hour::roll(&self.db, &hour, How::Pass).await));
-                    }
-                    rolled
-                })
-                .buffer_unordered(AT_ONCE);
-            while let Some(day) = rolling.next().await {
-                for (hour, outcome) in day {
-                    tally.add(&hour, outcome);
-                }
+            match &mut pace {
+                Pace::Steady(lately) if due.len() < MANY => self.one_by_one(due, lately, end, stop, &mut tally).await,
+                _ => self.side_by_side(due, stop, &mut tally).await,
             }
         }
         Ok(tally)
+    }
+
+    async fn side_by_side(&self, due: Vec<Hour>, stop: &CancellationToken, tally: &mut Tally) {
+        let mut rolling = futures_util::stream::iter(by_day(due))
+            .map(|day| async move {
+                let mut rolled = Vec::with_capacity(day.len());
+                for hour in day {
+                    if stop.is_cancelled() {
+                        break;
+                    }
+                    rolled.push((hour, hour::roll(&self.db, &hour, How::Pass).await));
+                }
+                rolled
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some(day) = rolling.next().await {
+            for (hour, outcome) in day {
+                tally.add(&hour, outcome);
+            }
+        }
+    }
+
+    async fn one_by_one(
+        &self,
+        mut due: Vec<Hour>,
+        lately: &mut HashMap<Hour, Last>,
+        end: Instant,
+        stop: &CancellationToken,
+        tally: &mut Tally,
+    ) {
+        let most = self.settings.debounce * LONGEST_REST;
+        due.retain(|hour| !lately.get(hour).is_some_and(|last| last.rests(most)));
+        due.sort_by_key(|hour| lately.contains_key(hour));
+        for (hour, left) in due.iter().zip((0..due.len()).rev()) {
+            let begun = Instant::now();
+            tally.add(hour, hour::roll(&self.db, hour, How::Pass).await);
+            let took = begun.elapsed();
+            let busy = lately.insert(*hour, Last { made: Instant::now(), took }).is_some();
+            // Whichever comes first.
+            let rested = tokio::time::timeout(rest(took, busy, left, end), stop.cancelled()).await;
+            if rested.is_ok() {
+                return;
+            }
+        }
     }
 
     async fn tasks(&self, tally: &mut Tally, stop: &CancellationToken) -> Result<(), DbError> {
@@ -225,4 +301,23 @@ fn by_day(hours: Vec<Hour>) -> Vec<Vec<Hour>> {
         }
     }
     days
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_busy_hour_rests_longer_and_none_is_put_off_for_ever() {
+        let (took, end) = (Duration::from_millis(10), Instant::now() + LONG);
+        assert_eq!(rest(took, false, 3, end), took * REST);
+        assert_eq!(rest(took, true, 3, end), took * REST_OF_BUSY);
+        assert!(rest(LONG, true, 200, end) <= LONG / 200, "the others have their turn in time");
+        assert_eq!(rest(took, true, 3, Instant::now()), Duration::ZERO);
+        let last = Last { made: Instant::now(), took: LONG };
+        assert!(last.rests(LONG) && !last.rests(Duration::ZERO));
+        assert!(!Last { took: Duration::ZERO, ..last }.rests(LONG));
+    }
 }

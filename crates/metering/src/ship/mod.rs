@@ -8,6 +8,7 @@
 //! counted, so that it holds nothing else up. All other failures are waited for.
 
 mod keep;
+mod lane;
 mod progress;
 mod shipment;
 
@@ -15,12 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tenantry_postgres::MeterDb;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::meter::Metering;
+use crate::meter::{Metering, MeteringError};
 use crate::settings::MeteringSettings;
 use crate::spool::Spool;
+use lane::Lane;
 pub use progress::Progress;
 
 /// Between two tries when the database is away: the first, and the longest.
@@ -30,9 +33,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks for what servers have left that are gone.
 const ADOPTION: Duration = Duration::from_secs(30);
 
+/// Connections of shipping: what this server's calls come to and what others left. They live on its thread, so nobody else has them.
+const CONNECTIONS: usize = 2;
+
 /// The shipping of a server, from its start to its end.
 #[derive(Debug)]
 pub struct Shipping {
+    lane: Lane,
     stop: CancellationToken,
     own: JoinHandle<()>,
     others: JoinHandle<()>,
@@ -40,22 +47,27 @@ pub struct Shipping {
 }
 
 impl Shipping {
-    /// Ships what comes to the server's spool and what others left beside it, and keeps the partitions.
-    #[must_use]
-    pub fn start(metering: &Metering, settings: &MeteringSettings) -> Self {
+    /// Ships what comes to the server's spool and what others left beside it, and keeps the partitions, on a thread of its own.
+    ///
+    /// # Errors
+    /// [`MeteringError::Thread`].
+    pub fn start(metering: &Metering, settings: &MeteringSettings) -> Result<Self, MeteringError> {
+        let lane = Lane::open().map_err(MeteringError::Thread)?;
         let stop = CancellationToken::new();
         let shipper = Shipper {
             metering: metering.clone(),
+            db: metering.db.with_connections(CONNECTIONS),
             settings: settings.clone(),
             stop: stop.clone(),
             recovered: Arc::default(),
         };
-        Self {
-            own: tokio::spawn(shipper.clone().run()),
-            others: tokio::spawn(shipper.adopt()),
-            keeping: tokio::spawn(keep::keep(metering.partitions.clone(), settings.retention())),
+        Ok(Self {
+            own: lane.runtime().spawn(shipper.clone().run()),
+            others: lane.runtime().spawn(shipper.adopt()),
+            keeping: lane.runtime().spawn(keep::keep(metering.partitions.clone(), settings.retention())),
+            lane,
             stop,
-        }
+        })
     }
 
     /// Ships what is there, for so long at most, and closes the spool. What is left stays on the disk, for the next start.
@@ -68,12 +80,14 @@ impl Shipping {
             own.abort();
             let _ = own.await;
         }
+        self.lane.close().await;
     }
 }
 
 #[derive(Debug, Clone)]
 struct Shipper {
     metering: Metering,
+    db: MeterDb,
     settings: MeteringSettings,
     stop: CancellationToken,
     /// Whether all is shipped that an earlier process of this server had left.
@@ -89,36 +103,35 @@ impl Shipper {
                 () = self.due(&spool) => {}
                 () = self.stop.cancelled() => break,
             }
-            self.ship_all(&spool, &self.stop).await;
+            self.ship_while(&spool, self.portion(), &self.stop).await;
         }
         // For as long as whoever stops it is patient.
-        self.ship_all(&spool, &CancellationToken::new()).await;
+        self.ship_while(&spool, 1, &CancellationToken::new()).await;
         drop(closing);
         spool.close().await;
     }
 
+    /// What is worth a transaction: small, so that one keeps a core of the database busy for a moment only while calls are served, and large enough
+    /// that what a transaction costs by itself does not count. What has come meanwhile waits until it is as much again: shipped at once, it would be
+    /// transactions of a few rows without end.
+    fn portion(&self) -> u64 {
+        u64::try_from(self.settings.ship_portion.clamp(1, self.settings.ship_batch.max(1))).unwrap_or(u64::MAX)
+    }
+
     /// Enough has come, or has waited long enough.
     async fn due(&self, spool: &Spool) {
-        let all = u64::try_from(self.settings.ship_batch).unwrap_or(u64::MAX);
         let quiet = async {
-            while spool.waiting() == 0 {
-                spool.news().await;
-            }
-            let gather = async {
-                while spool.waiting() < all {
-                    spool.news().await;
-                }
-            };
-            let _ = tokio::time::timeout(self.settings.ship_interval, gather).await;
+            spool.waiting_for(1).await;
+            let _ = tokio::time::timeout(self.settings.ship_interval, spool.waiting_for(self.portion())).await;
         };
         let _ = tokio::time::timeout(LOOK.max(self.settings.ship_interval), quiet).await;
     }
 
-    /// Ships until nothing is left, waiting for the database where it must; or until told to stop.
-    async fn ship_all(&self, spool: &Spool, stop: &CancellationToken) {
+    /// Ships while so many rows are left, once at least, waiting for the database where it must; or until told to stop.
+    async fn ship_while(&self, spool: &Spool, least: u64, stop: &CancellationToken) {
         let mut pause = PAUSES.0;
         loop {
-            match self.round(spool).await {
+            match self.round(spool, least).await {
                 Ok(false) => return,
                 Ok(true) => pause = PAUSES.0,
                 Err(error) => {
@@ -142,7 +155,7 @@ impl Shipper {
             match tokio::task::spawn_blocking(move || spool.adopt()).await {
                 Ok(Ok(Some(left))) => {
                     tracing::info!(target: "tenantry::ship", directory = %left.directory().display(), "shipping what a server has left");
-                    self.ship_all(&left, &self.stop).await;
+                    self.ship_while(&left, 1, &self.stop).await;
                     left.close().await;
                     self.metering.shipping.adopted();
                     continue;

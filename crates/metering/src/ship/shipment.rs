@@ -26,8 +26,8 @@ pub(super) enum ShipError {
 }
 
 impl Shipper {
-    /// Ships the next batch; whether there may be more.
-    pub(super) async fn round(&self, spool: &Spool) -> Result<bool, ShipError> {
+    /// Ships the next batch; whether there may be so many more.
+    pub(super) async fn round(&self, spool: &Spool, least: u64) -> Result<bool, ShipError> {
         // On a full disk neither this nor what only makes room works at once, and shipping is what gives room.
         let reaped = spool.reap(self.settings.reap_after).await;
         let batch = spool.batch(self.settings.ship_batch).await?;
@@ -43,7 +43,7 @@ impl Shipper {
         }
         reaped?;
         self.metering.shipping.good();
-        Ok(spool.waiting() > 0 && !batch.is_idle())
+        Ok(spool.waiting() >= least && !batch.is_idle())
     }
 
     /// Whether this is what this server's calls come to, which its leases are for. Those of a server that is gone are left to expire.
@@ -112,7 +112,7 @@ impl Shipper {
             &some
         };
         let booked = async {
-            let tx = self.metering.db.begin().await?;
+            let tx = self.db.begin().await?;
             let new = store::book(&tx, calls).await?;
             if self.is_own(spool) {
                 let new: Vec<Call> = new.iter().map(|place| calls[*place].clone()).collect();
@@ -133,7 +133,7 @@ impl Shipper {
         let days: BTreeSet<NaiveDate> = calls.iter().map(|call| call.timestamp.date_naive()).collect();
         self.metering.partitions.ensure(&days.into_iter().collect::<Vec<_>>(), self.settings.retention()).await?;
         let months: BTreeSet<String> = calls.iter().map(month).collect();
-        let tx = self.metering.db.begin().await?;
+        let tx = self.db.begin().await?;
         let missing = store::missing_months(&tx, &months.into_iter().collect::<Vec<_>>()).await?;
         tx.commit().await?;
         Ok(calls

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// Where frames begin; also the size of a segment's header.
 pub(super) const HEADER: u64 = HEADER_BYTES as u64;
-const HEADER_BYTES: usize = 64;
+pub(super) const HEADER_BYTES: usize = 64;
 const ALIGN: usize = 8;
 /// Length and checksum.
 const HEAD: usize = 8;
@@ -329,6 +329,27 @@ mod tests {
                 assert_eq!(found, expected, "record {hit}, {back} before its end");
                 assert!(lost > 0);
             }
+        }
+    }
+
+    #[test]
+    fn what_a_file_had_before_is_no_record() {
+        let (old, _) = segment(40);
+        let stamp = Stamp { number: 4, ..stamp() };
+        let mut bytes = Vec::new();
+        for id in 1..=9_u128 {
+            let body = Body::new(Kind::Intent, 1, DateTime::UNIX_EPOCH, Uuid::from_u128(id), &"y".repeat(30)).unwrap();
+            body.frame(stamp, HEADER, &mut bytes).unwrap();
+        }
+        for cut in 0..=bytes.len() {
+            let mut file = old.clone();
+            file[..cut].copy_from_slice(&bytes[..cut]);
+            let mut frames = Frames::new(stamp, HEADER, &file);
+            let found: Vec<u128> = frames.by_ref().map(|view| view.id.as_u128()).collect();
+            let whole = cut / (bytes.len() / 9);
+            assert!(found.iter().copied().eq(1..=found.len() as u128) && found.len() >= whole, "cut at {cut}");
+            // but for the zeros that a frame is filled up with
+            assert!(found.len() <= whole + 1 && frames.damaged == 0, "cut at {cut}");
         }
     }
 

@@ -73,10 +73,14 @@ pub(super) struct Ledger {
     pub(super) position: Position,
     /// The size of all files, those that wait for records included.
     pub(super) bytes: u64,
+    /// The segment whose file waits to be used again, of the usual size.
+    pub(super) retired: Option<u64>,
     /// The room that calls under way will need.
     pub(super) reserved: u64,
     /// Rows to ship.
     pub(super) waiting: u64,
+    /// How many of them somebody waits for.
+    pub(super) wanted: Option<u64>,
     /// When the oldest of them came, in milliseconds.
     pub(super) oldest: Option<i64>,
     pub(super) counts: Counts,

@@ -1,7 +1,7 @@
 //! What was promised and not yet shipped, on this server's disk.
 //!
 //! Records go to segment files that were filled with zeros beforehand, so that a write needs neither space nor a change of the file's
-//! metadata. One thread writes; whatever has come while it wrote goes out in the next write, which is on the disk when it returns.
+//! metadata; a file whose records are shipped is filled already, and used again. One thread writes; whatever has come while it wrote goes out in the next write, which is on the disk when it returns.
 //!
 //! *What is acknowledged is on the disk.* A segment whose write fails is left, and ends where it was last known to be good.
 //! *What was begun can be ended.* Room for the ends of the calls under way is kept in segments that exist already, so a call that was
@@ -208,9 +208,19 @@ impl Spool {
         self.shared.ledger().waiting
     }
 
-    /// Resolves when a record may have come since the last time.
-    pub(crate) async fn news(&self) {
-        self.shared.news.notified().await;
+    /// Resolves when so many rows wait. Until then nobody is woken: records come thousands of times a second.
+    pub(crate) async fn waiting_for(&self, rows: u64) {
+        loop {
+            {
+                let mut ledger = self.shared.ledger();
+                if ledger.waiting >= rows {
+                    ledger.wanted = None;
+                    return;
+                }
+                ledger.wanted = Some(rows);
+            }
+            self.shared.news.notified().await;
+        }
     }
 
     /// The next rows, about so many.
@@ -293,6 +303,7 @@ impl Spool {
             // a segment that stays is shipped once more, which changes nothing
             let _ = self.shared.release(number);
         }
+        self.shared.release_retired();
         self.shared.slot.unlock();
     }
 

@@ -162,18 +162,37 @@ impl Shared {
         self.ledger().in_flight.values().any(|call| !call.reaped && call.segment == number)
     }
 
-    /// Removes a segment; a damaged one is kept under another name.
+    /// Lets go of a segment: its file is used again, or removed; a damaged one is kept under another name.
     pub(super) fn release(&self, number: u64) -> io::Result<()> {
-        let Some(damaged) = self.ledger().segments.get(&number).map(|known| known.damaged) else { return Ok(()) };
+        let (damaged, size, again) = {
+            let ledger = self.ledger();
+            let Some(known) = ledger.segments.get(&number) else { return Ok(()) };
+            (known.damaged, known.size, ledger.retired.is_none() && known.size == self.options.segment_bytes)
+        };
+        let kept = !damaged && again && segment::retire(&self.slot.path, number)?;
         if damaged {
             segment::set_aside(&self.slot.path, number)?;
-        } else {
+        } else if !kept {
             segment::remove(&self.slot.path, number)?;
         }
         let mut ledger = self.ledger();
-        if let Some(known) = ledger.segments.remove(&number) {
-            ledger.bytes = ledger.bytes.saturating_sub(known.size);
+        ledger.segments.remove(&number);
+        if kept {
+            ledger.retired = Some(number);
+        } else {
+            ledger.bytes = ledger.bytes.saturating_sub(size);
         }
         Ok(())
+    }
+
+    /// Removes the file that waits to be used again: nothing more is written.
+    pub(super) fn release_retired(&self) {
+        let retired = self.ledger().retired.take();
+        if let Some(number) = retired
+            && segment::remove_retired(&self.slot.path, number).is_ok()
+        {
+            let mut ledger = self.ledger();
+            ledger.bytes = ledger.bytes.saturating_sub(self.options.segment_bytes);
+        }
     }
 }

@@ -55,6 +55,13 @@ pub(super) fn recover(directory: &Path) -> io::Result<(Hint, Ledger, u64)> {
     let hint = Hint::read(directory)?;
     let mut ledger = Ledger { position: Position { segment: hint.segment, offset: hint.offset }, ..Ledger::default() };
     let mut next = hint.segment + 1;
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        // Its records were shipped, and it was to be used again.
+        if path.extension().is_some_and(|extension| extension == segment::RETIRED) {
+            fs::remove_file(path)?;
+        }
+    }
     for (number, path) in segments(directory)? {
         next = next.max(number + 1);
         let size = fs::metadata(&path)?.len();

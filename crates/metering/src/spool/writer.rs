@@ -233,6 +233,11 @@ impl Writer {
                 .prepared(preparing.join().unwrap_or_else(|_| Err(io::Error::other("the thread has panicked"))));
         }
         let size = self.shared.options.segment_bytes;
+        let retired = self.shared.ledger().retired.take();
+        if let Some(retired) = retired {
+            let number = self.next_number();
+            return self.prepared(Segment::reuse(&self.shared.slot.path, retired, number, size));
+        }
         let over = self.shared.ledger().bytes + size > self.shared.options.max_bytes;
         if over || self.full_until.is_some_and(|until| until > Instant::now()) {
             return Err(SpoolError::Full);
@@ -245,6 +250,11 @@ impl Writer {
     /// Takes the next number, and counts the bytes of its file.
     fn number(&mut self, size: u64) -> u64 {
         self.shared.ledger().bytes += size;
+        self.next_number()
+    }
+
+    /// Takes the next number, for a file whose bytes are counted.
+    const fn next_number(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
     }
@@ -280,11 +290,17 @@ impl Writer {
             let _ = self.prepare_now();
         }
         let half_full = self.current.as_ref().is_some_and(|c| c.offset > c.segment.size / 2);
-        let size = self.shared.options.segment_bytes;
-        let room = self.shared.ledger().bytes + size <= self.shared.options.max_bytes && self.full_until.is_none();
-        if self.preparing.is_none() && half_full && room && self.spares.len() < self.required(0) + 1 {
-            let (number, directory) = (self.number(size), self.shared.slot.path.clone());
-            self.preparing = Some(std::thread::spawn(move || Segment::create(&directory, number, size)));
+        if self.preparing.is_some() || !half_full || self.spares.len() > self.required(0) {
+            return;
+        }
+        let (size, directory) = (self.shared.options.segment_bytes, self.shared.slot.path.clone());
+        let retired = self.shared.ledger().retired.take();
+        if let Some(retired) = retired {
+            let number = self.next_number();
+            self.preparing = Some(std::thread::spawn(move || Segment::reuse(&directory, retired, number, size)));
+        } else if self.shared.ledger().bytes + size <= self.shared.options.max_bytes && self.full_until.is_none() {
+            let number = self.number(size);
+            self.preparing = Some(std::thread::spawn(move || Segment::create_beside(&directory, number, size)));
         }
     }
 
@@ -459,7 +475,10 @@ impl Shared {
         if let Some(known) = ledger.segments.get_mut(&number) {
             known.end = end;
         }
+        let enough = ledger.wanted.is_some_and(|wanted| ledger.waiting >= wanted);
         drop(guard);
-        self.news.notify_one();
+        if enough {
+            self.news.notify_one();
+        }
     }
 }

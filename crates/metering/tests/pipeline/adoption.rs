@@ -20,7 +20,7 @@ async fn what_a_server_leaves_beside_another_is_shipped_by_that_one() {
     said.begun.insert(own.id);
     said.settled.insert(own.id);
     living.spool.record(&[own]).await.unwrap();
-    let shipping = Shipping::start(&living, &stage.settings());
+    let shipping = Shipping::start(&living, &stage.settings()).unwrap();
     until(&living, |state| state.adopted == 1 && state.records == 0).await;
     said.compare(&stage).await;
     assert!(

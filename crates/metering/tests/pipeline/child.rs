@@ -137,7 +137,7 @@ async fn does_what_it_is_told() {
         "disk" => fill(&metering).await,
         "broken" => persist(&metering).await,
         "drain" => {
-            let _shipping = Shipping::start(&metering, &settings);
+            let _shipping = Shipping::start(&metering, &settings).unwrap();
             until(&metering, |state| state.records == 0 && state.shipped > 0).await;
             println!("shipped");
             empty(&metering).await;
@@ -145,7 +145,7 @@ async fn does_what_it_is_told() {
             std::future::pending::<()>().await;
         }
         _ => {
-            let _shipping = (task == "ship").then(|| Shipping::start(&metering, &settings));
+            let _shipping = (task == "ship").then(|| Shipping::start(&metering, &settings).unwrap());
             record(&metering).await;
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::stage::{Stage, call, unsettled};
 
 impl Stage {
-    fn segments(&self) -> Vec<PathBuf> {
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
         let inside = |path: PathBuf| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
         let mut found: Vec<PathBuf> = inside(self.spools()).flat_map(inside).collect();
         found.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
@@ -15,7 +15,7 @@ impl Stage {
     }
 
     /// Records calls, and leaves the spool as a killed process would.
-    async fn left(&self, calls: usize) -> Vec<uuid::Uuid> {
+    pub(crate) async fn left(&self, calls: usize) -> Vec<uuid::Uuid> {
         let metering = self.metering();
         let calls: Vec<_> = (0..calls).map(|_| call(1, "0.01")).collect();
         for call in &calls {
@@ -97,7 +97,7 @@ async fn an_old_intent_moves_on() {
     let metering = stage.metering();
     let long = call(1, "2");
     metering.spool.intend(&unsettled(&long, "3")).await.unwrap();
-    let shipping = metering::ship::Shipping::start(&metering, &stage.settings());
+    let shipping = metering::ship::Shipping::start(&metering, &stage.settings()).unwrap();
     for _ in 0..4 {
         let calls: Vec<_> = (0..60).map(|_| call(2, "0.01")).collect();
         metering.spool.record(&calls).await.unwrap();

@@ -12,4 +12,5 @@ mod outage;
 mod partitions;
 mod reaping;
 mod refused;
+mod reuse;
 mod stage;

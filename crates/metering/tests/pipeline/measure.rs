@@ -197,7 +197,7 @@ async fn measure_the_spool() {
     metering.spool.settle(&one).await.unwrap();
     let waiting = metering.health().records;
     let begun = Instant::now();
-    let shipping = Shipping::start(&metering, &settings);
+    let shipping = Shipping::start(&metering, &settings).unwrap();
     empty(&metering).await;
     println!("shipped {waiting} in {:?}", begun.elapsed());
     shipping.stop(Duration::from_secs(5)).await;

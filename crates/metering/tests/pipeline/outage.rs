@@ -14,7 +14,7 @@ async fn calls_are_taken_while_the_database_is_away_and_booked_when_it_is_back()
     let database = TestDatabase::create_on(&server.cluster().superuser_url("postgres")).await;
     let mut stage = Stage::on(database).await;
     let metering = stage.metering();
-    let shipping = Shipping::start(&metering, &stage.settings());
+    let shipping = Shipping::start(&metering, &stage.settings()).unwrap();
     let record = async |calls: u128| {
         for n in 0..calls {
             let call = call(n % 5, "0.003");
@@ -63,7 +63,7 @@ async fn a_spool_that_is_full_refuses_until_it_is_shipped() {
     let state = metering.health();
     assert!(state.full && state.bytes <= state.max_bytes && state.records == taken, "{state:?}");
     metering.spool.settle(&held).await.unwrap();
-    let shipping = Shipping::start(&metering, &settings);
+    let shipping = Shipping::start(&metering, &settings).unwrap();
     // segments go after the rows in them were shipped
     until(&metering, |state| state.records == 0 && state.bytes <= state.max_bytes / 2).await;
     metering.spool.record(&[call(2, "0.5")]).await.unwrap();

@@ -18,7 +18,7 @@ async fn a_call_that_does_not_end_is_booked_as_unsettled_and_corrected_when_it_d
     let (late, cheap) = (call(1, "0.4"), call(1, ""));
     metering.spool.intend(&unsettled(&late, "1.5")).await.unwrap();
     metering.spool.intend(&unsettled(&cheap, "")).await.unwrap();
-    let shipping = Shipping::start(&metering, &settings);
+    let shipping = Shipping::start(&metering, &settings).unwrap();
     let state = until(&metering, |state| state.shipped == 2).await;
     assert_eq!((state.reaped, state.in_flight), (2, 0), "{state:?}");
     assert_eq!(stage.booked().await, (2, usd("1.5")));
@@ -44,7 +44,7 @@ async fn a_clock_that_jumps_neither_ends_calls_nor_loses_them() {
     let stage = Stage::new().await;
     let clock = Arc::new(ManualClock::new(Utc::now()));
     let metering = stage.metering_at(clock.clone());
-    let shipping = Shipping::start(&metering, &stage.settings());
+    let shipping = Shipping::start(&metering, &stage.settings()).unwrap();
     let held = call(1, "0.5");
     metering.spool.intend(&unsettled(&held, "1")).await.unwrap();
     for days in [1, -2, 30, -29] {

@@ -53,7 +53,7 @@ impl Stage {
     /// Ships what the spool has, to the end, and leaves it.
     pub(crate) async fn ship(&self) -> SpoolState {
         let metering = self.metering();
-        let shipping = Shipping::start(&metering, &self.settings());
+        let shipping = Shipping::start(&metering, &self.settings()).unwrap();
         let state = empty(&metering).await;
         shipping.stop(Duration::from_secs(10)).await;
         state

@@ -171,7 +171,7 @@ impl From<ReplayError> for CliError {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Database(inner) => inner.into(),
-            ReplayError::Spool(_) => Self::failed(error.to_string()),
+            ReplayError::Spool(_) | ReplayError::Metering(_) => Self::failed(error.to_string()),
             ReplayError::NoColumn { .. } => Self::usage(error.to_string())
                 .hint("name it with `--time-column`, `--input-column` or `--output-column`"),
             _ => Self::usage(error.to_string()),
