@@ -2,6 +2,7 @@
 
 mod api;
 mod api_body;
+mod api_limits;
 mod api_table;
 mod audit;
 mod audit_export;
@@ -216,7 +217,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     }
     logging::start(&settings.log)?;
     match command {
-        Command::Dev(args) => dev::run(args, &global, settings).await,
+        Command::Dev(args) => Box::pin(dev::run(args, &global, settings)).await,
         Command::Init(args) => init::run(args, &global, &settings).await,
         Command::Doctor(args) => doctor::run(args, &global, settings).await,
         Command::Serve(args) => serve::run(args, &global, settings).await,
