@@ -24,7 +24,9 @@ use workforce::schedule::{CreateSchedule, ScheduleFilter, UpdateSchedule};
 use workforce::session::{CreateSession, ReportUsage, SessionFilter, SessionStatus};
 use workforce::settings::UpdateSettings;
 use workforce::task::{CreateTask, TaskFilter, TaskOrder, UpdateTask};
-use workforce::{AddMember, AgentId, CreateApiKey, MemberRole, MessageStatus, Patch, TaskStatus, UpdateMember};
+use workforce::{
+    AddMember, AgentId, CreateApiKey, LimitSource, MemberRole, MessageStatus, Patch, TaskStatus, UpdateMember,
+};
 
 fn agent(name: &str) -> CreateAgent {
     CreateAgent { name: name.into(), role: "support".into(), ..CreateAgent::default() }
@@ -314,6 +316,9 @@ async fn budgets(client: &Client, mira: &Agent) {
 async fn access(client: &Client) {
     let me = client.me().await.unwrap();
     assert_eq!((me.tenant.slug.as_str(), me.role), ("acme", MemberRole::Owner));
+    let plan = client.plan().await.unwrap();
+    assert_eq!((plan.tier.as_str(), plan.limits.max_agents.source), ("enterprise", LimitSource::Plan));
+    assert_eq!(client.usage().await.unwrap().agents.limit_name, "max_agents");
 
     let keys = client.keys();
     let new = CreateApiKey {
