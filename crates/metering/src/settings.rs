@@ -32,7 +32,8 @@ pub struct MeteringSettings {
     /// A call that has not ended after so long is booked as unsettled; what it turns out to be later corrects that. Default: 3600 s.
     #[serde(with = "tenantry_core::serde_seconds")]
     pub reap_after: Duration,
-    /// Days for which single calls are kept. A month goes when its last day is older. Default: 90.
+    /// Days for which single calls are kept. A month goes when its last day is older. Calls are recorded so far back, and never further than 90
+    /// days. Default: 90.
     pub keep_calls_days: u32,
     /// Days for which the sums of hours are kept. Default: 400.
     pub keep_hours_days: u32,

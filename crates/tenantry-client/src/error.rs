@@ -40,8 +40,8 @@ pub enum Error {
     /// The client was built of something unusable.
     #[error("{0}")]
     Setup(String),
-    /// The stream of events did not begin in time.
-    #[error("the stream of events did not begin within {0:?}")]
+    /// A stream did not begin, or go on, in time.
+    #[error("the stream did not begin or go on within {0:?}")]
     Silence(Duration),
     /// The server ended the stream of events: the code of the refusal that a new request would meet.
     #[error("the stream of events was ended by the server: `{0}`")]

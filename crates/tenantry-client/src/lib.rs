@@ -23,6 +23,7 @@
 //!   server has certainly not seen to it; otherwise the caller is told and reads the record again.
 //! * Lists are streams that turn the pages themselves.
 //! * The stream of events comes back by itself where it broke off.
+//! * An export is a stream of bytes; one that breaks off ends in an error.
 //! * A refusal is an [`ApiError`] with the stable code of `docs/errors.md`.
 //!
 //! Records and bodies are the types of the crate `workforce`, which the server reads and writes: a member that changes there changes
@@ -31,6 +32,7 @@
 
 mod call;
 mod client;
+mod download;
 mod error;
 mod events;
 mod filter;
@@ -42,6 +44,7 @@ mod sse;
 
 pub use call::Call;
 pub use client::{Client, ClientBuilder};
+pub use download::Download;
 pub use error::{ApiError, Error, FieldError};
 pub use events::{Event, Events, Published};
 pub use filter::Filter;

@@ -16,7 +16,7 @@
 //! | a good credential, a write, and no storage left | 402 | `storage_frozen` |
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
@@ -106,10 +106,12 @@ async fn pass(
         parts.extensions.insert(TenantScope(context.clone()));
         return Ok(Request::from_parts(parts, body));
     }
-    if context.tenant().storage_frozen && adds(&parts.method) {
+    if context.tenant().storage_frozen && adds(&parts) {
         tenancy.counters().count_frozen_write();
         return Err(Problem::of(&codes::STORAGE_FROZEN)
-            .detail("the storage of the plan is used up: reading and deleting go on, nothing is added or changed")
+            .detail(
+                "the storage of the plan is used up: reading, deleting and revoking go on, nothing is added or changed",
+            )
             .with("limit_name", "storage_limit_gb")
             .with("limit", context.tenant().limits.storage_limit_gb));
     }
@@ -119,9 +121,13 @@ async fn pass(
     Ok(Request::from_parts(parts, body))
 }
 
-/// Whether a request of this method may make the tenant's data larger.
-fn adds(method: &Method) -> bool {
-    *method == Method::POST || *method == Method::PATCH || *method == Method::PUT
+/// Whether a request may make the tenant's data larger. One that revokes takes away, and must not wait for storage: it may be for a
+/// secret that somebody else has.
+fn adds(parts: &Parts) -> bool {
+    let writes = [Method::POST, Method::PATCH, Method::PUT].contains(&parts.method);
+    // the path as the route is written: nothing that a caller puts into it counts
+    let revokes = parts.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str().ends_with("/revoke"));
+    writes && !revokes
 }
 
 /// Middleware that lets operators through, by their own tokens (`top_…`). Handlers take [`OperatorScope`].

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use serde_json::json;
 use tenantry_postgres::{
-    Anchor, AuditTrail, ChainId, DbError, EventFilter, ExportRange, Flaw, TenantContext, TenantSchema, statements,
+    Anchor, AuditTrail, ChainId, DbError, EventFilter, ExportRange, Flaw, NewKey, TenantContext, TenantSchema,
+    statements,
 };
 use testkit::{World, WorldConfig};
 use tokio_postgres::Client;
@@ -399,7 +400,7 @@ async fn chains_of_many_writers_have_no_gap() {
     }));
     let operators = join_all(slugs.iter().map(async |slug| {
         for _ in 0..5 {
-            world.provisioner.create_key(slug, "k", &[], None, &actor).await.unwrap();
+            world.provisioner.create_key(slug, &NewKey::named("k"), &actor).await.unwrap();
             world.provisioner.create_operator(&format!("o{}", uuid::Uuid::new_v4()), &actor).await.unwrap();
         }
     }));

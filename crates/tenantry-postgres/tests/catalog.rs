@@ -196,13 +196,13 @@ async fn analytics_have_partitions_ahead_and_forced_policies_on_all() {
         WHERE to_regclass('analytics.' || parent || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ahead), '_YYYY_MM')) IS NOT NULL";
     assert_eq!(admin.query_one(months, &[]).await.unwrap().get::<_, i64>(0), 4, "this month and the next");
     // The operators' own, which no tenant may read.
-    let of_operators = "SELECT count(*) FROM unnest(ARRAY['price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines']) t \
+    let of_operators = "SELECT count(*) FROM unnest(ARRAY['price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines', 'purged_tenants']) t \
          WHERE has_table_privilege('tenantry_tenant', 'analytics.' || t, 'SELECT') OR has_any_column_privilege('tenantry_tenant', 'analytics.' || t, 'SELECT')";
     assert_eq!(admin.query_one(of_operators, &[]).await.unwrap().get::<_, i64>(0), 0);
     let unforced = lines(
         &admin,
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'analytics'::regnamespace AND relkind IN ('r', 'p') \
-         AND relname NOT IN ('price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines') \
+         AND relname NOT IN ('price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines', 'purged_tenants') \
          AND NOT (relrowsecurity AND relforcerowsecurity)",
     )
     .await;
@@ -212,7 +212,7 @@ async fn analytics_have_partitions_ahead_and_forced_policies_on_all() {
     let without_id = lines(
         &admin,
         "SELECT relname::text FROM pg_class c WHERE relnamespace = 'analytics'::regnamespace AND relkind IN ('r', 'p') \
-           AND relname NOT IN ('price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines') AND NOT EXISTS ( \
+           AND relname NOT IN ('price_catalogues', 'price_work', 'provider_bills', 'provider_bill_lines', 'purged_tenants') AND NOT EXISTS ( \
            SELECT 1 FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id' AND attnotnull)",
     )
     .await;

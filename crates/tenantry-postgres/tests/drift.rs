@@ -250,6 +250,8 @@ const OUTSIDE: &[(&str, &str)] = &[
         "+ setting row_security=off of tenantry_control",
     ),
     ("GRANT SELECT ON public.tenants TO the_cell", "+ grant SELECT on table public.tenants to tenantry_cell_"),
+    // what it may read of the columns goes with what it may not read of the table
+    ("GRANT SELECT ON public.tenants TO tenantry_meter", "+ grant SELECT on table public.tenants to tenantry_meter"),
     (
         "GRANT SELECT (admin_email) ON public.tenants TO acme_role",
         "+ grant SELECT on column public.tenants.admin_email to tnt_",

@@ -10,7 +10,8 @@ use chrono::{TimeDelta, Utc};
 use secrecy::ExposeSecret as _;
 use tenantry_core::{ApiKeyId, ManualClock, PresentedToken, TenantStatus, TokenKind};
 use tenantry_postgres::{
-    AccessError, Actor, CreatedKey, NewTenant, ProvisionError, Provisioner, TenantFilter, TenantPatch, TenantSchema,
+    AccessError, Actor, CreatedKey, NewKey, NewTenant, ProvisionError, Provisioner, TenantFilter, TenantPatch,
+    TenantSchema,
 };
 use testkit::{World, WorldConfig};
 use tokio_postgres::Client;
@@ -292,8 +293,9 @@ async fn keys_are_made_expire_and_are_revoked() {
     p.create(&new("acme"), &who).await.unwrap();
     p.create(&new("globex"), &who).await.unwrap();
     let ends = Utc::now() + TimeDelta::hours(1);
-    let short = p.create_key("acme", "short", &["agents:read".into()], Some(ends), &who).await.unwrap();
-    let long = p.create_key("acme", "long", &[], None, &who).await.unwrap();
+    let short = NewKey { expires_at: Some(ends), ..NewKey::named("short").scoped(&["agents:read".into()]) };
+    let short = p.create_key("acme", &short, &who).await.unwrap();
+    let long = p.create_key("acme", &NewKey::named("long"), &who).await.unwrap();
     assert_eq!(world.registry.authenticate_key(&presented(&short)).await.unwrap().scopes(), ["agents:read"]);
     clock.advance(TimeDelta::hours(2));
     let expired = world.registry.authenticate_key(&presented(&short)).await;
@@ -310,9 +312,9 @@ async fn keys_are_made_expire_and_are_revoked() {
     let names: Vec<String> = p.keys("acme").await.unwrap().into_iter().map(|k| k.name).collect();
     assert_eq!(names, ["long", "short", "first key"]);
     for bad in [String::new(), "x".repeat(101)] {
-        assert!(matches!(p.create_key("acme", &bad, &[], None, &who).await, Err(ProvisionError::Invalid { .. })));
+        assert!(matches!(p.create_key("acme", &NewKey::named(&bad), &who).await, Err(ProvisionError::Invalid { .. })));
     }
-    assert!(matches!(p.create_key("nobody", "k", &[], None, &who).await, Err(ProvisionError::NotFound(_))));
+    assert!(matches!(p.create_key("nobody", &NewKey::named("k"), &who).await, Err(ProvisionError::NotFound(_))));
 
     // Nothing of a token but its lookup and its hash is stored.
     let admin = world.admin().await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret as _, SecretString};
 use tenantry_core::{PresentedToken, Role, Slug, TenantStatus, TokenKind};
 use tenantry_postgres::{
-    AccessError, Actor, DbError, Identified, NewTenant, NotReady, TenantPatch, TenantSchema, VerifiedToken,
+    AccessError, Actor, DbError, Identified, NewKey, NewTenant, NotReady, TenantPatch, TenantSchema, VerifiedToken,
 };
 use testkit::{World, WorldConfig, admin_client};
 
@@ -201,7 +201,7 @@ async fn identification_and_credential_must_agree() {
     assert_eq!(r.authenticate_token(token("acme"), Some(Role::Member)).await.unwrap().tenant(), acme.tenant.id);
 
     // Another key's public part with this key's secret proves nothing.
-    let other = world.provisioner.create_key("acme", "other", &[], None, &who).await.unwrap();
+    let other = world.provisioner.create_key("acme", &NewKey::named("other"), &who).await.unwrap();
     let mine = acme.key.token.expose_secret();
     let forged = format!("tnk_{}_{}", other.info.lookup, &mine["tnk_".len() + 13..]);
     let forged = PresentedToken::parse(&forged, TokenKind::TenantKey).unwrap();

@@ -1,7 +1,9 @@
 //! What a company may use, and how much of it is used.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tenantry_postgres::Limits;
 use utoipa::ToSchema;
 
@@ -80,11 +82,11 @@ impl Counted {
 }
 
 /// How much of one limit is used.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"limit_name": "max_agents", "limit": 20, "used": 13, "percent": 65.0, "resets_at": null}))]
 pub struct Used {
     /// The plan's member that limits it, as errors name it.
-    pub limit_name: &'static str,
+    pub limit_name: Cow<'static, str>,
     /// How much there may be; null is unlimited.
     pub limit: Option<i64>,
     /// How much there is.
@@ -99,7 +101,13 @@ impl Used {
     /// Of a limit.
     #[must_use]
     pub fn new(limit_name: &'static str, limit: Option<i64>, used: i64) -> Self {
-        Self { limit_name, limit, used, percent: limit.map(|limit| percent(used, limit)), resets_at: None }
+        Self {
+            limit_name: limit_name.into(),
+            limit,
+            used,
+            percent: limit.map(|limit| percent(used, limit)),
+            resets_at: None,
+        }
     }
 }
 

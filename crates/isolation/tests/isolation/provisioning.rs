@@ -13,7 +13,7 @@ use isolation::proxy::Proxy;
 use isolation::through::parts;
 use tenantry_core::{PresentedToken, TenantStatus, TokenKind};
 use tenantry_embedded::{Throwaway, ThrowawayConfig};
-use tenantry_postgres::{Actor, ProvisionError};
+use tenantry_postgres::{Actor, NewKey, ProvisionError};
 use testkit::{TestDatabase, World, WorldConfig};
 use tokio_postgres::Client;
 
@@ -222,7 +222,8 @@ impl Stage {
 
     async fn is_usable(&self, slug: &str) {
         use secrecy::ExposeSecret as _;
-        let key = self.world.provisioner.create_key(slug, "another", &[], None, &Actor::system("test")).await.unwrap();
+        let key =
+            self.world.provisioner.create_key(slug, &NewKey::named("another"), &Actor::system("test")).await.unwrap();
         let token = PresentedToken::parse(key.token.expose_secret(), TokenKind::TenantKey).unwrap();
         let registry = &self.world.registry;
         let principal = registry.authenticate_key(&token).await.unwrap();

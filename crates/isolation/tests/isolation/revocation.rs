@@ -15,7 +15,7 @@ use isolation::proxy::{Proxy, Traffic};
 use isolation::through::parts;
 use secrecy::{ExposeSecret as _, SecretString};
 use tenantry_core::{PresentedToken, TokenKind};
-use tenantry_postgres::{AccessError, Actor, DbError, TenantContext};
+use tenantry_postgres::{AccessError, Actor, DbError, NewKey, TenantContext};
 use testkit::{TestDatabase, World, WorldConfig};
 
 /// The contract.
@@ -135,7 +135,7 @@ async fn two_servers_refuse_revoked_keys_and_operators_within_the_bound() {
     let servers = two_servers().await;
     let (mut of_keys, mut of_operators) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let key = servers[0].provisioner.create_key("acme", "short-lived", &[], None, &actor()).await.unwrap();
+        let key = servers[0].provisioner.create_key("acme", &NewKey::named("short-lived"), &actor()).await.unwrap();
         let name = format!("operator {round}");
         let operator = servers[0].provisioner.create_operator(&name, &actor()).await.unwrap();
         let operator = token(&operator, TokenKind::Operator);

@@ -2,8 +2,9 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tenantry_core::calendar::Tz;
 
-use super::model::{Budget, BudgetStatus, Usd};
+use super::model::{Budget, BudgetStatus};
 use super::period::Span;
+use crate::Usd;
 
 /// A forecast is an estimate: what it has behind the sixth decimal means nothing.
 const DECIMALS: u32 = 6;

@@ -24,7 +24,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Tokens, Usd};
+use super::Tokens;
+use crate::Usd;
 
 /// A provider and one of its models.
 type Model = (String, String);

@@ -16,7 +16,9 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Usd, before, share};
+use super::before;
+use crate::Usd;
+use crate::money::share;
 
 /// The most complete days that count.
 pub const HISTORY_DAYS: u64 = 56;

@@ -2,7 +2,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::share;
+use crate::money::share;
 use crate::rollup::histogram::percentile;
 
 /// How long calls took, in milliseconds.

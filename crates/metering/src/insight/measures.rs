@@ -4,7 +4,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Usd, percent};
+use crate::Usd;
+use crate::money::percent;
 
 /// Tokens by kind. `cache_read` and `cache_write` are parts of `input`, `reasoning` of `output`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

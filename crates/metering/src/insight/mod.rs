@@ -4,7 +4,6 @@ mod bridge;
 mod forecast;
 mod latency;
 mod measures;
-mod money;
 mod period;
 mod roi;
 
@@ -12,6 +11,5 @@ pub use bridge::{Bridge, GroupSums, Rates, Side, bridge};
 pub use forecast::{Anomaly, Forecast, HISTORY_DAYS, History, NoForecast, Outlook, anomalies, forecast};
 pub use latency::Latency;
 pub use measures::{Coverage, Measures, Tokens};
-pub use money::{Usd, percent, share};
 pub use period::{BadPeriod, MAX_DAYS, Period, PeriodInfo, after, before};
 pub use roi::{Baseline, Covered, Roi, RoiCalculation};

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Usd, percent};
+use crate::Usd;
+use crate::money::percent;
 
 /// The bounds of the columns `savings_percent` and `optimal_routing_percent`.
 const PERCENT_BOUND: i64 = 99_999;

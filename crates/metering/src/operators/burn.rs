@@ -1,11 +1,11 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use tenantry_control::Common;
 use tenantry_control::Page;
 use tenantry_http::{ApiQuery, Limit, OperatorScope, Problem};
 use utoipa::{IntoParams, ToSchema};
 
-use super::respond::Common;
 use crate::Metering;
 use crate::reports::{BurnRate, burn};
 

@@ -2,12 +2,13 @@ use axum::Json;
 use axum::extract::State;
 use chrono::NaiveDate;
 use serde::Deserialize;
+use tenantry_control::Common;
 use tenantry_control::Page;
 use tenantry_http::{ApiQuery, Limit, OperatorScope, Problem};
 use utoipa::IntoParams;
 
 use super::page;
-use super::respond::{Common, period, text};
+use super::respond::{period, text};
 use crate::Metering;
 use crate::reports::{CostBy, CostOrder, CostQuery, OperatorCost, costs};
 

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use tenantry_control::Common;
 use tenantry_http::{OperatorScope, Problem};
 use utoipa::ToSchema;
 
-use super::respond::Common;
 use crate::Metering;
 use crate::reports::{Alert, AlertName, MeteringHealth, alerts, health};
 use crate::spool::SpoolState;

@@ -1,13 +1,13 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use tenantry_control::Common;
 use tenantry_control::Page;
 use tenantry_core::calendar::Tz;
 use tenantry_http::{ApiQuery, Limit, OperatorScope, Problem};
 use utoipa::{IntoParams, ToSchema};
 
 use super::page;
-use super::respond::Common;
 use crate::Metering;
 use crate::reports::{MarginQuery, PlanMargin, margins};
 use crate::statements::Month;

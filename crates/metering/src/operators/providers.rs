@@ -1,12 +1,13 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use tenantry_control::Common;
 use tenantry_control::Page;
 use tenantry_http::{ApiQuery, Limit, OperatorScope, Problem};
 use utoipa::IntoParams;
 
 use super::page;
-use super::respond::{Common, invalid_query};
+use super::respond::invalid_query;
 use crate::Metering;
 use crate::reports::{ProviderHealth, providers};
 

@@ -1,37 +1,9 @@
-//! What the endpoints share: the answers of all, and periods of queries.
+//! What the endpoints share: parameters of queries.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use tenantry_http::{Problem, ProblemBody, codes};
-use utoipa::IntoResponses;
+use tenantry_http::{Problem, codes};
 
 use crate::reports::Period;
-
-/// The answers that every endpoint of operators may give.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes answers; the layers and the database make them")]
-pub(super) enum Common {
-    /// The request cannot be read: a parameter, a header or a part of the path.
-    #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(#[to_schema] ProblemBody),
-    /// No operator's token, or not a valid one. A tenant's key is none.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(#[to_schema] ProblemBody),
-    /// The operator's role does not reach so far.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] ProblemBody),
-    /// Too many invalid credentials came from the caller's address; see `Retry-After`.
-    #[response(status = 429, content_type = "application/problem+json")]
-    TooManyRequests(#[to_schema] ProblemBody),
-    /// A defect of the server; the log knows more under the request id.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(#[to_schema] ProblemBody),
-    /// No connection free, or the database away; see `Retry-After`.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] ProblemBody),
-    /// The statement or the request ran past its time limit.
-    #[response(status = 504, content_type = "application/problem+json")]
-    TimedOut(#[to_schema] ProblemBody),
-}
 
 /// The days that a query asks for.
 pub(super) fn period(from: Option<NaiveDate>, to: Option<NaiveDate>, now: DateTime<Utc>) -> Result<Period, Problem> {

@@ -15,8 +15,8 @@ use crate::usage::{Bounds, Flavour, MOST_OF_ONE, Reading, Usage, measure, read_u
 
 /// Calls in one request.
 pub const MOST_ITEMS: usize = 1000;
-/// Single calls are kept so long, so nothing older can be counted.
-const OLDEST: TimeDelta = TimeDelta::days(90);
+/// What is older is for a bill, however long single calls are kept.
+const OLDEST_DAYS: u32 = 90;
 /// Clocks may differ by so much.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// The most that one call can have cost, in US dollars.
@@ -41,7 +41,8 @@ pub struct RecordCall {
     /// of the `Idempotency-Key`, or else at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
-    /// When the call began: within the last 90 days, and at most 5 minutes ahead of the server's clock.
+    /// When the call began: within the last 90 days (fewer where single calls are kept for fewer), and at most 5 minutes ahead of the server's
+    /// clock.
     pub timestamp: DateTime<Utc>,
     /// The provider, as the price catalogue calls it.
     #[schema(min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_.-]*$")]
@@ -248,15 +249,17 @@ fn check_buckets(usage: &Usage, checks: &mut Checks) {
 pub struct NewCall(Valid<RecordCall>);
 
 impl NewCall {
-    /// Takes a report whose call can still be counted at `now`.
+    /// Takes a report whose call can still be counted at `now`, where single calls are kept for `kept_days`: one that is older would have no
+    /// partition to go to.
     ///
     /// # Errors
     /// `validation_failed`, `timestamp_too_old`, `timestamp_in_future`.
-    pub fn at(now: DateTime<Utc>, body: RecordCall) -> Result<Self, Problem> {
+    pub fn at(now: DateTime<Utc>, kept_days: u32, body: RecordCall) -> Result<Self, Problem> {
         let body = body.validated()?;
+        let days = kept_days.clamp(1, OLDEST_DAYS);
         let refuse = |code, detail: &str| Problem::of(code).pointer("/timestamp", detail).detail(detail.to_owned());
-        if body.timestamp < now - OLDEST {
-            return Err(refuse(&codes::TIMESTAMP_TOO_OLD, "calls are recorded within 90 days"));
+        if body.timestamp < now - TimeDelta::days(days.into()) {
+            return Err(refuse(&codes::TIMESTAMP_TOO_OLD, &format!("calls are recorded within {days} days")));
         }
         if body.timestamp > now + AHEAD {
             return Err(refuse(&codes::TIMESTAMP_IN_FUTURE, "the call would begin more than 5 minutes from now"));
@@ -400,7 +403,7 @@ mod tests {
             body[name] = value.clone();
         }
         let problem = match tenantry_http::from_value::<RecordCall>(body) {
-            Ok(body) => NewCall::at(now(), body).map(|_| ()).unwrap_err(),
+            Ok(body) => NewCall::at(now(), 90, body).map(|_| ()).unwrap_err(),
             Err(problem) => problem,
         };
         let body = problem.body(None, None);
@@ -451,7 +454,20 @@ mod tests {
                 json!({ "timestamp": "2026-11-24T11:00:00Z", "provider": "p", "operation": "o", "latency_ms": 0 });
             body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
             let body = serde_json::from_value(body).unwrap();
-            assert!(NewCall::at(now(), body).is_ok(), "{change}");
+            assert!(NewCall::at(now(), 400, body).is_ok(), "{change}");
         }
+    }
+
+    #[test]
+    fn what_would_not_be_kept_is_not_recorded() {
+        let of = |timestamp: &str, kept_days| {
+            let body =
+                json!({ "timestamp": timestamp, "provider": "p", "operation": "o", "latency_ms": 0, "cost_usd": "1" });
+            NewCall::at(now(), kept_days, serde_json::from_value(body).unwrap()).map(|_| ()).map_err(|p| p.code())
+        };
+        assert_eq!(of("2026-10-25T12:00:00Z", 30), Ok(()));
+        assert_eq!(of("2026-10-25T11:59:59Z", 30), Err("timestamp_too_old"));
+        assert_eq!(of("2026-08-26T11:59:59Z", 400), Err("timestamp_too_old"));
+        assert_eq!(of("2026-11-24T11:59:59Z", 0), Ok(()), "what has just been made is recorded always");
     }
 }

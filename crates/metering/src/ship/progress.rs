@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::spool::SpoolState;
+use crate::store::Booked;
 
 /// After a failure was logged, the same is told again only so often.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -16,6 +17,7 @@ pub struct Progress {
 struct Inner {
     shipped: u64,
     repeated: u64,
+    purged: u64,
     adopted: u64,
     last_shipment: Duration,
     good: Instant,
@@ -28,6 +30,7 @@ impl Default for Inner {
         Self {
             shipped: 0,
             repeated: 0,
+            purged: 0,
             adopted: 0,
             last_shipment: Duration::ZERO,
             good: Instant::now(),
@@ -42,11 +45,12 @@ impl Progress {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A transaction has committed: so many rows were new, so many were there.
-    pub(super) fn committed(&self, new: usize, repeated: usize, took: Duration) {
+    /// A transaction of so many rows has committed.
+    pub(super) fn committed(&self, booked: &Booked, rows: usize, took: Duration) {
         let mut inner = self.inner();
-        inner.shipped += new as u64;
-        inner.repeated += repeated as u64;
+        inner.shipped += booked.new.len() as u64;
+        inner.purged += booked.purged.len() as u64;
+        inner.repeated += rows.saturating_sub(booked.new.len() + booked.purged.len()) as u64;
         inner.last_shipment = took;
     }
 
@@ -78,6 +82,7 @@ impl Progress {
         SpoolState {
             shipped: inner.shipped,
             repeated: inner.repeated,
+            purged: inner.purged,
             adopted: inner.adopted,
             last_shipment_seconds: inner.last_shipment.as_secs_f64(),
             lag_seconds: inner.good.elapsed().as_secs_f64(),

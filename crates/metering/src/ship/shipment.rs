@@ -113,18 +113,23 @@ impl Shipper {
         };
         let booked = async {
             let tx = self.db.begin().await?;
-            let new = store::book(&tx, calls).await?;
+            let booked = store::book_batch(&tx, calls).await?;
             if self.is_own(spool) {
-                let new: Vec<Call> = new.iter().map(|place| calls[*place].clone()).collect();
+                let new: Vec<Call> = booked.new.iter().map(|place| calls[*place].clone()).collect();
                 self.metering.budgets.in_shipment(&tx, &new).await?;
             }
             tx.commit().await?;
-            Ok::<_, DbError>(new)
+            Ok::<_, DbError>(booked)
         };
-        let new = tokio::time::timeout(LIMIT, booked)
+        let booked = tokio::time::timeout(LIMIT, booked)
             .await
             .map_err(|_| DbError::Unavailable(format!("a shipment took longer than {LIMIT:?}")))??;
-        self.metering.shipping.committed(new.len(), calls.len() - new.len(), begun.elapsed());
+        if !booked.purged.is_empty() {
+            let tenants: BTreeSet<String> =
+                booked.purged.iter().map(|place| calls[*place].tenant_id.to_string()).collect();
+            tracing::warn!(target: "tenantry::ship", ?tenants, rows = booked.purged.len(), "calls of purged tenants are dropped");
+        }
+        self.metering.shipping.committed(&booked, calls.len(), begun.elapsed());
         Ok(())
     }
 

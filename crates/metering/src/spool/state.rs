@@ -22,6 +22,8 @@ pub struct SpoolState {
     pub shipped: u64,
     /// Rows that it had already.
     pub repeated: u64,
+    /// Rows of tenants that were purged while they waited; they are dropped.
+    pub purged: u64,
     /// Rows that it refuses for what they are; they lie in the file `rejected.jsonl`.
     pub rejected: u64,
     /// Calls that were taken for lost and shipped as unsettled.

@@ -45,7 +45,10 @@ statements! {
     HOLD_TENANTS() = "INSERT INTO analytics.arrivals AS a (tenant_id, last_at) \
         SELECT DISTINCT tenant_id, now() FROM pg_temp.tenantry_booking ORDER BY tenant_id \
         ON CONFLICT (tenant_id) DO UPDATE SET last_at = greatest(a.last_at, excluded.last_at)";
-    /// Books what is new, and gives what was not. A statement of its own after the tenants are held: it sees what was booked until then.
+    /// Removes what holding purged tenants has left.
+    RELEASE_PURGED(UUID_ARRAY) = "DELETE FROM analytics.arrivals WHERE tenant_id = ANY ($1)";
+    /// Books what is new, and gives what was not, or is of a tenant that was purged. A statement of its own after the tenants are held: it sees
+    /// what was booked and purged until then.
     /// A mark that is there is written as it is: its age stays, and whoever makes the hour's sums sees that there is more.
     BOOK_CALLS(INT8) = concat!(
         "WITH fresh AS (INSERT INTO analytics.provider_api_calls (", columns!(), ") \
@@ -55,7 +58,8 @@ statements! {
              cost_usd, cost_source, price_version, rates::jsonb, list_baseline_usd, like_baseline_usd, optimal, latency_ms, \
              time_to_first_token_ms, streamed, success, error_message, finish, status_code, provider_request_id, hour, day \
            FROM pg_temp.tenantry_booking b \
-           WHERE b.source <> 'api' OR (SELECT p.id FROM analytics.provider_api_calls p WHERE p.tenant_id = b.tenant_id AND p.id = b.id LIMIT 1) IS NULL \
+           WHERE (b.source <> 'api' OR (SELECT p.id FROM analytics.provider_api_calls p WHERE p.tenant_id = b.tenant_id AND p.id = b.id LIMIT 1) IS NULL) \
+             AND NOT EXISTS (SELECT FROM analytics.purged_tenants g WHERE g.id = b.tenant_id) \
            ON CONFLICT DO NOTHING \
            RETURNING tenant_id, id, \"timestamp\", kind, prices_call, agent_id, api_key_id, cost_usd, hour, day), \
          counted AS (INSERT INTO analytics.spend_counters AS c (tenant_id, scope, scope_id, day, cost_usd, calls, unpriced_calls) \
@@ -68,7 +72,7 @@ statements! {
          marked AS (INSERT INTO analytics.dirty_hours AS d (tenant_id, hour, day) \
            SELECT DISTINCT tenant_id, hour, day FROM fresh ORDER BY 1, 2, 3 \
            ON CONFLICT (tenant_id, hour, day) DO UPDATE SET marked_at = d.marked_at) \
-         SELECT b.n FROM pg_temp.tenantry_booking b \
+         SELECT b.n, EXISTS (SELECT FROM analytics.purged_tenants g WHERE g.id = b.tenant_id) AS purged FROM pg_temp.tenantry_booking b \
          LEFT JOIN fresh f ON f.tenant_id = b.tenant_id AND f.id = b.id AND f.\"timestamp\" = b.\"timestamp\" \
          WHERE (SELECT count(*) FROM fresh) < $1 AND f.id IS NULL"
     );
@@ -76,18 +80,35 @@ statements! {
     MISSING_MONTHS(TEXT_ARRAY) = "SELECT m FROM unnest($1) m WHERE to_regclass('analytics.provider_api_calls_' || m) IS NULL";
 }
 
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Booked {
+    /// The places of the calls that were not there before.
+    pub new: Vec<usize>,
+    /// The places of those of tenants that were purged: they are not booked.
+    pub purged: Vec<usize>,
+}
+
 /// Books calls in the given transaction: the rows, the counters of what was spent and the marks of their hours. Gives the places of
 /// those that were not there before; for all others nothing changes.
+///
+/// # Errors
+/// As [`book_batch`].
+pub async fn book(tx: &MeterTx, calls: &[Call]) -> Result<Vec<usize>, DbError> {
+    Ok(book_batch(tx, calls).await?.new)
+}
+
+/// As [`book`], and tells of what is dropped because its tenant was purged while it waited: a purged tenant's data does not come back.
 ///
 /// A row is there when its tenant has one with the same id and timestamp. What a tenant reports by itself (`api`) is there when the tenant
 /// has any row with that id: whoever repeats a report need not know when the first one was taken to be.
 ///
 /// # Errors
 /// [`DbError`]; the transaction can only be undone then.
-pub async fn book(tx: &MeterTx, calls: &[Call]) -> Result<Vec<usize>, DbError> {
+pub async fn book_batch(tx: &MeterTx, calls: &[Call]) -> Result<Booked, DbError> {
     let candidates = first_ones(calls);
     if candidates.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Booked::default());
     }
     tx.batch(STAGE).await?;
     let mut copy = tx.copy_in(&STAGE_CALLS).await?;
@@ -97,9 +118,21 @@ pub async fn book(tx: &MeterTx, calls: &[Call]) -> Result<Vec<usize>, DbError> {
     copy.finish().await?;
     tx.execute(&HOLD_TENANTS, &[]).await?;
     let count = i64::from(index(candidates.len())?);
-    let repeated: HashSet<i32> = tx.query(&BOOK_CALLS, &[&count]).await?.iter().map(|row| row.get(0)).collect();
-    let new = candidates.into_iter().filter(|place| index(*place).is_ok_and(|n| !repeated.contains(&n)));
-    Ok(new.collect())
+    let rows = tx.query(&BOOK_CALLS, &[&count]).await?;
+    let not_new: HashMap<i32, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut booked = Booked::default();
+    for place in candidates {
+        match not_new.get(&index(place)?) {
+            None => booked.new.push(place),
+            Some(true) => booked.purged.push(place),
+            Some(false) => {}
+        }
+    }
+    if !booked.purged.is_empty() {
+        let tenants: HashSet<Uuid> = booked.purged.iter().map(|place| *calls[*place].tenant_id.as_uuid()).collect();
+        tx.execute(&RELEASE_PURGED, &[&tenants.into_iter().collect::<Vec<_>>()]).await?;
+    }
+    Ok(booked)
 }
 
 /// Which of these months, such as `2026_11`, have no partition.

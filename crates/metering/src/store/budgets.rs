@@ -10,10 +10,15 @@ use tenantry_secrets::{Place, Secrets, prefix};
 use uuid::Uuid;
 use workforce::{List, Page, Position, Valid};
 
-use crate::budgets::{Budget, BudgetError, CreateBudget, Period, Scope, UpdateBudget, Usd};
+use crate::Usd;
+use crate::budgets::{
+    Budget, BudgetError, BudgetStanding, BudgetStandings, CreateBudget, Period, Scope, Span, SpentOf, UpdateBudget,
+};
 
 /// What a tenant may have: every server keeps them all in memory.
 const MOST: i64 = 1000;
+/// How many are shown at a glance.
+const NEAREST: i64 = 20;
 
 macro_rules! columns {
     () => {
@@ -32,6 +37,8 @@ statements! {
                                    COALESCE($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) \
          ORDER BY created_at DESC, id DESC LIMIT $5"
     );
+    /// Lets one budget be made after the other, so that each maker counts what the one before has made: holds a row that every company has.
+    HOLD_BUDGETS() = "SELECT name FROM tenant.quota_counters WHERE name = 'agents' AND period = '' FOR NO KEY UPDATE";
     /// How many there are.
     COUNT_BUDGETS() = "SELECT count(*) AS budgets FROM analytics.budgets WHERE deleted_at IS NULL";
     /// A new budget.
@@ -56,6 +63,16 @@ statements! {
     SPENT_OF_BUDGET(TEXT, UUID, DATE, DATE) =
         "SELECT COALESCE(sum(cost_usd), 0) AS spent, COALESCE(sum(unpriced_calls), 0)::int8 AS unpriced \
          FROM analytics.spend_counters WHERE scope = $1 AND scope_id = COALESCE($2, tenantry.current_tenant()) AND day >= $3 AND day < $4";
+    /// Where budgets stand, those first of which the largest part is spent. Takes the first days of this day, week and month, and of the next.
+    BUDGET_STANDINGS(DATE, DATE, DATE, DATE, DATE, DATE, INT8) = concat!(
+        "SELECT ", columns!(), ", spent, count(*) OVER () AS budgets, count(*) FILTER (WHERE spent >= limit_usd) OVER () AS exhausted \
+         FROM analytics.budgets b CROSS JOIN LATERAL ( \
+           SELECT COALESCE(sum(c.cost_usd), 0) AS spent FROM analytics.spend_counters c \
+           WHERE c.scope = b.scope AND c.scope_id = b.scope_id \
+             AND c.day >= CASE b.period WHEN 'day' THEN $1::date WHEN 'week' THEN $2::date ELSE $3::date END \
+             AND c.day < CASE b.period WHEN 'day' THEN $4::date WHEN 'week' THEN $5::date ELSE $6::date END \
+         ) s WHERE deleted_at IS NULL ORDER BY spent / limit_usd DESC, id LIMIT $7"
+    );
     /// The live agent of an id, held so until the commit.
     HOLD_BUDGET_AGENT(UUID) = "SELECT id FROM tenant.agents WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE";
     /// Where a budget's warnings are posted to.
@@ -114,6 +131,8 @@ pub async fn create(
     if let Some(id) = new.scope_id {
         hold_scope(tx, registry, new.scope, id).await?;
     }
+    // Counters are locked last, and the agent is held by now.
+    tx.query_opt(&HOLD_BUDGETS, &[]).await?;
     let count: i64 = column!(tx.query_one(&COUNT_BUDGETS, &[]).await?, "budgets");
     if count >= MOST {
         return Err(BudgetError::TooMany(MOST));
@@ -265,6 +284,26 @@ pub async fn spent(
 ) -> Result<(Decimal, i64), BudgetError> {
     let row = tx.query_one(&SPENT_OF_BUDGET, &[&budget.scope.as_str(), &budget.scope_id, &start, &end]).await?;
     Ok((column!(row, "spent"), column!(row, "unpriced")))
+}
+
+/// Where all budgets stand at an instant; one statement.
+///
+/// # Errors
+/// Only the database's.
+pub(crate) async fn standings(tx: &mut TenantTx, now: DateTime<Utc>) -> Result<BudgetStandings, BudgetError> {
+    let zone = tx.tenant().time_zone;
+    let starts = [Period::Day, Period::Week, Period::Month].map(|period| (period, Span::at(period, now, zone).start));
+    let [day, week, month] = starts.map(|(_, start)| start);
+    let [next_day, next_week, next_month] = starts.map(|(period, start)| period.after(start));
+    let rows =
+        tx.query(&BUDGET_STANDINGS, &[&day, &week, &month, &next_day, &next_week, &next_month, &NEAREST]).await?;
+    let mut standings = BudgetStandings { total: 0, exhausted: 0, nearest: Vec::with_capacity(rows.len()) };
+    for row in &rows {
+        (standings.total, standings.exhausted) = (column!(row, "budgets"), column!(row, "exhausted"));
+        let spent = SpentOf { budget: read(row)?, spent: Usd(column!(row, "spent")) };
+        standings.nearest.push(BudgetStanding::new(spent, now, zone));
+    }
+    Ok(standings)
 }
 
 /// Where a budget's warnings go, with the sealed secret; one statement.

@@ -18,7 +18,7 @@ pub mod rollup;
 pub mod statements;
 pub mod verify;
 
-pub use book::{book, missing_months};
+pub use book::{Booked, book, book_batch, missing_months};
 pub use reader::Reader;
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.

@@ -7,7 +7,7 @@ use tenantry_core::Slug;
 use tenantry_postgres::{DbError, MeterDb, Row, TenantTx, statements};
 use uuid::Uuid;
 
-use crate::budgets::Usd;
+use crate::Usd;
 use crate::budgets::tenant::Key;
 
 statements! {

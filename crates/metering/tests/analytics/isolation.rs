@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use crate::Stage;
 
 /// Every question, so that all rows of a company are in some answer.
@@ -50,16 +52,22 @@ async fn no_answer_holds_anything_foreign() {
     let agent: String = foreign_ids(&stage).await.into_iter().next().unwrap();
     let answer = stage.ask(&format!("cost-summary?{}&agent_id={agent}", stage.last(77))).await;
     assert_eq!(answer["total"]["calls"], 0, "the other's id filters everything out");
+    assert_eq!(
+        (&answer["budgets"]["total"], &answer["budgets"]["nearest"][0]["name"]),
+        (&json!(1), &json!("All of own"))
+    );
 }
 
 /// Negative control: the statements do not name the tenant, so without row level security the search finds what it looks for.
 #[tokio::test]
 async fn without_row_level_security_the_others_rows_are_found() {
     let stage = Stage::full().await;
-    for table in ["provider_api_calls", "hourly_metrics", "daily_metrics", "task_outcomes"] {
+    for table in ["provider_api_calls", "hourly_metrics", "daily_metrics", "task_outcomes", "budgets"] {
         let sql = format!("ALTER TABLE analytics.{table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY");
         stage.admin.batch_execute(&sql).await.unwrap();
     }
     let found = leaks(&stage).await;
     assert!(found.len() >= 12, "{found:?}");
+    let budgets = stage.ask("cost-summary").await["budgets"].clone();
+    assert_eq!(budgets["total"], 2, "{budgets}");
 }

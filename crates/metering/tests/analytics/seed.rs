@@ -71,6 +71,9 @@ pub(crate) async fn calls(stage: &Stage, of: &TenantContext, mark: &str, seed: u
         "INSERT INTO SCHEMA.agents (id, name, role, personality_prompt, status) VALUES ($1, $2, 'x', '', 'idle')"
             .replace("SCHEMA", &of.tenant().schema.quoted());
     stage.admin.execute(&role, &[&names.agents[0].unwrap(), &format!("Mira {mark}")]).await.unwrap();
+    let budget = "INSERT INTO analytics.budgets (id, tenant_id, name, scope, scope_id, period, limit_usd) \
+                  VALUES (gen_random_uuid(), $1, 'All of ' || $2, 'tenant', $1, 'month', 100)";
+    stage.admin.execute(budget, &[of.id().as_uuid(), &mark]).await.unwrap();
 }
 
 fn call(dice: &mut Dice, stage: &Stage, of: &TenantContext, mark: &str, names: &Names) -> Value {

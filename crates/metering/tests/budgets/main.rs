@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use metering::budgets::{Budget, BudgetSettings, Budgets, CreateBudget, NotAdmitted, UpdateBudget};
+use metering::budgets::{Budget, BudgetError, BudgetSettings, Budgets, CreateBudget, NotAdmitted, UpdateBudget};
 use metering::store::budgets;
 use metering::usage::Usage;
 use metering::{Attribution, Call, CostSource, Costed, Decimal, Finish, Kind, Source, UsageSource, bucket};
@@ -74,14 +74,26 @@ impl Scene {
     }
 
     async fn budget_of(&self, context: &TenantContext, changes: Value) -> Budget {
+        self.make_budget_of(context, changes).await.unwrap()
+    }
+
+    async fn make_budget(&self, changes: Value) -> Result<Budget, BudgetError> {
+        self.make_budget_of(&self.context, changes).await
+    }
+
+    async fn make_budget_of(&self, context: &TenantContext, changes: Value) -> Result<Budget, BudgetError> {
         let mut body = json!({ "name": Uuid::new_v4(), "scope": "tenant", "period": "month", "limit_usd": "1" });
         body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let new = serde_json::from_value::<CreateBudget>(body).unwrap().validated().unwrap();
         let sealed = budgets::seal(&self.secrets, context, &new).await.unwrap();
         let mut tx = self.world.db.begin(context).await.unwrap();
-        let budget = budgets::create(&mut tx, &self.world.registry, &new, &sealed).await.unwrap();
-        tx.commit().await.unwrap();
-        budget
+        match budgets::create(&mut tx, &self.world.registry, &new, &sealed).await {
+            Ok(budget) => tx.commit().await.map(|()| budget).map_err(Into::into),
+            Err(error) => {
+                tx.rollback().await.unwrap();
+                Err(error)
+            }
+        }
     }
 
     async fn change(&self, budget: &Budget, change: Value) -> Budget {
@@ -210,7 +222,7 @@ impl Scene {
         *keys[0].id.as_uuid()
     }
 
-    async fn try_budget(&self, context: &TenantContext, body: Value) -> Result<Budget, metering::budgets::BudgetError> {
+    async fn try_budget(&self, context: &TenantContext, body: Value) -> Result<Budget, BudgetError> {
         let new = serde_json::from_value::<CreateBudget>(body).unwrap().validated().unwrap();
         let sealed = budgets::seal(&self.secrets, context, &new).await.unwrap();
         let mut tx = self.world.db.begin(context).await.unwrap();

@@ -1,8 +1,9 @@
 //! Many calls at once, on two servers.
 
 use futures_util::future::join_all;
-use metering::budgets::{BudgetSettings, Budgets, Hold};
+use metering::budgets::{BudgetError, BudgetSettings, Budgets, Hold};
 use metering::{Attribution, Call, Decimal};
+use serde_json::json;
 
 use crate::{Scene, exhausted, usd};
 
@@ -39,7 +40,7 @@ async fn settle_and_ship(scene: &Scene, server: &Budgets, holds: Vec<Hold>, cost
 #[tokio::test(flavor = "multi_thread")]
 async fn what_costs_what_was_held_never_exceeds_the_limit_and_all_of_it_can_be_spent() {
     let scene = Scene::open().await;
-    scene.budget(serde_json::json!({ "limit_usd": "1" })).await;
+    scene.budget(json!({ "limit_usd": "1" })).await;
     let servers = [scene.server(&BudgetSettings::default()), scene.server(&BudgetSettings::default())];
     let holds = admit(&scene, &servers, 200, "0.01").await;
     let held = holds.iter().map(Vec::len).sum::<usize>();
@@ -71,7 +72,7 @@ async fn what_costs_what_was_held_never_exceeds_the_limit_and_all_of_it_can_be_s
 #[tokio::test(flavor = "multi_thread")]
 async fn what_costs_more_than_was_held_exceeds_the_limit_by_that_much_and_no_more() {
     let scene = Scene::open().await;
-    scene.budget(serde_json::json!({ "limit_usd": "1" })).await;
+    scene.budget(json!({ "limit_usd": "1" })).await;
     let servers = [scene.server(&BudgetSettings::default()), scene.server(&BudgetSettings::default())];
     let holds = admit(&scene, &servers, 200, "0.01").await;
     let in_flight = Decimal::from(holds.iter().map(Vec::len).sum::<usize>());
@@ -88,7 +89,7 @@ async fn what_costs_more_than_was_held_exceeds_the_limit_by_that_much_and_no_mor
 #[tokio::test(flavor = "multi_thread")]
 async fn overruns_do_not_add_up() {
     let scene = Scene::open().await;
-    scene.budget(serde_json::json!({ "limit_usd": "1" })).await;
+    scene.budget(json!({ "limit_usd": "1" })).await;
     let servers = [scene.server(&BudgetSettings::default()), scene.server(&BudgetSettings::default())];
     let (anyone, mut refusals) = (Attribution::default(), 0);
     while refusals < 4 {
@@ -114,7 +115,7 @@ async fn overruns_do_not_add_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_admitted_in_memory() {
     let scene = Scene::open().await;
-    scene.budget(serde_json::json!({ "limit_usd": "1000" })).await;
+    scene.budget(json!({ "limit_usd": "1000" })).await;
     let server = scene.server(&BudgetSettings::default());
     let anyone = Attribution::default();
     let mut took = Vec::new();
@@ -127,4 +128,16 @@ async fn a_call_is_admitted_in_memory() {
     took.sort_unstable();
     println!("admission: p50 {:?}, p99 {:?}", took[1000], took[1980]);
     assert!(took[1000].as_micros() < 200, "{:?}", took[1000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_places_for_budgets_are_given_once_each() {
+    let scene = Scene::open().await;
+    let made = "INSERT INTO analytics.budgets (id, tenant_id, name, scope, scope_id, period, limit_usd) \
+                SELECT gen_random_uuid(), $1, 'n ' || n, 'tenant', $1, 'day', 1 FROM generate_series(1, 997) AS n";
+    scene.world.admin().await.execute(made, &[scene.context.id().as_uuid()]).await.unwrap();
+    let outcomes = join_all((0..12).map(|_| scene.make_budget(json!({})))).await;
+    let refused = |outcome: &Result<_, BudgetError>| matches!(outcome, Err(BudgetError::TooMany(1000)));
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| refused(outcome)).count(), 9, "{outcomes:?}");
 }

@@ -10,6 +10,7 @@ mod kill;
 mod measure;
 mod outage;
 mod partitions;
+mod purged;
 mod reaping;
 mod refused;
 mod reuse;

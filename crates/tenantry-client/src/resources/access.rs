@@ -1,6 +1,8 @@
 use reqwest::Method;
 use uuid::Uuid;
-use workforce::{AddMember, ApiKey, CreateApiKey, Me, Member, MemberRole, NewApiKey, UpdateMember};
+use workforce::{
+    AddMember, ApiKey, CreateApiKey, Me, Member, MemberRole, NewApiKey, PlanInForce, UpdateMember, UsageOfPlan,
+};
 
 use crate::filter::Parameters;
 use crate::{Call, Change, Client, Collection, Create, Delete, Filter, Listed, Resource};
@@ -82,6 +84,16 @@ impl Client {
     /// Who the credential is, and what it may do.
     pub fn me(&self) -> Call<Me> {
         self.call(Method::GET, "/v1/me")
+    }
+
+    /// The plan and the limits in force.
+    pub fn plan(&self) -> Call<PlanInForce> {
+        self.call(Method::GET, "/v1/plan")
+    }
+
+    /// How much of each limit is used.
+    pub fn usage(&self) -> Call<UsageOfPlan> {
+        self.call(Method::GET, "/v1/usage")
     }
 }
 

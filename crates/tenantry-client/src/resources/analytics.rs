@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::filter::Parameters;
-use crate::{Call, Client, Filter};
+use crate::{Call, Client, Download, Filter};
 
 const PATH: &str = "/v1/analytics";
 
@@ -50,8 +50,6 @@ impl Filter for CallsOf {
 }
 
 /// What was spent, on what, and why. Parameters of single questions, such as `group_by`, are added with [`Call::query`].
-///
-/// An export is a file of any length and has no function: read `GET /v1/analytics/export` as a stream.
 #[derive(Debug)]
 pub struct Analytics {
     client: Client,
@@ -114,6 +112,12 @@ impl Analytics {
     /// What the calls would have cost on another model.
     pub fn what_if(&self, of: &CallsOf, to_provider: &str, to_model: &str) -> Call<WhatIf> {
         self.ask("what-if", of).query("to_provider", to_provider).query("to_model", to_model)
+    }
+
+    /// Calls, or their sums by day, as a file; parameters `format` (`csv`, `jsonl`, `focus`) and `rows` (`calls`, `days`).
+    pub fn export(&self, of: &CallsOf) -> Download {
+        let export = self.client.download(format!("{PATH}/export"));
+        of.parameters().into_iter().fold(export, |export, (name, value)| export.query(name, value))
     }
 
     /// Why costs changed; parameters `base_from`, `base_to`, without which it is the period before.

@@ -7,7 +7,7 @@ use tenantry_postgres::{Actor, OnceRequest, Provisioner};
 /// The operator that calls, as the audit trail names it: with the request's id and the client's address. A change takes it,
 /// so no handler can forget to say who asked; without [`operator_auth`](tenantry_http::operator_auth) it is 401.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(pub(super) Actor);
+pub struct Caller(pub Actor);
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;

@@ -9,7 +9,9 @@ mod slug;
 mod tests;
 mod webhooks;
 
+pub use caller::Caller;
 pub use permissions::{RULES, Rule, least_role, rule};
+pub use respond::{Common, WithBody};
 
 use axum::extract::FromRef;
 use axum::middleware::from_fn_with_state;

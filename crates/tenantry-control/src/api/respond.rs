@@ -1,11 +1,10 @@
-//! What the endpoints share: the answers of all, versions in headers, and instants that must lie ahead.
+//! What the endpoints share: the answers of all, and versions in headers.
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tenantry_core::{Clock as _, SystemClock};
 use tenantry_http::{Problem, ProblemBody, codes};
 use tenantry_postgres as registry;
 use tenantry_postgres::TenantRow;
@@ -13,10 +12,9 @@ use utoipa::IntoResponses;
 
 use crate::model::{Plan, Tenant};
 
-/// The answers that every endpoint of the control plane may give.
+/// The answers that every endpoint of operators may give.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes answers; the layers and the provisioner make them")]
-pub(super) enum Common {
+pub enum Common {
     /// The request cannot be read: a parameter, a header or a part of the path.
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(#[to_schema] ProblemBody),
@@ -42,8 +40,7 @@ pub(super) enum Common {
 
 /// The answers of endpoints that read a body.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes answers; the layers and the extractors make them")]
-pub(super) enum WithBody {
+pub enum WithBody {
     /// The body is larger than the server accepts.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(#[to_schema] ProblemBody),
@@ -104,17 +101,6 @@ fn parse_etag(text: &str) -> Option<DateTime<Utc>> {
     let digits = text.trim().strip_prefix('"')?.strip_suffix('"')?;
     let micros = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok())??;
     DateTime::from_timestamp_micros(micros)
-}
-
-/// An expiry that has passed would make a token that was never valid: certainly a mistake.
-pub(super) fn check_expiry(expires_at: Option<DateTime<Utc>>) -> Result<(), Problem> {
-    match expires_at {
-        Some(at) if at <= SystemClock.now() => {
-            let detail = format!("`{}` has passed", at.to_rfc3339());
-            Err(Problem::of(&codes::VALIDATION_FAILED).pointer("/expires_at", &detail).detail(detail))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,16 @@ async fn keys_are_made_listed_and_revoked() {
     let first = plane.tenant("acme").await;
     let other = plane.tenant("globex").await;
     let expires_at = Utc::now() + TimeDelta::days(1);
-    let made = plane.post(PATH, json!({ "name": "ci", "scopes": ["tasks:read"], "expires_at": expires_at })).await;
+    let made = plane
+        .post(
+            PATH,
+            json!({ "name": "ci", "scopes": ["tasks:read"], "requests_per_minute": 60, "expires_at": expires_at }),
+        )
+        .await;
     let address = made.header(header::LOCATION).to_owned();
     let made = made.ok(201);
     assert_eq!(address, format!("{PATH}/{}", made["id"].as_str().unwrap()));
+    assert_eq!(made["requests_per_minute"], 60);
     let token = made["token"].as_str().unwrap();
     assert_eq!(plane.whoami(token).await.ok(200)["slug"], "acme");
 
@@ -47,6 +53,7 @@ async fn keys_that_make_no_sense_are_refused() {
     let past = Utc::now() - TimeDelta::seconds(1);
     for (body, code, pointer) in [
         (json!({ "name": "x", "expires_at": past }), "validation_failed", "/expires_at"),
+        (json!({ "name": "x", "requests_per_minute": 0 }), "validation_failed", "/requests_per_minute"),
         (json!({ "name": "x", "expires_at": "tomorrow" }), "invalid_body", "/expires_at"),
         (json!({ "name": "" }), "validation_failed", "/name"),
         (json!({ "name": "a\0" }), "validation_failed", "/name"),

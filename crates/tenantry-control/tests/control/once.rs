@@ -54,6 +54,27 @@ async fn warm_and_dedicated_tenants_are_made_once_as_well() {
 }
 
 #[tokio::test]
+async fn what_was_made_is_told_again_when_its_end_has_passed() {
+    let plane = Plane::start().await;
+    plane.tenant("acme").await;
+    for (path, mut body) in [
+        ("/admin/v1/tenants/acme/keys", json!({ "name": "ci" })),
+        ("/admin/v1/operators", json!({ "name": "grace", "role": "support" })),
+    ] {
+        let end = chrono::Utc::now() + chrono::TimeDelta::seconds(2);
+        body["expires_at"] = json!(end);
+        let send = || plane.keyed(&plane.token, path, path, Some(body.clone()));
+        let first = send().await.ok(201);
+        while chrono::Utc::now() <= end {
+            assert_eq!(send().await.ok(201), first);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(send().await.ok(201), first, "{path}");
+        assert_eq!(plane.post(path, body.clone()).await.face(), (422, "validation_failed", "/expires_at"));
+    }
+}
+
+#[tokio::test]
 async fn every_change_by_post_can_be_repeated() {
     let plane = Plane::with_grace(chrono::TimeDelta::zero()).await;
     plane.tenant("acme").await;

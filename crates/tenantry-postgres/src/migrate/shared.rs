@@ -52,6 +52,7 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
                 "0004_prices.sql",
                 "0005_reports.sql",
                 "0006_shipping.sql",
+                "0007_purged_tenants.sql",
             ),
         ),
     ]

@@ -4,11 +4,11 @@ use tenantry_core::{ApiKeyId, MintedToken, TenantId, TokenKind};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, check_name, list};
+use super::{ApiKeyInfo, CreatedKey, Provisioner, audit, check_expiry, list};
 use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
 use crate::once;
-use crate::registry::Actor;
+use crate::registry::{Actor, NewKey};
 
 pub(crate) const COLUMNS: &str = "id, name, lookup, scopes, requests_per_minute, created_at, expires_at, revoked_at";
 
@@ -39,24 +39,23 @@ pub(crate) async fn insert(
     tenant: TenantId,
     id: ApiKeyId,
     minted: &MintedToken,
-    name: &str,
-    scopes: &[String],
-    expires_at: Option<DateTime<Utc>>,
+    new: &NewKey,
 ) -> Result<ApiKeyInfo, DbError> {
     let rows = client
         .query_typed(
             &format!(
-                "INSERT INTO public.tenant_api_keys (id, tenant_id, name, lookup, hash, scopes, expires_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {COLUMNS}"
+                "INSERT INTO public.tenant_api_keys (id, tenant_id, name, lookup, hash, scopes, requests_per_minute, expires_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {COLUMNS}"
             ),
             &[
                 typed(id.as_uuid(), Type::UUID),
                 typed(tenant.as_uuid(), Type::UUID),
-                typed(&name, Type::TEXT),
+                typed(&new.name, Type::TEXT),
                 typed(&minted.lookup, Type::TEXT),
                 typed(&minted.hash.as_bytes(), Type::BYTEA),
-                typed(&scopes, Type::TEXT_ARRAY),
-                typed(&expires_at, Type::TIMESTAMPTZ),
+                typed(&new.scopes, Type::TEXT_ARRAY),
+                typed(&new.requests_per_minute, Type::INT4),
+                typed(&new.expires_at, Type::TIMESTAMPTZ),
             ],
         )
         .await?;
@@ -103,39 +102,25 @@ impl Provisioner {
     ///
     /// # Errors
     /// [`ProvisionError::NotFound`], [`ProvisionError::Invalid`], [`ProvisionError::Database`].
-    pub async fn create_key(
-        &self,
-        slug: &str,
-        name: &str,
-        scopes: &[String],
-        expires_at: Option<DateTime<Utc>>,
-        actor: &Actor,
-    ) -> Result<CreatedKey, ProvisionError> {
-        check_name(name)?;
-        check_scopes(scopes)?;
+    pub async fn create_key(&self, slug: &str, new: &NewKey, actor: &Actor) -> Result<CreatedKey, ProvisionError> {
+        new.check()?;
         let client = self.control.get().await?;
         if let Some(info) = self.start::<ApiKeyInfo>(&client).await? {
             client.give_back();
             return Ok(CreatedKey { token: self.token(info.id).text, info });
         }
+        check_expiry(new.expires_at, Utc::now())?;
         let tenant = list::by_slug(&client, slug).await?;
         let id = ApiKeyId::generate();
         let minted = self.token(id);
-        let inserted = insert(&client, tenant.id, id, &minted, name, scopes, expires_at).await;
+        let inserted = insert(&client, tenant.id, id, &minted, new).await;
         let key = inserted.map_err(|error| match error {
             // purged since it was found
             gone if gone.is_foreign_key_violation() => ProvisionError::NotFound(slug.to_owned()),
             other => other.into(),
         })?;
-        audit(
-            &client,
-            Some(*tenant.id.as_uuid()),
-            actor,
-            "key.create",
-            &format!("key/{}", key.id),
-            json!({ "name": name, "scopes": scopes, "expires_at": expires_at }),
-        )
-        .await?;
+        audit(&client, Some(*tenant.id.as_uuid()), actor, "key.create", &format!("key/{}", key.id), new.details())
+            .await?;
         self.finish(client, &key).await?;
         Ok(CreatedKey { info: key, token: minted.text })
     }

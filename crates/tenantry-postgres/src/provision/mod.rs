@@ -394,7 +394,18 @@ fn check_plan(tier: &str) -> Result<(), ProvisionError> {
     if fine { Ok(()) } else { Err(ProvisionError::UnknownPlan(start_of(tier))) }
 }
 
-fn check_limit(member: &'static str, limit: Option<i32>, least: i32) -> Result<(), ProvisionError> {
+/// An expiry that has passed would make a token that was never valid: certainly a mistake. It is asked for when it is known that the
+/// request was not answered before: what was made then stays made, whatever its end.
+pub(crate) fn check_expiry(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), ProvisionError> {
+    match expires_at {
+        Some(at) if at <= now => {
+            Err(ProvisionError::Invalid { member: "expires_at", detail: format!("`{}` has passed", at.to_rfc3339()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn check_limit(member: &'static str, limit: Option<i32>, least: i32) -> Result<(), ProvisionError> {
     match limit {
         Some(value) if value < least => {
             Err(ProvisionError::Invalid { member, detail: format!("`{member}` is at least {least}, not `{value}`") })

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Provisioner, audit, check_name};
+use super::{Provisioner, audit, check_expiry, check_name};
 use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
 use crate::once;
@@ -83,6 +83,7 @@ impl Provisioner {
             client.give_back();
             return Ok(CreatedOperator { token: token(info.id).text, info });
         }
+        check_expiry(expires_at, Utc::now())?;
         let id = Uuid::now_v7();
         let minted = token(id);
         let sql = format!(

@@ -11,17 +11,45 @@ use crate::clients::typed;
 use crate::error::{DbError, ProvisionError};
 use crate::once::{self, OnceRequest};
 use crate::provision::keys::{self, COLUMNS};
-use crate::provision::{ApiKeyInfo, CreatedKey, audit, check_name};
+use crate::provision::{ApiKeyInfo, CreatedKey, audit, check_expiry, check_limit, check_name};
 
 /// A key to be made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NewKey {
     /// What it is for.
     pub name: String,
     /// What it is limited to; none is nothing in particular.
     pub scopes: Vec<String>,
+    /// What it may send in a minute; none is as much as the tenant.
+    pub requests_per_minute: Option<i32>,
     /// Not valid from then on.
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl NewKey {
+    /// A key that is limited to nothing in particular.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The same key, limited to these.
+    #[must_use]
+    pub fn scoped(self, scopes: &[String]) -> Self {
+        Self { scopes: scopes.to_vec(), ..self }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ProvisionError> {
+        check_name(&self.name)?;
+        keys::check_scopes(&self.scopes)?;
+        check_limit("requests_per_minute", self.requests_per_minute, 1)
+    }
+
+    /// For the audit trail.
+    pub(crate) fn details(&self) -> serde_json::Value {
+        let Self { name, scopes, requests_per_minute, expires_at } = self;
+        json!({ "name": name, "scopes": scopes, "requests_per_minute": requests_per_minute, "expires_at": expires_at })
+    }
 }
 
 impl Registry {
@@ -55,7 +83,7 @@ impl Registry {
     }
 
     /// Creates a key of the context's tenant; its token is in the answer and nowhere else. Whether who asks may give these
-    /// scopes is the caller's to check; that a key does not outlive the one that made it is checked here.
+    /// scopes is the caller's to check; that a key neither outlives the one that made it nor may send more is checked here.
     ///
     /// # Errors
     /// [`ProvisionError::Invalid`], [`ProvisionError::KeyReused`], [`ProvisionError::Database`].
@@ -65,8 +93,7 @@ impl Registry {
         new: &NewKey,
         once: Option<&OnceRequest>,
     ) -> Result<CreatedKey, ProvisionError> {
-        check_name(&new.name)?;
-        keys::check_scopes(&new.scopes)?;
+        new.check()?;
         self.still_served(context).await?;
         let token = |id: ApiKeyId| once::mint(once, &self.inner.secret, TokenKind::TenantKey, *id.as_uuid());
         let client = self.inner.clients.get().await?;
@@ -74,20 +101,21 @@ impl Registry {
             client.give_back();
             return Ok(CreatedKey { token: token(info.id).text, info });
         }
+        check_expiry(new.expires_at, self.inner.clock.now())?;
         if let Via::ApiKey { id, .. } = context.principal().via() {
             let maker = find(&client, context, *id).await?.ok_or(DbError::ContextExpired)?;
             ends_with(new.expires_at, maker.expires_at)?;
+            sends_with(new.requests_per_minute, maker.requests_per_minute)?;
         }
         let id = ApiKeyId::generate();
         let minted = token(id);
-        let stored = keys::insert(&client, context.id(), id, &minted, &new.name, &new.scopes, new.expires_at).await;
+        let stored = keys::insert(&client, context.id(), id, &minted, new).await;
         let info = stored.map_err(|error| match error {
             // purged a moment ago
             gone if gone.is_foreign_key_violation() => DbError::ContextExpired,
             other => other,
         })?;
-        let details = json!({ "name": info.name, "scopes": info.scopes, "expires_at": info.expires_at });
-        note(&client, context, "key.create", id, details).await?;
+        note(&client, context, "key.create", id, new.details()).await?;
         once::finish(&client, once, &info).await?;
         client.give_back();
         Ok(CreatedKey { info, token: minted.text })
@@ -151,6 +179,18 @@ fn ends_with(wanted: Option<DateTime<Utc>>, maker: Option<DateTime<Utc>>) -> Res
     }
 }
 
+/// Nor may a key send more than its maker.
+fn sends_with(wanted: Option<i32>, maker: Option<i32>) -> Result<(), ProvisionError> {
+    match (wanted, maker) {
+        (_, None) => Ok(()),
+        (Some(limit), Some(most)) if limit <= most => Ok(()),
+        (_, Some(most)) => {
+            let detail = format!("a key sends no more than the key that makes it, `{most}` a minute");
+            Err(ProvisionError::Invalid { member: "requests_per_minute", detail })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -169,6 +209,19 @@ mod tests {
             (None, Some(day(1)), false),
         ] {
             assert_eq!(ends_with(wanted, maker).is_ok(), fine);
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_send_more_than_its_maker() {
+        for (wanted, maker, fine) in [
+            (None, None, true),
+            (Some(60), None, true),
+            (Some(60), Some(60), true),
+            (Some(61), Some(60), false),
+            (None, Some(60), false),
+        ] {
+            assert_eq!(sends_with(wanted, maker).is_ok(), fine);
         }
     }
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
-use tenantry_client::{Client, Event, Method};
+use tenantry_client::{CallsOf, Client, Event, Method};
 
 use super::api_body::Fields;
 use super::api_table as table;
-use super::{CliError, Global, LocalRun, Output, output, say};
+use super::{CliError, Global, LocalRun, Output, api_limits, output, say};
 
 /// Which server, as whom, and what to do.
 #[derive(Debug, Args)]
@@ -67,6 +67,17 @@ enum ApiCommand {
     Members(Action),
     /// Show who the key is, and what it may do
     Me,
+    /// Show the plan and the limits in force
+    Plan,
+    /// Show how much of each limit is used
+    Usage,
+    /// Print provider calls, or their sums by day, as CSV, JSON lines or FOCUS; of this month unless told otherwise
+    Export {
+        /// Which, and how: `from=2026-11-01`, `to=2026-11-30`, `format=focus`, `rows=days`, `provider=openai`; docs/guides/analytics.md lists
+        /// what there is
+        #[arg(value_name = "NAME=VALUE")]
+        parameters: Vec<String>,
+    },
     /// Accounts at providers; secrets are best sent with `--data @FILE`
     #[command(subcommand)]
     ProviderAccounts(Action),
@@ -195,6 +206,9 @@ pub(super) async fn run(args: ApiArgs, global: &Global) -> Result<(), CliError> 
         ApiCommand::Keys(action) => ("/v1/keys", action),
         ApiCommand::Members(action) => ("/v1/members", action),
         ApiCommand::Me => return shown(&client.call(Method::GET, "/v1/me").await?, global.output),
+        ApiCommand::Plan => return api_limits::plan(&client.plan().await?, global.output),
+        ApiCommand::Usage => return api_limits::usage(&client.usage().await?, global.output),
+        ApiCommand::Export { parameters } => return export(&client, &parameters).await,
         ApiCommand::ProviderAccounts(action) => ("/v1/provider-accounts", action),
         ApiCommand::Credentials(action) => ("/v1/credentials", action),
         ApiCommand::Events(args) => return events(&client, args, global.output).await,
@@ -264,13 +278,7 @@ async fn send(
 }
 
 async fn list(client: &Client, path: &str, filters: &[String], limit: usize, output: Output) -> Result<(), CliError> {
-    let mut query = Vec::new();
-    for filter in filters {
-        let (name, value) = filter.split_once('=').ok_or_else(|| {
-            CliError::usage(format!("`{filter}` is no filter")).hint("filters look like `status=pending`")
-        })?;
-        query.push((name.to_owned(), value.to_owned()));
-    }
+    let query = pairs(filters)?;
     let page = u8::try_from(limit.clamp(1, 200)).unwrap_or(200);
     let mut stream = client.list::<Value>(path, query).page_size(page).stream();
     let mut rows = Vec::new();
@@ -286,6 +294,28 @@ async fn list(client: &Client, path: &str, filters: &[String], limit: usize, out
     output::list(output, &rows, &columns, |row| columns.iter().map(|name| table::cell(&row[*name])).collect())?;
     if more {
         say(format!("there are more than these {limit}; `--limit` or `--all` shows them"));
+    }
+    Ok(())
+}
+
+fn pairs(filters: &[String]) -> Result<Vec<(String, String)>, CliError> {
+    let pair = |filter: &String| {
+        let (name, value) = filter.split_once('=').ok_or_else(|| {
+            CliError::usage(format!("`{filter}` is no filter")).hint("filters look like `status=pending`")
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    filters.iter().map(pair).collect()
+}
+
+async fn export(client: &Client, parameters: &[String]) -> Result<(), CliError> {
+    let export = client.analytics().export(&CallsOf::default());
+    let export = pairs(parameters)?.into_iter().fold(export, |export, (name, value)| export.query(name, value));
+    let mut parts = export.stream().await?;
+    while let Some(part) = parts.try_next().await? {
+        if !output::bytes(&part)? {
+            break;
+        }
     }
     Ok(())
 }

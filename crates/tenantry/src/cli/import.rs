@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use tenantry_postgres::{Actor, DbError, ProvisionError, Provisioner, TenantFilter, TenantRow};
+use tenantry_postgres::{Actor, DbError, NewKey, ProvisionError, Provisioner, TenantFilter, TenantRow};
 use tokio::task::JoinSet;
 
 use super::import_file::{self, Wanted};
@@ -184,7 +184,7 @@ impl Shared {
                 created.map(|made| (made.tenant.id.to_string(), made.key.token, ""))
             }
             Todo::Key => {
-                let made = self.provisioner.create_key(slug, "import", &[], None, &self.actor).await;
+                let made = self.provisioner.create_key(slug, &NewKey::named("import"), &self.actor).await;
                 let note = "made by an earlier run that was cut off; this key is a new one";
                 match made {
                     Ok(key) => self.provisioner.show(slug).await.map(|row| (row.id.to_string(), key.token, note)),

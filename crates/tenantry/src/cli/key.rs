@@ -25,6 +25,9 @@ pub(super) enum KeyCommand {
         /// Limit the key to a scope; may be repeated
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<String>,
+        /// Requests a minute it may send; as many as the tenant unless given
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+        requests_per_minute: Option<i32>,
         /// When it ends, such as 2027-01-31T00:00:00Z
         #[arg(long, value_name = "TIME")]
         expires_at: Option<DateTime<Utc>>,
@@ -81,11 +84,12 @@ pub(super) async fn run(command: KeyCommand, global: &Global, settings: &Setting
     let provisioner = global.provisioner(settings)?;
     let actor = Actor::cli();
     match command {
-        KeyCommand::Create { slug, name, scopes, expires_at } => {
+        KeyCommand::Create { slug, name, scopes, requests_per_minute, expires_at } => {
             if expires_at.is_some_and(|at| at <= Utc::now()) {
                 return Err(CliError::usage("`--expires-at` is in the past"));
             }
-            let created = provisioner.create_key(&slug, &name, &scopes, expires_at, &actor).await?;
+            let new = tenantry_postgres::NewKey { name, scopes, requests_per_minute, expires_at };
+            let created = provisioner.create_key(&slug, &new, &actor).await?;
             let token = created.token.expose_secret();
             let mut lines = lines(&created.info);
             lines.push(("token", token.to_owned()));

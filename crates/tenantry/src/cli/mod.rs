@@ -2,6 +2,7 @@
 
 mod api;
 mod api_body;
+mod api_limits;
 mod api_table;
 mod audit;
 mod audit_export;

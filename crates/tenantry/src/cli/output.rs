@@ -20,6 +20,14 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Prints a part of a file as it is; `false` when the reader has seen enough.
+pub(super) fn bytes(part: &[u8]) -> Result<bool, CliError> {
+    match std::io::stdout().write_all(part) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        outcome => Ok(outcome.map(|()| true)?),
+    }
+}
+
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     print(&serde_json::to_string_pretty(value).map_err(|error| CliError::failed(error.to_string()))?)
 }

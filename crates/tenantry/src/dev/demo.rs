@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret as _;
 use tenantry::AppState;
 use tenantry_core::{PresentedToken, Slug, TenantStatus, TokenKind};
-use tenantry_postgres::{Actor, NewTenant, ProvisionError};
+use tenantry_postgres::{Actor, NewKey, NewTenant, ProvisionError};
 use workforce::sample;
 
 use crate::cli::{CliError, LocalRun, say};
@@ -42,7 +42,7 @@ async fn tenant(state: &AppState, slug: &Slug, local: &mut LocalRun) -> Result<(
         Err(error) => return Err(error.into()),
     };
     if !key_is_valid(state, slug, local).await {
-        let key = provisioner.create_key(slug.as_str(), "tenantry dev", &[], None, &actor).await?;
+        let key = provisioner.create_key(slug.as_str(), &NewKey::named("tenantry dev"), &actor).await?;
         local.keys.insert(slug.to_string(), key.token.expose_secret().to_owned());
     }
     if status != TenantStatus::Active {

@@ -17,7 +17,7 @@ pub(super) fn print(local: &LocalRun, data_dir: &Path, with_tour: bool) {
         "
 Tenantry is ready
   base URL   {base}
-  OpenAPI    {base}/openapi.json
+  API        {base}/docs, and as OpenAPI {base}/openapi.json
   data       {data} (Ctrl-C stops everything; the next start continues with the same data)
 
   key of acme      {acme}
@@ -57,6 +57,19 @@ A tour, to paste into another terminal:
   curl -s $BASE/v1/tasks -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' \
     -d '{{"agent_id":"'$AGENT'","title":"Say goodbye","priority":"urgent","depends_on":["'$TASK'"]}}'; echo
   curl -s $BASE/v1/tasks/claim -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' -d '{{"agent_id":"'$AGENT'"}}'; echo
+
+  # a call to a provider that was made elsewhere: priced from its usage, and in what was spent a few seconds later
+  curl -s $BASE/v1/provider-calls -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' \
+    -d '{{"timestamp":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'","provider":"openai","operation":"chat.completions","model":"gpt-5-mini",
+         "agent_id":"'$AGENT'","task_id":"'$TASK'","usage":{{"input":1200,"output":300}},"latency_ms":900}}'; echo; sleep 8
+  curl -s $BASE/v1/analytics/cost-summary -H "X-Api-Key: $ACME"; echo
+
+  # calls through the gateway are recorded by themselves; they go out with acme's own account at the provider, so this needs a key of yours
+  # in OPENAI_API_KEY (official clients: base URL $BASE/llm/openai/v1, and acme's key as theirs)
+  [ -z "$OPENAI_API_KEY" ] || curl -s $BASE/v1/provider-accounts -H "X-Api-Key: $ACME" -H 'Content-Type: application/json' \
+    -d '{{"provider":"openai","name":"Tour","access_token":"'$OPENAI_API_KEY'"}}'; echo
+  [ -z "$OPENAI_API_KEY" ] || curl -s $BASE/llm/openai/v1/chat/completions -H "Authorization: Bearer $ACME" \
+    -H 'Content-Type: application/json' -d '{{"model":"gpt-5-mini","messages":[{{"role":"user","content":"Good morning"}}]}}'; echo
 
   # globex does not find them, and acme's key does not open globex: 404, then 403
   curl -s $BASE/v1/agents/$AGENT -H "X-Api-Key: $GLOBEX"; echo

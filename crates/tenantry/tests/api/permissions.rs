@@ -10,7 +10,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tenantry_core::{OperatorRole, Role};
-use tenantry_postgres::NewMember;
+use tenantry_postgres::{NewKey, NewMember};
 
 /// The scope of the narrow key.
 const SCOPE: &str = "agents:read";
@@ -81,7 +81,8 @@ async fn tenants_credentials(server: &TestServer) -> Vec<(String, String)> {
         provisioner.add_member("acme", &new, &actor()).await.unwrap();
         credentials.push((role.to_string(), tokens::token("acme", &new.subject)));
     }
-    let narrow = provisioner.create_key("acme", "narrow", &[SCOPE.to_owned()], None, &actor()).await.unwrap();
+    let narrow =
+        provisioner.create_key("acme", &NewKey::named("narrow").scoped(&[SCOPE.to_owned()]), &actor()).await.unwrap();
     credentials.push((format!("key `{SCOPE}`"), narrow.token.expose_secret().to_owned()));
     credentials.push(("key".to_owned(), acme.key));
     credentials

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tenantry_embedded::Redis;
 use tenantry_http::RedisUrl;
+use tenantry_postgres::NewKey;
 
 /// Sets what everybody on the tests' plan may send.
 async fn limit_plan(server: &TestServer, limit: i32) {
@@ -79,7 +80,7 @@ async fn a_key_has_a_limit_of_its_own() {
     let server = TestServer::start().await;
     limit_plan(&server, 10).await;
     let acme = tenant(&server, "acme").await;
-    let second = server.state.provisioner.create_key("acme", "second", &[], None, &actor()).await.unwrap();
+    let second = server.state.provisioner.create_key("acme", &NewKey::named("second"), &actor()).await.unwrap();
     server.state.provisioner.limit_key("acme", second.info.id, Some(Some(2)), &actor()).await.unwrap();
     let key = second.token.expose_secret();
     for left in ["1", "0"] {

@@ -94,6 +94,11 @@ async fn a_developers_day() {
     let draft = shell.json(&acme, &[&draft[..], &[&from]].concat()).await;
     let approved = shell.json(&acme, &["messages", "do", "approve", "--id", id(&draft), "version:=1"]).await;
     assert_eq!(approved["status"], "approved");
+    assert_eq!(shell.json(&acme, &["plan"]).await["tier"], "enterprise");
+    assert_eq!(shell.json(&acme, &["usage"]).await["agents"]["used"], 2);
+    let export = shell.run(&acme, &["export", "rows=days", "format=csv"]).await.ok();
+    assert!(export.stdout.starts_with("day,") && export.stdout.lines().count() == 1, "{}", export.stdout);
+    shell.run(&acme, &["export", "format=parquet"]).await.fails(2, "invalid_query");
     let page = shell.json(&acme, &["call", "GET", "/v1/agents?limit=1"]).await;
     assert_eq!(page["data"].as_array().unwrap().len(), 1);
 

@@ -104,7 +104,16 @@ async fn it_starts_from_nothing_and_outlives_every_kill() {
     let tour = Command::new("bash").args(["-c", &format!("BASE={}", dev.tour)]).output().unwrap();
     let answers = String::from_utf8(tour.stdout).unwrap();
     assert_eq!(dev.agents(&dev.acme).await, Some(before + 1), "{answers}");
-    for expected in ["Tour guide", "Show a visitor around", "agent_not_found", "tenant_mismatch", "tenant_inactive"] {
+    let expected = [
+        "Tour guide",
+        "Show a visitor around",
+        r#""price_version":"openai/gpt-5-mini@"#,
+        "no_forecast_because",
+        "agent_not_found",
+        "tenant_mismatch",
+        "tenant_inactive",
+    ];
+    for expected in expected {
         assert!(answers.contains(expected), "{expected}: {answers}");
     }
     assert!(dev.agents(&dev.globex).await.is_some(), "globex is served again at the end of the tour");

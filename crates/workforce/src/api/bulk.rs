@@ -5,12 +5,13 @@
 //! would take in their own order are taken ahead, in the order that everybody keeps, so that no two requests wait for each other.
 
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tenantry_core::IdError;
-use tenantry_http::{Answer, Early, Problem, ProblemBody, codes as http_codes, from_value};
-use tenantry_postgres::TenantTx;
+use tenantry_http::{Answer, Early, Idempotency, Once, Problem, ProblemBody, codes as http_codes, from_value};
+use tenantry_postgres::{TenantContext, TenantDb, TenantTx};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
     ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type,
@@ -83,8 +84,22 @@ pub struct ItemResult<T> {
     pub problem: Option<ProblemBody>,
 }
 
+/// Does the items of a request and answers it, once for its key.
+pub(super) async fn answer<B: Bulk>(
+    db: &TenantDb,
+    context: &TenantContext,
+    idempotency: Idempotency,
+    atomic: bool,
+    items: Vec<Value>,
+) -> Result<Response, Early> {
+    let items = read::<B>(items)?;
+    let mut write = Once::begin(db, context, idempotency).await?;
+    let outcome = run(write.tx(), atomic, items).await;
+    write.finish(outcome).await
+}
+
 /// The items of a body; what is wrong with one is its own result.
-pub(super) fn read<B: Bulk>(items: Vec<Value>) -> Result<Vec<Result<Item<B>, Problem>>, Problem> {
+fn read<B: Bulk>(items: Vec<Value>) -> Result<Vec<Result<Item<B>, Problem>>, Problem> {
     if !(1..=MAX_ITEMS).contains(&items.len()) {
         let detail = format!("must have 1 to {MAX_ITEMS} items, has {}", items.len());
         return Err(Problem::of(&codes::VALIDATION_FAILED).pointer("/items", &detail).detail(detail));
@@ -97,11 +112,7 @@ pub(super) fn read<B: Bulk>(items: Vec<Value>) -> Result<Vec<Result<Item<B>, Pro
 /// # Errors
 /// A defect of the server or of the database ends the request, whatever the item; nothing is done then. So does an item that
 /// fails where all or nothing was asked for.
-pub(super) async fn run<B: Bulk>(
-    tx: &mut TenantTx,
-    atomic: bool,
-    items: Vec<Result<Item<B>, Problem>>,
-) -> Result<Answer, Early> {
+async fn run<B: Bulk>(tx: &mut TenantTx, atomic: bool, items: Vec<Result<Item<B>, Problem>>) -> Result<Answer, Early> {
     let hopeless = atomic && items.iter().any(Result::is_err);
     if !hopeless {
         let sound: Vec<&Item<B>> = items.iter().flatten().collect();

@@ -39,6 +39,8 @@ pub(crate) use sample::{
 pub fn statements() -> Vec<&'static Statement> {
     [
         accounts::STATEMENTS,
+        accounts::calling::STATEMENTS,
+        accounts::renewal::STATEMENTS,
         credentials::STATEMENTS,
         oauth::STATEMENTS,
         sealed::STATEMENTS,

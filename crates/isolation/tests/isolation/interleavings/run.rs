@@ -11,7 +11,7 @@ use isolation::through::few_connections;
 use secrecy::ExposeSecret as _;
 use tenantry_core::{PresentedToken, Slug, TokenKind};
 use tenantry_postgres::{
-    AccessError, AccessMode, Actor, DatabaseConfig, DbError, NewTenant, ProvisionError, TenantContext, TenantDb,
+    AccessError, AccessMode, Actor, DatabaseConfig, DbError, NewKey, NewTenant, ProvisionError, TenantContext, TenantDb,
 };
 use testkit::World;
 use tokio_postgres::Client;
@@ -255,7 +255,7 @@ impl Run {
             return;
         }
         let (provisioner, actor) = (&self.world.provisioner, Actor::system("test"));
-        let key = provisioner.create_key(&tenant.slug, "short-lived", &[], None, &actor).await.unwrap();
+        let key = provisioner.create_key(&tenant.slug, &NewKey::named("short-lived"), &actor).await.unwrap();
         let token = PresentedToken::parse(key.token.expose_secret(), TokenKind::TenantKey).unwrap();
         assert!(self.world.registry.authenticate_key(&token).await.is_ok());
         provisioner.revoke_key(&tenant.slug, key.info.id, &actor).await.unwrap();

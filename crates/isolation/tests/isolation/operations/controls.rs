@@ -8,6 +8,7 @@ use isolation::server::{Answer, actor, client, serve_aside};
 use tenantry::AppState;
 use tenantry_http::{HttpConfig, TenantScope, harden};
 
+use super::credentials::until_refused;
 use super::*;
 
 fn tenants_routes() -> Router<AppState> {

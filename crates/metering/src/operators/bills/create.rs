@@ -5,11 +5,11 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use tenantry_control::Common;
 use tenantry_http::{ApiQuery, OperatorScope, Problem, ProblemBody, codes as http};
 use utoipa::IntoParams;
 
 use crate::bills::{BillError, BillFormat, Import, ProviderBill, import};
-use crate::operators::respond::Common;
 use crate::{Metering, codes};
 
 /// Whose bill it is, and what the file looks like.

@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use tenantry_control::Common;
 use tenantry_control::Page;
 use tenantry_http::{ApiQuery, Limit, OperatorScope, Problem};
 use utoipa::IntoParams;
@@ -8,7 +9,7 @@ use utoipa::IntoParams;
 use crate::Metering;
 use crate::bills::ProviderBill;
 use crate::operators::page;
-use crate::operators::respond::{Common, text};
+use crate::operators::respond::text;
 use crate::store::bills as store;
 
 const LIST: &str = "bills";

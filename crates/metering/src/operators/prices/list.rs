@@ -2,10 +2,10 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use tenantry_control::Common;
 use tenantry_http::{ApiQuery, Limit, OperatorScope, Problem};
 use utoipa::IntoParams;
 
-use super::respond::Common;
 use crate::Metering;
 use crate::prices::{PriceFilter, PricePage, page};
 

@@ -1,10 +1,10 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use tenantry_control::{Caller, Common, WithBody};
 use tenantry_http::{ApiJson, Problem, ProblemBody};
 use utoipa::ToSchema;
 
-use super::respond::{Caller, Common, WithBody};
 use crate::Metering;
 use crate::codes;
 use crate::prices::{LoadRequest, Loaded};

@@ -1,7 +1,7 @@
 mod list;
 mod load;
+mod problem;
 mod reprice;
-mod respond;
 
 use axum::extract::FromRef;
 use utoipa_axum::router::OpenApiRouter;

@@ -2,13 +2,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
+use tenantry_control::Common;
 use tenantry_http::{ApiPath, ApiQuery, OperatorScope, Problem, ProblemBody};
 use utoipa::IntoParams;
 
 use super::tenant;
 use crate::Metering;
 use crate::answers::{Format, statement};
-use crate::operators::respond::Common;
 use crate::statements::{Month, Statement, find};
 use crate::store::Reader;
 

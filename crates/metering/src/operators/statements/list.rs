@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use tenantry_control::Common;
 use tenantry_control::Page;
 use tenantry_http::{ApiPath, ApiQuery, Limit, OperatorScope, Problem, ProblemBody};
 use utoipa::IntoParams;
@@ -8,7 +9,6 @@ use utoipa::IntoParams;
 use super::tenant;
 use crate::Metering;
 use crate::operators::page;
-use crate::operators::respond::Common;
 use crate::statements::{Month, StatementSummary, list};
 use crate::store::Reader;
 

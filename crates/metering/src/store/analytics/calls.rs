@@ -73,11 +73,11 @@ pub struct CallRow {
     pub usage: Value,
     pub usage_source: String,
     pub usage_mismatch: bool,
-    pub cost_usd: Option<crate::insight::Usd>,
+    pub cost_usd: Option<crate::Usd>,
     pub cost_source: String,
     pub price_version: Option<String>,
-    pub list_baseline_usd: Option<crate::insight::Usd>,
-    pub like_baseline_usd: Option<crate::insight::Usd>,
+    pub list_baseline_usd: Option<crate::Usd>,
+    pub like_baseline_usd: Option<crate::Usd>,
     pub latency_ms: i32,
     pub time_to_first_token_ms: Option<i32>,
     pub streamed: bool,
@@ -156,7 +156,7 @@ fn limit() -> i64 {
 }
 
 fn call(row: &Row) -> Result<CallRow, DbError> {
-    use crate::insight::Usd;
+    use crate::Usd;
     let (cost, list, like): (Option<Decimal>, Option<Decimal>, Option<Decimal>) =
         (column!(row, "cost_usd"), column!(row, "list_baseline_usd"), column!(row, "like_baseline_usd"));
     Ok(CallRow {

@@ -13,7 +13,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use tenantry_postgres::{DbError, Row, Statement, TenantTx, statements};
 use uuid::Uuid;
 
-use crate::insight::{Measures, Period, Tokens, Usd};
+use crate::Usd;
+use crate::insight::{Measures, Period, Tokens};
 
 /// Every statement on the analytics, for the test that prepares each against the migrated schema.
 #[must_use]

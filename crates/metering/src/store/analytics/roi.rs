@@ -10,7 +10,8 @@ use workforce::{List, Page, Position};
 
 use super::sums::{Dimension, key};
 use super::{Scope, all_sums, column, hourly, measures, scoped};
-use crate::insight::{Covered, Measures, RoiCalculation, Usd};
+use crate::Usd;
+use crate::insight::{Covered, Measures, RoiCalculation};
 
 macro_rules! covered {
     () => {

@@ -5,7 +5,8 @@ use tenantry_postgres::{DbError, Row, TenantTx, statements};
 use workforce::text_enum;
 
 use super::{Scope, all_sums, column, day, hourly, measures, raw, scoped};
-use crate::insight::{Measures, Usd};
+use crate::Usd;
+use crate::insight::Measures;
 use crate::rollup::histogram::sum_of_histograms;
 
 text_enum! {

@@ -5,7 +5,8 @@ use tenantry_postgres::{DbError, TenantTx, statements};
 use uuid::Uuid;
 
 use super::{Scope, all_sums, column, measures, raw, scoped};
-use crate::insight::{Measures, Usd};
+use crate::Usd;
+use crate::insight::Measures;
 
 statements! {
     /// Tasks that ended between two instants, by provider and how.

@@ -44,7 +44,7 @@ pub(super) fn steps(kind: &str, name: &str, want: Option<&str>, have: Option<&st
             _ => Vec::new(),
         },
         "foreign key triggers" => step(10, format!("{table} ENABLE TRIGGER ALL")),
-        "grant" => privileges(of, own, want, have),
+        "grant" => privileges(of, own, want, have, reference),
         "default privilege" => default_privileges(name, want, have),
         "policy" => replaced(
             have.map(|_| step(30, format!("DROP POLICY {own} ON {SCHEMA}{of}"))),
@@ -189,9 +189,11 @@ fn setting(variable: &str, database: &str, want: Option<&str>) -> Vec<Step> {
     )
 }
 
-fn privileges(object: &str, rest: &str, want: Option<&str>, have: Option<&str>) -> Vec<Step> {
+const OPTION: &str = " WITH GRANT OPTION";
+
+fn privileges(object: &str, rest: &str, want: Option<&str>, have: Option<&str>, reference: &Lines) -> Vec<Step> {
     // The name of a column has a part more: `column t`, `c`, grantee.
-    let (object, column, grantee) = match rest.split_once(PART) {
+    let (object, column, holder) = match rest.split_once(PART) {
         Some((column, grantee)) => (object, Some(column), grantee),
         None => (object, None, rest),
     };
@@ -201,8 +203,7 @@ fn privileges(object: &str, rest: &str, want: Option<&str>, have: Option<&str>) 
         .or_else(|| object.strip_prefix("materialized view "))
         .or_else(|| object.strip_prefix("foreign table "))
         .map_or_else(|| object.to_owned(), |table| format!("TABLE {table}"));
-    let grantee = if grantee == "its owner" { "CURRENT_USER" } else { grantee };
-    const OPTION: &str = " WITH GRANT OPTION";
+    let grantee = if holder == "its owner" { "CURRENT_USER" } else { holder };
     let words = |these: &[&str]| {
         let words = these.iter().map(|one| match column {
             Some(column) => format!("{} ({column})", one.trim_end_matches(OPTION)),
@@ -214,6 +215,9 @@ fn privileges(object: &str, rest: &str, want: Option<&str>, have: Option<&str>) 
     let more = without(have, want);
     if !more.is_empty() {
         steps.extend(step(24, format!("REVOKE {} ON {target} FROM {grantee} CASCADE", words(&more))));
+        if column.is_none() {
+            steps.extend(of_columns(object, holder, &more, reference));
+        }
     }
     let less = without(want, have);
     let (with, plain): (Vec<&str>, Vec<&str>) = less.into_iter().partition(|one| one.ends_with(OPTION));
@@ -224,6 +228,25 @@ fn privileges(object: &str, rest: &str, want: Option<&str>, have: Option<&str>) 
         steps.extend(step(80, format!("GRANT {} ON {target} TO {grantee}{OPTION}", words(&with))));
     }
     steps
+}
+
+/// What is revoked of a table, PostgreSQL revokes of its columns as well: what they are to have is granted anew.
+fn of_columns(table: &str, holder: &str, revoked: &[&str], reference: &Lines) -> Vec<Step> {
+    let Some(at) = table.find(SCHEMA) else { return Vec::new() };
+    let (of_table, of_holder) = (format!("column {}{PART}", &table[at..]), format!("{PART}{holder}"));
+    let is_revoked = |one: &&str| {
+        let bare = |one: &str| one.trim_end_matches(OPTION).to_owned();
+        revoked.iter().any(|other| bare(other) == bare(one))
+    };
+    let grants = reference
+        .iter()
+        .filter(|((kind, name), _)| kind == "grant" && name.starts_with(&of_table) && name.ends_with(&of_holder));
+    let again = grants.filter_map(|((_, name), entry)| {
+        let (of, own) = name.split_once(PART)?;
+        let lost: Vec<&str> = entry.def.split(", ").filter(is_revoked).collect();
+        Some(privileges(of, own, Some(&lost.join(", ")), None, reference))
+    });
+    again.flatten().collect()
 }
 
 fn default_privileges(name: &str, want: Option<&str>, have: Option<&str>) -> Vec<Step> {

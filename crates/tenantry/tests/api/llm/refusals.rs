@@ -3,6 +3,7 @@ use std::time::Duration;
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use tenantry_postgres::NewKey;
 
 use super::{CHAT, Gate, MESSAGES, RESPONSES, chat, message};
 use isolation::server::{Answer, actor};
@@ -82,8 +83,13 @@ async fn refusals_of_ours_have_the_shape_of_the_api() {
 async fn a_key_needs_the_scope_and_a_suspended_tenant_makes_no_call() {
     let gate = Gate::open().await;
     let scoped = async |scope: &str| {
-        let made =
-            gate.server.state.provisioner.create_key("acme", scope, &[scope.to_owned()], None, &actor()).await.unwrap();
+        let made = gate
+            .server
+            .state
+            .provisioner
+            .create_key("acme", &NewKey::named(scope).scoped(&[scope.to_owned()]), &actor())
+            .await
+            .unwrap();
         made.token.expose_secret().to_owned()
     };
     let (call, read, other) = (scoped("llm:call").await, scoped("llm:read").await, scoped("agents:read").await);

@@ -101,6 +101,44 @@ async fn a_status_says_where_a_budget_stands() {
     assert!(status["resets_at"].as_str() > status["started_at"].as_str(), "{status}");
 }
 
+#[tokio::test]
+async fn the_cost_summary_has_the_budgets_nearest_to_their_limit_first() {
+    let company = Company::open().await;
+    let budgets = async || {
+        company.get("/v1/analytics/cost-summary?from=2026-01-01&to=2026-01-31").await.json()["budgets"].clone()
+    };
+    assert_eq!(budgets().await, json!({ "total": 0, "exhausted": 0, "nearest": [] }));
+    let month = company.make("/v1/budgets", everything()).await;
+    let warns = json!({ "name": "Warns", "scope": "tenant", "period": "day", "limit_usd": "4", "hard": false });
+    let day = company.make("/v1/budgets", warns).await;
+    let key =
+        json!({ "name": "Key", "scope": "key", "scope_id": company.tenant.key_id, "period": "week", "limit_usd": "1" });
+    let week = company.make("/v1/budgets", key).await;
+    let gone = company
+        .make("/v1/budgets", json!({ "name": "Gone", "scope": "tenant", "period": "day", "limit_usd": "1" }))
+        .await;
+    company.delete(&at(&gone, "")).await;
+    company.spend("4.2").await;
+    let found = budgets().await;
+    assert_eq!((&found["total"], &found["exhausted"]), (&json!(3), &json!(1)), "{found}");
+    let row = |n: usize| {
+        ["budget_id", "spent_usd", "percent", "hard", "stops"].map(|member| found["nearest"][n][member].clone())
+    };
+    assert_eq!(row(0), [day["id"].clone(), json!("4.2"), json!(105.0), json!(false), json!(false)]);
+    assert_eq!(row(1), [month["id"].clone(), json!("4.2"), json!(40.0), json!(true), json!(false)]);
+    assert_eq!(row(2), [week["id"].clone(), json!("0"), json!(0.0), json!(true), json!(false)]);
+    company.spend("6.3").await;
+    let found = budgets().await;
+    let stopping = found["nearest"].as_array().unwrap().iter().filter(|row| row["stops"] == true);
+    assert_eq!(stopping.map(|row| &row["budget_id"]).collect::<Vec<_>>(), [&month["id"]], "the hard one that is spent");
+    // as its status has it
+    let status = company.get(&at(&month, "/status")).await.json();
+    let shown = found["nearest"].as_array().unwrap().iter().find(|row| row["budget_id"] == month["id"]).unwrap();
+    for member in ["limit_usd", "spent_usd", "period_start", "resets_at"] {
+        assert_eq!(shown[member], status[member], "{member}");
+    }
+}
+
 /// An idempotent repetition, whose answer is kept, holds no secret; neither does anything else that is kept.
 #[tokio::test]
 async fn the_secret_of_a_webhook_is_never_shown() {
@@ -180,12 +218,24 @@ async fn a_warning_is_an_event_and_a_signed_post_that_is_tried_again() {
 
     let test = company.post(&at(&budget, "/test"), json!({})).await;
     assert_eq!((test.status, test.json()), (200, json!({ "status": 204, "delivered": true })), "{}", test.text);
-    let (headers, sent) = receiver.posts().remove(0);
+    let (headers, sent) = receiver.posts()[0].clone();
     assert!(
         is_signed(SECRET, &headers, &sent) && !is_signed(OTHER_SECRET, &headers, &sent),
         "the control: a check that fails"
     );
     assert!(!is_signed(SECRET, &headers, &format!("{sent} ")), "the control: another body");
+
+    let repeated = company.post(&at(&budget, "/test"), json!({})).await;
+    assert_eq!((repeated.status, receiver.posts().len()), (200, 2), "without a key each is one of its own");
+    let keyed = || {
+        let request = company.server.by(&company.tenant, Method::POST, &at(&budget, "/test"));
+        Answer::to(request.header("idempotency-key", "test").json(&json!({})))
+    };
+    let (one, other) = tokio::join!(keyed(), keyed());
+    let replayed = [&one, &other].map(|answer| answer.header("idempotency-replayed") == "true");
+    assert_eq!((one.status, &one.text, replayed[0] != replayed[1]), (200, &other.text, true));
+    assert_eq!(receiver.posts().len(), 3, "it was sent once");
+    receiver.posts.lock().unwrap().clear();
 
     receiver.answers.lock().unwrap().push(StatusCode::INTERNAL_SERVER_ERROR);
     company.spend("6").await;
@@ -198,17 +248,17 @@ async fn a_warning_is_an_event_and_a_signed_post_that_is_tried_again() {
         "{event}"
     );
     assert_eq!((&event["data"]["budget"]["id"], &event["data"]["limit_usd"]), (&budget["id"], &json!("12")));
-    eventually("the first attempt", async || receiver.posts().len() == 2).await;
+    eventually("the first attempt", async || receiver.posts().len() == 1).await;
     let admin = company.server.database.admin().await;
     let waits = "UPDATE analytics.budget_notices SET next_attempt_at = now() WHERE attempts = 1 AND next_attempt_at > now() \
         AND delivered_at IS NULL AND last_error = 'the receiver answered 500' RETURNING id";
     eventually("it is put off", async || !admin.query(waits, &[]).await.unwrap().is_empty()).await;
-    eventually("the second attempt", async || receiver.posts().len() == 3).await;
+    eventually("the second attempt", async || receiver.posts().len() == 2).await;
     let posts = receiver.posts();
-    assert!(posts[1..].iter().all(|(headers, sent)| is_signed(SECRET, headers, sent)));
-    assert_eq!(posts[1].0["webhook-id"], posts[2].0["webhook-id"], "a receiver knows it by its id");
-    assert_eq!(posts[1].1, posts[2].1);
-    let sent: Value = serde_json::from_str(&posts[2].1).unwrap();
+    assert!(posts.iter().all(|(headers, sent)| is_signed(SECRET, headers, sent)));
+    assert_eq!(posts[0].0["webhook-id"], posts[1].0["webhook-id"], "a receiver knows it by its id");
+    assert_eq!(posts[0].1, posts[1].1);
+    let sent: Value = serde_json::from_str(&posts[1].1).unwrap();
     assert_eq!((&sent["type"], &sent["data"]), (&json!("budget.threshold"), &event["data"]));
     let done = "SELECT 1 FROM analytics.budget_notices WHERE attempts = 2 AND delivered_at IS NOT NULL AND next_attempt_at IS NULL";
     eventually("it is done with", async || admin.query(done, &[]).await.unwrap().len() == 1).await;

@@ -10,6 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tenantry::Settings;
+use tenantry_postgres::NewKey;
 
 use crate::company::refusal;
 
@@ -162,7 +163,12 @@ async fn what_a_credential_may_not_read_is_not_told() {
     let ([server, _], acme) = two(|_| {}).await;
     let key = async |scopes: &[&str]| {
         let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
-        let created = server.state.provisioner.create_key("acme", "limited", &scopes, None, &actor()).await.unwrap();
+        let created = server
+            .state
+            .provisioner
+            .create_key("acme", &NewKey::named("limited").scoped(&scopes), &actor())
+            .await
+            .unwrap();
         Tenant { key: created.token.expose_secret().to_owned(), ..acme.clone() }
     };
     let made = agent(&server, &acme, "Mira").await;

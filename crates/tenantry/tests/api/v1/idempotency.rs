@@ -5,6 +5,7 @@ use isolation::server::{Answer, Tenant, TestServer};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use tenantry_postgres::NewKey;
 
 use crate::company::{Company, refusal};
 
@@ -115,7 +116,7 @@ async fn keys_of_others_do_not_meet() {
     assert_eq!((theirs.status, theirs.header("idempotency-replayed")), (201, ""), "another tenant");
     assert_ne!(theirs.json()["id"], first.json()["id"]);
     let actor = isolation::server::actor();
-    let key = server.state.provisioner.create_key("acme", "another", &[], None, &actor).await.unwrap();
+    let key = server.state.provisioner.create_key("acme", &NewKey::named("another"), &actor).await.unwrap();
     let colleague =
         Tenant { key: key.token.expose_secret().to_owned(), key_id: key.info.id.to_string(), ..company.tenant.clone() };
     let taken = post(server, &colleague, "k", &mira()).await;

@@ -107,6 +107,7 @@ async fn keys_that_make_no_sense_are_refused() {
         (json!({ "name": "x", "scopes": ["agents:read", "agents:fly"] }), "validation_failed", "/scopes/1"),
         (json!({ "name": "x", "scopes": ["AGENTS:READ"] }), "validation_failed", "/scopes/0"),
         (json!({ "name": "x", "expires_at": past }), "validation_failed", "/expires_at"),
+        (json!({ "name": "x", "requests_per_minute": 0 }), "validation_failed", "/requests_per_minute"),
         (json!({ "name": "x", "expires_at": "soon" }), "invalid_body", "/expires_at"),
         (json!({ "name": "x", "scope": [] }), "invalid_body", "/scope"),
     ] {
@@ -114,6 +115,53 @@ async fn keys_that_make_no_sense_are_refused() {
         assert_eq!(answer.verdict(), refusal(422, code), "{body}: {}", answer.text);
         assert_eq!(pointers(&answer), [pointer], "{body}");
     }
+}
+
+/// What was made stays made: a request that is repeated after the end that it asked for is answered as before, and one that comes
+/// for the first time is refused.
+#[tokio::test]
+async fn a_request_is_answered_again_when_its_end_has_passed() {
+    let company = Company::open().await;
+    let end = Utc::now() + TimeDelta::seconds(2);
+    let body = json!({ "name": "short", "expires_at": end });
+    let send = |key: &str| {
+        let request = company.server.by(&company.tenant, Method::POST, "/v1/keys").header("idempotency-key", key);
+        Answer::to(request.json(&body))
+    };
+    let first = send("k").await;
+    assert_eq!(first.status, 201, "{}", first.text);
+    loop {
+        let passed = Utc::now() > end;
+        let again = send("k").await;
+        assert_eq!((again.status, &again.text), (201, &first.text));
+        if passed {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let late = send("another").await;
+    assert_eq!((late.verdict(), pointers(&late)), (refusal(422, "validation_failed"), vec!["/expires_at".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_key_sends_as_many_requests_as_it_was_made_for() {
+    let company = Company::open().await;
+    let maker = json!({ "name": "maker", "requests_per_minute": 3 });
+    let maker = company.make("/v1/keys", maker).await;
+    assert_eq!(company.get(&at("keys", &maker)).await.json()["requests_per_minute"], 3);
+    for (limit, verdict) in [
+        (json!(3), (201, String::new())),
+        (json!(4), refusal(422, "validation_failed")),
+        (Value::Null, refusal(422, "validation_failed")),
+    ] {
+        let body = json!({ "name": "made", "requests_per_minute": limit });
+        let answer = company.key_sends(&maker, Method::POST, "/v1/keys", Some(body)).await;
+        assert_eq!(answer.verdict(), verdict, "{limit}: {}", answer.text);
+    }
+    let fourth = company.key_sends(&maker, Method::GET, "/v1/me", None).await;
+    assert_eq!((fourth.verdict(), &fourth.json()["scope"]), (refusal(429, "rate_limited"), &json!("key")));
+    let events = company.events(&format!("key/{}", maker["id"].as_str().unwrap())).await;
+    assert_eq!((events[0].0.as_str(), &events[0].1["requests_per_minute"]), ("key.create", &json!(3)));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tenantry_core::Role;
-use tenantry_postgres::NewMember;
+use tenantry_postgres::{NewKey, NewMember};
 
 #[tokio::test]
 async fn everybody_is_told_who_they_are_and_what_they_may() {
@@ -18,7 +18,8 @@ async fn everybody_is_told_who_they_are_and_what_they_may() {
     assert!(all.contains(&json!("keys:write")) && all.contains(&json!("me:read")));
 
     let scopes = ["agents:read".to_owned()];
-    let narrow = server.state.provisioner.create_key("acme", "narrow", &scopes, None, &actor()).await.unwrap();
+    let narrow =
+        server.state.provisioner.create_key("acme", &NewKey::named("narrow").scoped(&scopes), &actor()).await.unwrap();
     let narrow = server.request(Method::GET, "/v1/me").bearer_auth(narrow.token.expose_secret());
     let me = Answer::to(narrow).await.json();
     assert_eq!(me["permissions"], json!(["agents:read", "me:read"]));

@@ -3,6 +3,7 @@ use isolation::server::{Answer, actor};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use tenantry_postgres::NewKey;
 use uuid::Uuid;
 
 use crate::company::{Company, at, column, pointers, refusal};
@@ -269,7 +270,12 @@ async fn only_who_may_approves() {
     let draft = company.draft(&mira, "dear Ada").await;
     let key = async |scopes: &[&str]| {
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        let created = company.server.state.provisioner.create_key("acme", "limited", &scopes, None, &actor()).await;
+        let created = company
+            .server
+            .state
+            .provisioner
+            .create_key("acme", &NewKey::named("limited").scoped(&scopes), &actor())
+            .await;
         created.unwrap().token.expose_secret().to_owned()
     };
     let writer = key(&["messages:read", "messages:write"]).await;

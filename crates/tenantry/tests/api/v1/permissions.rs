@@ -4,13 +4,20 @@ use isolation::server::{Answer, Tenant};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use tenantry_postgres::NewKey;
 
 use crate::company::{Company, refusal};
 
 async fn limited(company: &Company, scopes: &[&str]) -> Tenant {
     let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
     let actor = isolation::server::actor();
-    let key = company.server.state.provisioner.create_key("acme", "limited", &scopes, None, &actor).await.unwrap();
+    let key = company
+        .server
+        .state
+        .provisioner
+        .create_key("acme", &NewKey::named("limited").scoped(&scopes), &actor)
+        .await
+        .unwrap();
     Tenant { key: key.token.expose_secret().to_owned(), key_id: key.info.id.to_string(), ..company.tenant.clone() }
 }
 

@@ -53,11 +53,13 @@ async fn within_a_second(what: &str, status: u16, ask: impl AsyncFn() -> Answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_tenant_reads_and_deletes_and_adds_nothing() {
+async fn a_full_tenant_reads_deletes_and_revokes_and_adds_nothing() {
     let company = Company::open().await;
     let other = TestServer::on(company.server.database.clone(), |_| {}).await;
     let neighbour = company.server.tenant("globex").await;
     let (mira, otto) = (company.agent("Mira").await, company.agent("Otto").await);
+    let account = json!({ "provider": "openai", "name": "Main", "access_token": "sk-that-leaked" });
+    let account = at("provider-accounts", &company.make("/v1/provider-accounts", account).await);
     let measured = company.measure().await;
     assert_eq!((measured.tenants, measured.frozen.len(), measured.failed.len()), (2, 0, 0));
     let usage = company.get("/v1/usage").await.json();
@@ -78,6 +80,14 @@ async fn a_full_tenant_reads_and_deletes_and_adds_nothing() {
     assert_eq!(change.verdict(), refusal(402, "storage_frozen"));
     assert_eq!(company.get(&at("agents", &mira)).await.status, 200);
     assert_eq!(company.delete(&at("agents", &otto)).await.status, 204);
+    let rotated = company.post(&format!("{account}/rotate"), json!({ "access_token": "sk-fresh" })).await;
+    assert_eq!(rotated.verdict(), refusal(402, "storage_frozen"));
+    for _ in 0..2 {
+        let revoke = company.server.by(&company.tenant, Method::POST, &format!("{account}/revoke"));
+        let revoked = Answer::to(revoke.header("idempotency-key", "leaked")).await;
+        assert_eq!((revoked.status, &revoked.json()["status"]), (200, &json!("revoked")), "{}", revoked.text);
+    }
+    assert_eq!(company.delete(&account).await.status, 204);
     assert_eq!(company.get("/v1/usage").await.json()["storage"]["frozen"], true);
     assert!(company.server.state.tenancy.counters().frozen_writes() >= 2);
     let theirs = Answer::to(company.server.by(&neighbour, Method::POST, "/v1/agents").json(&new_agent("first"))).await;

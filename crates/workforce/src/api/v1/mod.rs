@@ -6,13 +6,13 @@ pub(crate) mod keys;
 pub(crate) mod me;
 pub(crate) mod members;
 mod messages;
-mod plan;
+pub(crate) mod plan;
 mod provider_accounts;
 mod schedules;
 mod sessions;
 mod settings;
 mod tasks;
-mod usage;
+pub(crate) mod usage;
 
 use axum::extract::FromRef;
 use tenantry_postgres::{Registry, TenantDb};

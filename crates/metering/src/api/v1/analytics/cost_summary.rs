@@ -12,9 +12,13 @@ use uuid::Uuid;
 use super::frame::{Frame, frame};
 use super::query::question;
 use crate::Metering;
-use crate::insight::{HISTORY_DAYS, History, Measures, Outlook, Period, PeriodInfo, Usd, before, forecast, percent};
+use crate::Usd;
+use crate::budgets::BudgetStandings;
+use crate::insight::{HISTORY_DAYS, History, Measures, Outlook, Period, PeriodInfo, before, forecast};
+use crate::money::percent;
 use crate::store::analytics::sums::{self, Group};
 use crate::store::analytics::{self, Scope};
+use crate::store::budgets;
 
 /// Groups of each kind that are named; the others are together.
 const NAMED: usize = 10;
@@ -45,6 +49,8 @@ pub struct CostSummary {
     pub by_agent: TopGroups,
     /// The period before, and what has changed.
     pub previous: PreviousPeriod,
+    /// Where the company's budgets stand now, whichever calls are asked about.
+    pub budgets: BudgetStandings,
 }
 
 /// The dearest ten, and all others together.
@@ -95,7 +101,7 @@ pub struct PreviousPeriod {
     pub change_percent: Option<f64>,
 }
 
-/// Sums up what was spent: in all, by provider, model and agent, with a forecast and the period before.
+/// Sums up what was spent: in all, by provider, model and agent, with a forecast, the period before, and where the budgets stand now.
 #[utoipa::path(
     get,
     path = "/v1/analytics/cost-summary",
@@ -119,6 +125,7 @@ pub(super) async fn get_cost_summary(
     let costs = daily(&mut tx, &scope, (period.previous().from().min(history), period.to())).await?;
     let frame = frame(&mut tx, &scope, &overview.total).await?;
     let names = names(&mut tx, &overview.agents).await?;
+    let budgets = budgets::standings(&mut tx, metering.clock.now()).await?;
     tx.commit().await?;
     let total = overview.total;
     let top = |groups: Vec<Group>| TopGroups::new(groups, &total, &names);
@@ -134,6 +141,7 @@ pub(super) async fn get_cost_summary(
         by_model: top(overview.models),
         by_agent: top(overview.agents),
         previous: PreviousPeriod::new(&period, today, total.cost_usd, &costs),
+        budgets,
     }))
 }
 

@@ -13,7 +13,9 @@ use workforce::text_enum;
 use super::frame::{Frame, frame};
 use super::query::{bounded, question};
 use crate::Metering;
-use crate::insight::{Latency, Measures, Usd, percent, share};
+use crate::Usd;
+use crate::insight::{Latency, Measures};
+use crate::money::{percent, share};
 use crate::store::analytics::sums::{self, ProviderSums};
 use crate::store::analytics::tasks;
 

@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 use super::frame::{Frame, frame};
 use super::query::{bounded, question};
 use crate::Metering;
-use crate::insight::{Measures, Usd, percent};
+use crate::Usd;
+use crate::insight::Measures;
+use crate::money::percent;
 use crate::store::analytics::sums;
 use crate::store::analytics::tasks::{self, TaskTypeSums};
 

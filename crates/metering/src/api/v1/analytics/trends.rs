@@ -11,7 +11,8 @@ use super::cost_summary::daily;
 use super::frame::{Frame, frame};
 use super::query::question;
 use crate::Metering;
-use crate::insight::{Anomaly, HISTORY_DAYS, History, Outlook, Period, Usd, anomalies, before, forecast};
+use crate::Usd;
+use crate::insight::{Anomaly, HISTORY_DAYS, History, Outlook, Period, anomalies, before, forecast};
 use crate::store::analytics::sums;
 
 question! {

@@ -11,7 +11,8 @@ use workforce::Error;
 
 use super::frame::{Frame, frame};
 use super::query::{name, question};
-use crate::insight::{Usd, percent};
+use crate::Usd;
+use crate::money::percent;
 use crate::prices::{PriceQuery, Prices};
 use crate::store::analytics::calls::{self, UsedRow};
 use crate::store::analytics::sums;

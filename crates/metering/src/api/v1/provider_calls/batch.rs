@@ -39,9 +39,9 @@ pub(super) async fn record_provider_calls(
         let detail = format!("must have 1 to {MOST_ITEMS} items, has {}", body.items.len());
         return Err(Problem::of(&VALIDATION_FAILED).pointer("/items", &detail).detail(detail));
     }
-    let now = metering.clock.now();
+    let (now, kept_days) = (metering.clock.now(), metering.settings.keep_calls_days);
     let read = |(index, item)| {
-        let new = from_value::<RecordCall>(item).and_then(|body| NewCall::at(now, body));
+        let new = from_value::<RecordCall>(item).and_then(|body| NewCall::at(now, kept_days, body));
         new.map(|new| row(&metering, &context, &idempotency, index, &new))
             .map_err(|problem| problem.below(&format!("/items/{index}")))
     };

@@ -34,7 +34,7 @@ pub(super) async fn record_provider_call(
     idempotency: Idempotency,
     ApiJson(body): ApiJson<RecordCall>,
 ) -> Result<Response, Problem> {
-    let new = NewCall::at(metering.clock.now(), body)?;
+    let new = NewCall::at(metering.clock.now(), metering.settings.keep_calls_days, body)?;
     let call = row(&metering, &context, &idempotency, 0, &new);
     metering.spool.record(std::slice::from_ref(&call)).await.map_err(not_taken)?;
     let location = format!("/v1/provider-calls/{}", call.id);

@@ -3,7 +3,6 @@ use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
-use tenantry_core::{Clock as _, SystemClock};
 use tenantry_http::codes::PERMISSION_DENIED;
 use tenantry_http::respond::{Common, WithBody};
 use tenantry_http::{Answer, ApiJson, Idempotency, Problem, ProblemBody, TenantScope, replayed};
@@ -26,6 +25,9 @@ pub struct CreateApiKey {
     #[serde(default)]
     #[schema(required = false)]
     pub scopes: Vec<String>,
+    /// What it may send in a minute; as much as the company unless given. A key that makes another one must not send less than it.
+    #[schema(minimum = 1, example = 600)]
+    pub requests_per_minute: Option<i32>,
     /// Not valid from then on; valid until it is revoked unless given. A key that makes another one must not be outlived by it.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -39,11 +41,12 @@ impl Validate for CreateApiKey {
                 checks.fail(format!("/scopes/{at}"), format!("`{shown}` is no permission; `GET /v1/me` lists them"));
             }
         }
+        if self.requests_per_minute.is_some_and(|limit| limit < 1) {
+            checks.fail("/requests_per_minute", "must be at least 1");
+        }
+        // Whether it has passed is asked with the change, for the request may have been answered before.
         if let Some(at) = self.expires_at {
             checks.instant("/expires_at", at);
-            if at <= SystemClock.now() {
-                checks.fail("/expires_at", "has passed");
-            }
         }
     }
 }
@@ -78,7 +81,8 @@ pub(super) async fn create_api_key(
         let detail = "a key cannot be given more than its maker has; name scopes among your own permissions";
         return Err(Problem::of(&PERMISSION_DENIED).pointer("/scopes", detail).detail(detail));
     }
-    let new = NewKey { name: body.name.clone(), scopes, expires_at: body.expires_at };
+    let (requests_per_minute, expires_at) = (body.requests_per_minute, body.expires_at);
+    let new = NewKey { name: body.name.clone(), scopes, requests_per_minute, expires_at };
     let once = idempotency.of_tenant(&context);
     let made = registry.create_key(&context, &new, once.as_ref()).await?;
     let location = format!("/v1/keys/{}", made.info.id);

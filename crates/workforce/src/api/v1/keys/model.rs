@@ -10,7 +10,7 @@ use crate::Position;
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "0193a5f0-7d2e-7c11-9c7b-3f0c5a1e2b4d", "name": "ci", "lookup": "kT0aYq3v9LxM", "scopes": ["tasks:read", "tasks:write"],
-    "created_at": "2026-11-24T09:00:00Z", "expires_at": "2027-11-24T09:00:00Z", "revoked_at": null,
+    "requests_per_minute": null, "created_at": "2026-11-24T09:00:00Z", "expires_at": "2027-11-24T09:00:00Z", "revoked_at": null,
 }))]
 pub struct ApiKey {
     /// Id.
@@ -21,6 +21,9 @@ pub struct ApiKey {
     pub lookup: String,
     /// The permissions it is limited to; empty is all.
     pub scopes: Vec<String>,
+    /// What it may send in a minute; null is as much as the company.
+    #[schema(required)]
+    pub requests_per_minute: Option<i32>,
     /// Created.
     pub created_at: DateTime<Utc>,
     /// Not valid from then on.
@@ -38,6 +41,7 @@ impl From<ApiKeyInfo> for ApiKey {
             name: key.name,
             lookup: key.lookup,
             scopes: key.scopes,
+            requests_per_minute: key.requests_per_minute,
             created_at: key.created_at,
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,

@@ -1,51 +1,50 @@
 use axum::Json;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tenantry_http::TenantScope;
 use tenantry_http::respond::Common;
 use utoipa::ToSchema;
 
 /// What a company may use.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlanInForce, example = json!({"tier": "starter", "limits": {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"tier": "starter", "limits": {
     "requests_per_minute": {"value": 500, "source": "plan"}, "max_agents": {"value": 40, "source": "override"},
     "max_concurrent_tasks": {"value": 50, "source": "plan"}, "max_tasks_per_month": {"value": null, "source": "plan"},
     "storage_limit_gb": {"value": 10, "source": "plan"}}}))]
-pub(super) struct Plan {
+pub struct PlanInForce {
     /// The plan's name.
-    tier: String,
+    pub tier: String,
     /// The limits in force.
-    limits: EffectiveLimits,
+    pub limits: EffectiveLimits,
 }
 
 /// The limits in force, each with where it comes from.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct EffectiveLimits {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EffectiveLimits {
     /// Requests a minute.
-    requests_per_minute: EffectiveLimit,
+    pub requests_per_minute: EffectiveLimit,
     /// Live agents.
-    max_agents: EffectiveLimit,
+    pub max_agents: EffectiveLimit,
     /// Tasks in progress.
-    max_concurrent_tasks: EffectiveLimit,
+    pub max_concurrent_tasks: EffectiveLimit,
     /// Tasks created in a calendar month.
-    max_tasks_per_month: EffectiveLimit,
+    pub max_tasks_per_month: EffectiveLimit,
     /// Storage in gibibytes.
-    storage_limit_gb: EffectiveLimit,
+    pub storage_limit_gb: EffectiveLimit,
 }
 
 /// One limit.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct EffectiveLimit {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EffectiveLimit {
     /// Its value; null is unlimited.
-    value: Option<i32>,
+    pub value: Option<i32>,
     /// Where it comes from.
-    source: Source,
+    pub source: LimitSource,
 }
 
 /// Where a limit comes from.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[schema(as = LimitSource)]
-pub(super) enum Source {
+pub enum LimitSource {
     /// The plan.
     Plan,
     /// The company has a limit of its own in the place of the plan's.
@@ -58,16 +57,16 @@ pub(super) enum Source {
     path = "/v1/plan",
     operation_id = "get_plan",
     tag = "account",
-    responses(Common, (status = 200, description = "the plan", body = Plan)),
+    responses(Common, (status = 200, description = "the plan", body = PlanInForce)),
 )]
-pub(super) async fn get_plan(TenantScope(context): TenantScope) -> Json<Plan> {
+pub(super) async fn get_plan(TenantScope(context): TenantScope) -> Json<PlanInForce> {
     let tenant = context.tenant();
     let (limits, own) = (&tenant.limits, &tenant.own_limits);
     let limit = |value: Option<i32>, own: Option<i32>| EffectiveLimit {
         value,
-        source: if own.is_some() { Source::Override } else { Source::Plan },
+        source: if own.is_some() { LimitSource::Override } else { LimitSource::Plan },
     };
-    Json(Plan {
+    Json(PlanInForce {
         tier: tenant.plan_tier.clone(),
         limits: EffectiveLimits {
             requests_per_minute: limit(limits.requests_per_minute, None),

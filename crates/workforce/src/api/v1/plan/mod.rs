@@ -1,5 +1,7 @@
 mod get;
 
+pub use get::{EffectiveLimit, EffectiveLimits, LimitSource, PlanInForce};
+
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -9,7 +9,7 @@ use crate::ProviderAccountId;
 use crate::account::ProviderAccount;
 use crate::store::accounts;
 
-/// Ends a provider account for good and removes its secrets. Its row stays, for the tasks that name it.
+/// Ends a provider account for good and removes its secrets, also while the plan's storage is used up. Its row stays, for the tasks that name it.
 #[utoipa::path(
     post,
     path = "/v1/provider-accounts/{id}/revoke",
@@ -22,7 +22,6 @@ use crate::store::accounts;
     responses(
         Common,
         (status = 200, description = "the revoked account", body = ProviderAccount, headers(("ETag" = String, description = "the new version"))),
-        (status = 402, description = "the plan's storage is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "no account has this id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "the version is not the present one; `current` holds the account",
             body = ProblemBody, content_type = "application/problem+json"),

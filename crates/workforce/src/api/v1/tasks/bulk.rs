@@ -3,7 +3,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use tenantry_http::respond::{Common, WithBody};
-use tenantry_http::{ApiJson, Early, Idempotency, Once, ProblemBody, TenantScope};
+use tenantry_http::{ApiJson, Early, Idempotency, ProblemBody, TenantScope};
 use tenantry_postgres::{TenantDb, TenantTx};
 use utoipa::ToSchema;
 
@@ -101,8 +101,5 @@ pub(super) async fn bulk_tasks(
     idempotency: Idempotency,
     ApiJson(body): ApiJson<BulkTasks>,
 ) -> Result<Response, Early> {
-    let items = bulk::read::<Tasks>(body.items)?;
-    let mut write = Once::begin(&db, &context, idempotency).await?;
-    let outcome = bulk::run(write.tx(), body.atomic, items).await;
-    write.finish(outcome).await
+    bulk::answer::<Tasks>(&db, &context, idempotency, body.atomic, body.items).await
 }

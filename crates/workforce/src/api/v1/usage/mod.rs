@@ -1,5 +1,7 @@
 mod get;
 
+pub use get::{RequestsUsed, StorageUsed, UsageOfPlan};
+
 use axum::extract::FromRef;
 use tenantry_postgres::TenantDb;
 use utoipa_axum::router::OpenApiRouter;

@@ -11,7 +11,8 @@ use serde_json::json;
 use tenantry_core::calendar::{Tz, midnight};
 
 use super::csv::{instant, plain, safe, write};
-use crate::insight::{Period, Usd, after};
+use crate::Usd;
+use crate::insight::{Period, after};
 use crate::store::analytics::calls::CallRow;
 use crate::store::analytics::sums::Line;
 

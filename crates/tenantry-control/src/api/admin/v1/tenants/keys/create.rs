@@ -7,7 +7,7 @@ use tenantry_postgres::Provisioner;
 use utoipa::ToSchema;
 
 use crate::api::caller::{Caller, Repeatable};
-use crate::api::respond::{Common, OfTenant, WithBody, check_expiry, created};
+use crate::api::respond::{Common, OfTenant, WithBody, created};
 use crate::api::slug::PathSlug;
 use crate::model::NewKey;
 
@@ -21,6 +21,9 @@ pub(super) struct CreateKey {
     #[serde(default)]
     #[schema(required = false)]
     scopes: Vec<String>,
+    /// What it may send in a minute; as much as the tenant unless given.
+    #[schema(minimum = 1)]
+    requests_per_minute: Option<i32>,
     /// Not valid from then on; valid until it is revoked unless given.
     expires_at: Option<DateTime<Utc>>,
 }
@@ -50,9 +53,10 @@ pub(super) async fn create_key(
     ApiPath(slug): ApiPath<PathSlug>,
     ApiJson(body): ApiJson<CreateKey>,
 ) -> Result<Response, Problem> {
-    check_expiry(body.expires_at)?;
     let slug = slug.as_str();
-    let made = once.on(&provisioner).create_key(slug, &body.name, &body.scopes, body.expires_at, &actor).await?;
+    let CreateKey { name, scopes, requests_per_minute, expires_at } = body;
+    let new = tenantry_postgres::NewKey { name, scopes, requests_per_minute, expires_at };
+    let made = once.on(&provisioner).create_key(slug, &new, &actor).await?;
     let location = format!("/admin/v1/tenants/{slug}/keys/{}", made.info.id);
     Ok(once.answer(created(location, &NewKey::from(made))))
 }

@@ -1,13 +1,16 @@
+//! Amounts, and what they are of one another.
+
 use std::ops::{Add, AddAssign, Neg, Sub};
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// US dollars, exact. In JSON a text such as `"0.001234"`: a number would be read as a float.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(as = UsdAmount, value_type = String, example = "12.345678")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Usd(pub Decimal);
 
 impl Usd {
@@ -36,7 +39,27 @@ impl Serialize for Usd {
 impl<'de> Deserialize<'de> for Usd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(serde::de::Error::custom)
+        let digits = text.strip_prefix('-').unwrap_or(&text);
+        let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let amount = plain.then(|| Decimal::from_str_exact(&text).ok()).flatten();
+        amount.map(Self).ok_or_else(|| serde::de::Error::custom("must be an amount as a string, such as `\"12.50\"`"))
+    }
+}
+
+impl PartialSchema for Usd {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"^-?\d+(\.\d+)?$"))
+            .examples(["12.345678"])
+            .description(Some("US dollars, exact. A text, because a number would be read as a float."))
+            .into()
+    }
+}
+
+impl ToSchema for Usd {
+    fn name() -> std::borrow::Cow<'static, str> {
+        std::borrow::Cow::Borrowed("Usd")
     }
 }
 
@@ -75,13 +98,13 @@ impl std::iter::Sum for Usd {
 
 /// How many percent a part is of a whole, to two decimals; `None` when there is no whole.
 #[must_use]
-pub fn percent(part: Decimal, whole: Decimal) -> Option<f64> {
+pub(crate) fn percent(part: Decimal, whole: Decimal) -> Option<f64> {
     share(part * Decimal::ONE_HUNDRED, whole, 2)
 }
 
 /// A quotient, rounded.
 #[must_use]
-pub fn share(part: Decimal, whole: Decimal, decimals: u32) -> Option<f64> {
+pub(crate) fn share(part: Decimal, whole: Decimal, decimals: u32) -> Option<f64> {
     if whole.is_zero() {
         return None;
     }
@@ -90,6 +113,8 @@ pub fn share(part: Decimal, whole: Decimal, decimals: u32) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -100,6 +125,26 @@ mod tests {
         assert_eq!(Usd(Decimal::from(100)).to_string(), "100");
         assert_eq!(Usd(Decimal::ONE).each(3).unwrap().to_string(), "0.333333333333");
         assert_eq!(Usd(Decimal::ONE).each(0), None);
+    }
+
+    #[test]
+    fn amounts_are_texts_of_digits() {
+        let read = |value: Value| serde_json::from_value::<Usd>(value).map(|usd| usd.0.to_string()).ok();
+        assert_eq!(read(json!("0.10")).as_deref(), Some("0.10"));
+        assert_eq!(read(json!("-1.5")).as_deref(), Some("-1.5"));
+        for bad in [
+            json!(1),
+            json!(0.1),
+            json!("1e3"),
+            json!("+1"),
+            json!("--1"),
+            json!(" 1"),
+            json!(""),
+            json!("1_0"),
+            json!("NaN"),
+        ] {
+            assert_eq!(read(bad.clone()), None, "{bad}");
+        }
     }
 
     #[test]

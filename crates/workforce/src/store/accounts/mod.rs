@@ -1,5 +1,8 @@
 //! The table `provider_accounts`. Secrets come sealed, or are sealed here, and leave only to be used.
 
+pub(super) mod calling;
+pub(super) mod renewal;
+
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -19,6 +22,9 @@ use crate::page::{List, Page, Position};
 use crate::write_only::{WriteOnly, hint};
 use crate::{Error, Kind, Patch, ProviderAccountId, UnknownWord, Valid};
 
+pub use calling::{ToCallWith, Which, note_refused, note_used, to_call_with};
+pub(crate) use renewal::{Connected, Due, Renewed, connect, renew, set_alarm_anew, take_due};
+
 macro_rules! columns {
     () => {
         "id, provider, name, status, owner_key, secret_hint, encrypted_refresh_token IS NOT NULL AS has_refresh_token, \
@@ -26,6 +32,7 @@ macro_rules! columns {
          version, created_at, updated_at"
     };
 }
+use columns;
 
 statements! {
     /// One account by id.
@@ -75,47 +82,6 @@ statements! {
     DELETE_ACCOUNT(UUID, INT8) = concat!(
         "DELETE FROM tenant.provider_accounts WHERE id = $1 AND ($2::int8 IS NULL OR version = $2) RETURNING ", columns!()
     );
-    /// Takes accounts whose tokens are due, for a while.
-    TAKE_DUE_ACCOUNTS(TIMESTAMPTZ, TIMESTAMPTZ, INT8) =
-        "UPDATE tenant.provider_accounts SET refresh_leased_until = $2 WHERE id IN ( \
-           SELECT id FROM tenant.provider_accounts \
-           WHERE status = 'active' AND refresh_at <= $1 AND encrypted_refresh_token IS NOT NULL \
-             AND (refresh_leased_until IS NULL OR refresh_leased_until <= $1) \
-           ORDER BY refresh_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) \
-         RETURNING id, provider, encrypted_refresh_token, access_token_expires_at";
-    /// New tokens in the place of exactly those that were spent.
-    STORE_RENEWED(UUID, BYTEA, BYTEA, TIMESTAMPTZ, BYTEA, TEXT, TIMESTAMPTZ) = concat!(
-        "UPDATE tenant.provider_accounts SET \
-           encrypted_access_token = $3, access_token_expires_at = $4, encrypted_refresh_token = $5, secret_hint = $6, \
-           refresh_at = $7, refresh_leased_until = NULL, last_error = NULL, last_error_at = NULL, \
-           version = version + 1, updated_at = now() \
-         WHERE id = $1 AND encrypted_refresh_token = $2 RETURNING ", columns!()
-    );
-    /// What went wrong, and whether it is tried again.
-    NOTE_NOT_RENEWED(UUID, BYTEA, TEXT, TIMESTAMPTZ, TEXT, TIMESTAMPTZ) = concat!(
-        "UPDATE tenant.provider_accounts SET \
-           status = $3, last_error = $5, last_error_at = $4, refresh_at = $6, refresh_leased_until = NULL, \
-           version = version + 1, updated_at = now() \
-         WHERE id = $1 AND encrypted_refresh_token = $2 AND status = 'active' RETURNING ", columns!()
-    );
-    /// An account to call a provider with: by id, by name, or the oldest active one of a provider.
-    ACCOUNT_TO_CALL_WITH(UUID, TEXT, TEXT) =
-        "SELECT id, provider, status, version, account_meta, encrypted_access_token FROM tenant.provider_accounts \
-         WHERE CASE WHEN $1::uuid IS NOT NULL THEN id = $1 \
-                    WHEN $2::text IS NOT NULL THEN name = $2 \
-                    ELSE provider = $3 AND status = 'active' END \
-         ORDER BY status = 'active' DESC, created_at, id LIMIT 1";
-    /// Notes that an account was used, unless that was noted a moment ago. Not a change that somebody makes: the version stays.
-    NOTE_ACCOUNT_USED(UUID) =
-        "UPDATE tenant.provider_accounts SET last_used_at = now() \
-         WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '30 seconds')";
-    /// Notes that a provider refused an account's credential.
-    NOTE_ACCOUNT_REFUSED(UUID, TEXT) =
-        "UPDATE tenant.provider_accounts SET last_error = $2, last_error_at = now() WHERE id = $1 AND status = 'active'";
-    /// When the next token is due.
-    NEXT_DUE_ACCOUNT() =
-        "SELECT min(greatest(refresh_at, refresh_leased_until)) AS at FROM tenant.provider_accounts \
-         WHERE status = 'active' AND refresh_at IS NOT NULL AND encrypted_refresh_token IS NOT NULL";
 }
 
 /// Secrets of an account, sealed before a connection is taken.
@@ -319,254 +285,6 @@ pub async fn delete(tx: &mut TenantTx, id: ProviderAccountId, expected: Option<i
     let account = read(&row)?;
     note(tx, "delete", &account, json!({}));
     Ok(())
-}
-
-/// Which account to call a provider with.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Which {
-    /// This one.
-    Id(Uuid),
-    /// The one that is called so; the oldest active one, if several are.
-    Named(String),
-    /// The oldest active one of a provider.
-    OldestOf(&'static str),
-}
-
-/// An account to call a provider with. Its secret is still sealed.
-#[derive(Debug)]
-pub struct ToCallWith {
-    /// Its id.
-    pub id: Uuid,
-    /// The provider.
-    pub provider: String,
-    /// Whether it can be used.
-    pub status: AccountStatus,
-    /// Changes with the secret.
-    pub version: i64,
-    /// What the company notes about it.
-    pub meta: Map<String, Value>,
-    sealed: Vec<u8>,
-}
-
-impl ToCallWith {
-    /// Opens its access token.
-    ///
-    /// # Errors
-    /// [`Error::Secrets`].
-    pub async fn open(&self, secrets: &Secrets, context: &TenantContext) -> Result<SecretString, Error> {
-        Ok(secrets.open(context, access_token(self.id), &self.sealed).await?)
-    }
-}
-
-/// Finds an account to call a provider with, usable or not; one statement.
-///
-/// # Errors
-/// Only the database's.
-pub async fn to_call_with(tx: &mut TenantTx, which: &Which) -> Result<Option<ToCallWith>, Error> {
-    let (id, name, provider) = match which {
-        Which::Id(id) => (Some(*id), None, None),
-        Which::Named(name) => (None, Some(name.as_str()), None),
-        Which::OldestOf(provider) => (None, None, Some(*provider)),
-    };
-    let Some(row) = tx.query_opt(&ACCOUNT_TO_CALL_WITH, &[&id, &name, &provider]).await? else { return Ok(None) };
-    let id: Uuid = column!(row, "id");
-    let corrupt = |column, reason: String| Error::Corrupt { kind: Kind::ProviderAccount, id, column, reason };
-    let status: &str = column!(row, "status");
-    let meta: Value = column!(row, "account_meta");
-    Ok(Some(ToCallWith {
-        id,
-        provider: column!(row, "provider"),
-        status: status.parse().map_err(|e: UnknownWord| corrupt("status", e.to_string()))?,
-        version: column!(row, "version"),
-        meta: serde_json::from_value(meta).map_err(|e| corrupt("account_meta", e.to_string()))?,
-        sealed: column!(row, "encrypted_access_token"),
-    }))
-}
-
-/// Notes that an account was used; one statement. Told often, it writes twice a minute at most.
-///
-/// # Errors
-/// Only the database's.
-pub async fn note_used(tx: &mut TenantTx, id: Uuid) -> Result<(), Error> {
-    tx.execute(&NOTE_ACCOUNT_USED, &[&id]).await?;
-    Ok(())
-}
-
-/// Notes that a provider refused an account's credential; one statement.
-///
-/// # Errors
-/// Only the database's.
-pub async fn note_refused(tx: &mut TenantTx, id: Uuid, why: &str) -> Result<(), Error> {
-    tx.execute(&NOTE_ACCOUNT_REFUSED, &[&id, &why]).await?;
-    Ok(())
-}
-
-/// What an authorization has brought.
-#[derive(Debug)]
-pub(crate) struct Connected {
-    pub(crate) account: Option<ProviderAccountId>,
-    pub(crate) provider: String,
-    pub(crate) name: Option<String>,
-    pub(crate) owner_key: Option<String>,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) started_by: String,
-    pub(crate) expires_at: Option<DateTime<Utc>>,
-    pub(crate) refresh_at: Option<DateTime<Utc>>,
-    pub(crate) access: SecretString,
-    pub(crate) refresh: Option<SecretString>,
-}
-
-/// Makes an account of an authorization, or gives one its new tokens.
-///
-/// # Errors
-/// For one that was revoked or removed meanwhile: [`KeychainError::Revoked`], [`Error::NotFound`].
-pub(crate) async fn connect(
-    tx: &mut TenantTx,
-    secrets: &Secrets,
-    connected: &Connected,
-) -> Result<ProviderAccount, Error> {
-    let context = tx.context().clone();
-    let id = connected.account.unwrap_or_else(ProviderAccountId::generate);
-    let (access, refresh) = (&connected.access, connected.refresh.as_ref());
-    let sealed = seal_both(secrets, &context, *id.as_uuid(), access, refresh).await?;
-    let scopes = json!(connected.scopes);
-    let nothing = None::<DateTime<Utc>>;
-    let row = if connected.account.is_some() {
-        tx.query_opt(
-            &ROTATE_ACCOUNT,
-            &[
-                id.as_uuid(),
-                &None::<i64>,
-                &sealed.access,
-                &connected.expires_at,
-                &sealed.refresh,
-                &nothing,
-                &sealed.hint,
-                &connected.refresh_at,
-                &Some(scopes),
-            ],
-        )
-        .await?
-    } else {
-        let name = connected.name.as_deref().unwrap_or_default();
-        tx.query_opt(
-            &INSERT_ACCOUNT,
-            &[
-                id.as_uuid(),
-                &connected.provider,
-                &name,
-                &connected.owner_key,
-                &sealed.access,
-                &connected.expires_at,
-                &sealed.refresh,
-                &nothing,
-                &scopes,
-                &json!({}),
-                &sealed.hint,
-                &connected.refresh_at,
-            ],
-        )
-        .await?
-    };
-    let Some(row) = row else { return Err(why_not_rotated(tx, id, None).await) };
-    let account = read(&row)?;
-    let details = json!({ "provider": account.provider, "started_by": connected.started_by });
-    note(tx, if connected.account.is_some() { "reconnect" } else { "connect" }, &account, details);
-    ring(tx, connected.refresh_at).await?;
-    Ok(account)
-}
-
-/// An account whose tokens are due, taken for a while.
-#[derive(Debug)]
-pub(crate) struct Due {
-    pub(crate) id: ProviderAccountId,
-    pub(crate) provider: String,
-    pub(crate) sealed_refresh: Vec<u8>,
-    pub(crate) expires_at: Option<DateTime<Utc>>,
-}
-
-/// Takes accounts whose tokens are due, so that no other server is at them until then.
-pub(crate) async fn take_due(
-    tx: &mut TenantTx,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    most: i64,
-) -> Result<Vec<Due>, Error> {
-    let rows = tx.query(&TAKE_DUE_ACCOUNTS, &[&now, &until, &most]).await?;
-    let mut due = Vec::with_capacity(rows.len());
-    for row in &rows {
-        due.push(Due {
-            id: ProviderAccountId::from_uuid(column!(row, "id")),
-            provider: column!(row, "provider"),
-            sealed_refresh: column!(row, "encrypted_refresh_token"),
-            expires_at: column!(row, "access_token_expires_at"),
-        });
-    }
-    Ok(due)
-}
-
-/// What became of a renewal.
-pub(crate) enum Renewed {
-    /// New tokens; without a new one, the refresh token stays.
-    Tokens {
-        access: SecretString,
-        refresh: Option<SecretString>,
-        expires_at: Option<DateTime<Utc>>,
-        refresh_at: Option<DateTime<Utc>>,
-    },
-    /// The account is of no use any more, and why.
-    Lost(String),
-    /// It is tried again then.
-    Later(String, DateTime<Utc>),
-}
-
-/// Keeps what became of a renewal, unless somebody has given the account other tokens meanwhile.
-pub(crate) async fn renew(
-    tx: &mut TenantTx,
-    secrets: &Secrets,
-    due: &Due,
-    renewed: &Renewed,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let context = tx.context().clone();
-    let id = *due.id.as_uuid();
-    let row = match renewed {
-        Renewed::Tokens { access, refresh, expires_at, refresh_at } => {
-            let sealed = seal_both(secrets, &context, id, access, refresh.as_ref()).await?;
-            let kept = sealed.refresh.as_ref().unwrap_or(&due.sealed_refresh);
-            tx.query_opt(
-                &STORE_RENEWED,
-                &[&id, &due.sealed_refresh, &sealed.access, expires_at, kept, &sealed.hint, refresh_at],
-            )
-            .await?
-        }
-        Renewed::Lost(why) => {
-            let status = AccountStatus::Error.as_str();
-            let never = None::<DateTime<Utc>>;
-            tx.query_opt(&NOTE_NOT_RENEWED, &[&id, &due.sealed_refresh, &status, &now, why, &never]).await?
-        }
-        Renewed::Later(why, at) => {
-            let status = AccountStatus::Active.as_str();
-            tx.query_opt(&NOTE_NOT_RENEWED, &[&id, &due.sealed_refresh, &status, &now, why, &Some(*at)]).await?
-        }
-    };
-    let Some(row) = row else { return Ok(()) };
-    let account = read(&row)?;
-    match renewed {
-        Renewed::Tokens { .. } => note(tx, "refresh", &account, json!({})),
-        Renewed::Lost(why) => note(tx, "error", &account, json!({ "reason": why })),
-        // The event of a try that is repeated every half minute would tell nothing.
-        Renewed::Later(..) => {}
-    }
-    Ok(())
-}
-
-/// Sets the alarm to the next account that is due.
-pub(crate) async fn set_alarm_anew(tx: &mut TenantTx, kind: &'static str) -> Result<(), Error> {
-    tx.hold_alarm(kind).await?;
-    let row = tx.query_one(&NEXT_DUE_ACCOUNT, &[]).await?;
-    let next: Option<DateTime<Utc>> = column!(row, "at");
-    Ok(tx.reset_alarm(kind, next, None).await?)
 }
 
 /// Sees to it that the platform comes in time. The last statement of a transaction.
