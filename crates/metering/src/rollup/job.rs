@@ -17,18 +17,16 @@ use crate::store::rollup::{self as store, Hour, Lag};
 const BATCH: i64 = 256;
 /// From so many on they are not put off for anything: the sums are behind.
 const MANY: usize = 256;
+/// Nor when a look has taken so long.
+const HURRY: Duration = Duration::from_secs(30);
 /// Days of which hours are summed at the same time when somebody waits for it.
 const AT_ONCE: usize = 2;
 /// How often the time that the sums of an hour took is left to others afterwards, while calls are served.
 const REST: u32 = 4;
-/// That often where the hour had been summed just before: calls come to it all the time, and each sum reads all of them.
-const REST_OF_BUSY: u32 = 99;
-/// How often the time in which calls are gathered an hour waits for itself at most.
-const LONGEST_REST: u32 = 12;
-/// And all hours of a look for each other.
-const LONGEST_LOOK: u32 = 6;
-/// How long an hour is remembered to have been summed.
-const JUST_BEFORE: Duration = Duration::from_secs(120);
+/// That often until the same hour is summed again: one that has very many calls is not read all the time.
+const REST_OF_HOUR: u32 = 20;
+/// More than this an hour does not wait for that.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Tenants whose tasks are counted in one look.
 const TENANTS: i64 = 256;
 
@@ -72,28 +70,8 @@ impl Tally {
 enum Pace<'a> {
     /// As much as there is: somebody waits.
     Full,
-    /// A little all the time, so that sums are not in the way of calls.
-    Steady(&'a mut HashMap<Hour, Last>),
-}
-
-/// The last sums of an hour.
-#[derive(Debug, Clone, Copy)]
-struct Last {
-    made: Instant,
-    took: Duration,
-}
-
-impl Last {
-    /// Whether the hour is left alone, because reading all of its calls takes long.
-    fn rests(&self, most: Duration) -> bool {
-        self.made.elapsed() < (self.took * REST_OF_BUSY).min(most)
-    }
-}
-
-/// The pause after an hour's sums: `left` hours come after it, before `end`.
-fn rest(took: Duration, busy: bool, left: usize, end: Instant) -> Duration {
-    let share = end.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX).max(1);
-    (took * if busy { REST_OF_BUSY } else { REST }).min(share)
+    /// A part, so that calls are not in the way of sums. It remembers until when hours that took long are left alone.
+    Steady(&'a mut HashMap<Hour, Instant>),
 }
 
 /// Makes sums. Cheap to clone.
@@ -112,10 +90,10 @@ impl Rollup {
 
     /// Looks and makes sums until `stop`. What has begun by then is finished.
     pub async fn run(self, stop: CancellationToken) {
-        let mut lately = HashMap::new();
+        let mut resting = HashMap::new();
         while !stop.is_cancelled() {
-            lately.retain(|_, last: &mut Last| last.made.elapsed() < JUST_BEFORE);
-            if let Err(error) = self.look(Pace::Steady(&mut lately), &stop).await {
+            resting.retain(|_, until| *until > Instant::now());
+            if let Err(error) = self.look(Pace::Steady(&mut resting), &stop).await {
                 tracing::warn!(target: "tenantry::metering", %error, "hours with new calls cannot be looked for");
             }
             // Whichever comes first.
@@ -205,7 +183,7 @@ impl Rollup {
     ) -> Result<Tally, DbError> {
         let mut tally = Tally::default();
         let mut tried: HashSet<Hour> = HashSet::new();
-        let end = Instant::now() + self.settings.debounce * LONGEST_LOOK;
+        let hurry = Instant::now() + HURRY;
         while !stop.is_cancelled() {
             let tx = self.db.begin().await?;
             let most = BATCH + i64::try_from(tried.len()).unwrap_or(i64::MAX - BATCH);
@@ -216,7 +194,9 @@ impl Rollup {
                 break;
             }
             match &mut pace {
-                Pace::Steady(lately) if due.len() < MANY => self.one_by_one(due, lately, end, stop, &mut tally).await,
+                Pace::Steady(resting) if due.len() < MANY && Instant::now() < hurry => {
+                    self.one_by_one(due, resting, hurry, stop, &mut tally).await;
+                }
                 _ => self.side_by_side(due, stop, &mut tally).await,
             }
         }
@@ -245,23 +225,20 @@ impl Rollup {
 
     async fn one_by_one(
         &self,
-        mut due: Vec<Hour>,
-        lately: &mut HashMap<Hour, Last>,
-        end: Instant,
+        due: Vec<Hour>,
+        resting: &mut HashMap<Hour, Instant>,
+        hurry: Instant,
         stop: &CancellationToken,
         tally: &mut Tally,
     ) {
-        let most = self.settings.debounce * LONGEST_REST;
-        due.retain(|hour| !lately.get(hour).is_some_and(|last| last.rests(most)));
-        due.sort_by_key(|hour| lately.contains_key(hour));
-        for (hour, left) in due.iter().zip((0..due.len()).rev()) {
+        for hour in due.into_iter().filter(|hour| !resting.contains_key(hour)).collect::<Vec<_>>() {
             let begun = Instant::now();
-            tally.add(hour, hour::roll(&self.db, hour, How::Pass).await);
+            tally.add(&hour, hour::roll(&self.db, &hour, How::Pass).await);
             let took = begun.elapsed();
-            let busy = lately.insert(*hour, Last { made: Instant::now(), took }).is_some();
+            resting.insert(hour, Instant::now() + (took * REST_OF_HOUR).min(LONGEST_REST));
+            let rest = (took * REST).min(hurry.saturating_duration_since(Instant::now()));
             // Whichever comes first.
-            let rested = tokio::time::timeout(rest(took, busy, left, end), stop.cancelled()).await;
-            if rested.is_ok() {
+            if tokio::time::timeout(rest, stop.cancelled()).await.is_ok() {
                 return;
             }
         }
@@ -301,23 +278,4 @@ fn by_day(hours: Vec<Hour>) -> Vec<Vec<Hour>> {
         }
     }
     days
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(3600);
-
-    #[test]
-    fn a_busy_hour_rests_longer_and_none_is_put_off_for_ever() {
-        let (took, end) = (Duration::from_millis(10), Instant::now() + LONG);
-        assert_eq!(rest(took, false, 3, end), took * REST);
-        assert_eq!(rest(took, true, 3, end), took * REST_OF_BUSY);
-        assert!(rest(LONG, true, 200, end) <= LONG / 200, "the others have their turn in time");
-        assert_eq!(rest(took, true, 3, Instant::now()), Duration::ZERO);
-        let last = Last { made: Instant::now(), took: LONG };
-        assert!(last.rests(LONG) && !last.rests(Duration::ZERO));
-        assert!(!Last { took: Duration::ZERO, ..last }.rests(LONG));
-    }
 }

@@ -11,8 +11,7 @@ pub struct RollupSettings {
     /// How often to look for hours with new calls. Default: 1 s.
     #[serde(with = "tenantry_core::serde_seconds")]
     pub interval: Duration,
-    /// How long an hour's new calls are gathered before its sums are made: an hour that gets calls all the time is summed once in this time at
-    /// most, and at least once in twelve times this. Default: 5 s.
+    /// How long an hour's new calls are gathered before its sums are made: an hour that gets calls all the time is summed once in this time. Default: 5 s.
     #[serde(with = "tenantry_core::serde_seconds")]
     pub debounce: Duration,
 }
