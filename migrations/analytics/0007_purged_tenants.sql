@@ -23,6 +23,8 @@ CREATE OR REPLACE FUNCTION analytics.forget(tenant uuid) RETURNS void
         INSERT INTO analytics.purged_tenants (id) VALUES (tenant) ON CONFLICT DO NOTHING;
         INSERT INTO analytics.arrivals AS a (tenant_id, last_at) VALUES (tenant, now())
             ON CONFLICT (tenant_id) DO UPDATE SET last_at = a.last_at;
+        -- Sums that are being made of its hours are waited for, and none is begun until this has ended.
+        LOCK TABLE analytics.rolled_days IN EXCLUSIVE MODE;
         FOR t IN SELECT c.oid FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
                  WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname
         LOOP

@@ -122,12 +122,13 @@ fn advance(slot: &mut Option<Box<dyn Driven>>, cx: &mut Context<'_>) {
 }
 
 impl Drop for Link {
-    /// What runs comes to its end, and the server hears that we leave.
+    /// What runs comes to its end, if it does so soon, and the server hears that we leave.
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.get_mut().take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let ended = async { while let Some(Ok(_)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {} };
+                let ended =
+                    async { while let Some(Ok(_)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {} };
                 let _ = tokio::time::timeout(GOODBYE, ended).await;
             });
         }

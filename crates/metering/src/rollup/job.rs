@@ -189,9 +189,12 @@ impl Rollup {
             let most = BATCH + i64::try_from(tried.len()).unwrap_or(i64::MAX - BATCH);
             let due = store::due(&tx, before, tenant, most).await?;
             tx.commit().await?;
-            let due: Vec<Hour> = due.into_iter().filter(|hour| tried.insert(*hour)).collect();
+            let mut due: Vec<Hour> = due.into_iter().filter(|hour| tried.insert(*hour)).collect();
             if due.is_empty() {
                 break;
+            }
+            if let Pace::Steady(resting) = &pace {
+                due.retain(|hour| !resting.contains_key(hour));
             }
             match &mut pace {
                 Pace::Steady(resting) if due.len() < MANY && Instant::now() < hurry => {
@@ -231,7 +234,7 @@ impl Rollup {
         stop: &CancellationToken,
         tally: &mut Tally,
     ) {
-        for hour in due.into_iter().filter(|hour| !resting.contains_key(hour)).collect::<Vec<_>>() {
+        for hour in due {
             let begun = Instant::now();
             tally.add(&hour, hour::roll(&self.db, &hour, How::Pass).await);
             let took = begun.elapsed();

@@ -100,6 +100,12 @@ impl Ledger {
         }
     }
 
+    /// Whether no record lies beyond what is shipped.
+    pub(super) fn is_shipped(&self) -> bool {
+        let from = |number| if number == self.position.segment { self.position.offset.max(HEADER) } else { HEADER };
+        self.segments.range(self.position.segment..).all(|(number, known)| known.end <= from(*number))
+    }
+
     pub(super) fn came(&mut self, rows: u32, at: i64) {
         if rows > 0 {
             self.waiting += u64::from(rows);

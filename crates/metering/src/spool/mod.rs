@@ -296,7 +296,7 @@ impl Spool {
         }
         let numbers: Vec<u64> = {
             let ledger = self.shared.ledger();
-            let done = ledger.waiting == 0 && ledger.in_flight.values().all(|call| call.reaped);
+            let done = ledger.is_shipped() && ledger.in_flight.values().all(|call| call.reaped);
             if done { ledger.segments.keys().copied().collect() } else { Vec::new() }
         };
         for number in numbers {

@@ -36,7 +36,8 @@ impl Batch {
     }
 
     fn add(&mut self, view: &View<'_>) {
-        self.rows += u64::from(view.count);
+        // An intent is no row yet.
+        self.rows += u64::from(view.count) * u64::from(view.kind != Kind::Intent);
         self.last = Some(view.at);
         let read = match view.kind {
             Kind::Settled | Kind::Reaped => serde_json::from_slice(view.json).map(|call| self.calls.push(call)),
@@ -152,7 +153,8 @@ impl Shared {
         let mut guard = self.ledger();
         let ledger = &mut *guard;
         ledger.position = batch.until;
-        ledger.waiting = ledger.waiting.saturating_sub(batch.rows);
+        // Rows of records that are damaged never come.
+        ledger.waiting = if ledger.is_shipped() { 0 } else { ledger.waiting.saturating_sub(batch.rows) };
         ledger.oldest = if ledger.waiting == 0 { None } else { batch.last.or(ledger.oldest) };
         ledger.segments.range(..batch.until.segment).map(|(number, _)| *number).collect()
     }

@@ -42,6 +42,23 @@ async fn calls_are_taken_while_the_database_is_away_and_booked_when_it_is_back()
     server.stop().await.unwrap();
 }
 
+/// Intents are records, too, but no rows: counted as such they would make the rest look shipped, and a stop would throw it away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ships_more_than_a_batch_or_keeps_it() {
+    let stage = Stage::new().await;
+    let settings = metering::MeteringSettings { ship_batch: 10, ..stage.settings() };
+    let metering = stage.metering();
+    for _ in 0..25 {
+        let call = call(1, "0.5");
+        metering.spool.intend(&unsettled(&call, "1")).await.unwrap();
+        metering.spool.settle(&call).await.unwrap();
+    }
+    let shipping = Shipping::start(&metering, &settings).unwrap();
+    shipping.stop(Duration::from_secs(10)).await;
+    assert_eq!(stage.booked().await, (25, usd("12.5")));
+    assert_eq!(metering.health().bytes, 0, "nothing is left");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_that_is_full_refuses_until_it_is_shipped() {
     let stage = Stage::new().await;

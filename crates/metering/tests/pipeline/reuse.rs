@@ -58,11 +58,8 @@ async fn what_such_a_file_had_is_not_read_again() {
 async fn a_portion_does_not_wait() {
     let stage = Stage::new().await;
     let metering = stage.metering();
-    let settings = metering::MeteringSettings {
-        ship_interval: Duration::from_secs(3600),
-        ship_portion: 3,
-        ..stage.settings()
-    };
+    let settings =
+        metering::MeteringSettings { ship_interval: Duration::from_secs(3600), ship_portion: 3, ..stage.settings() };
     let shipping = Shipping::start(&metering, &settings).unwrap();
     for n in 1..=2 {
         for _ in 0..3 {

@@ -217,7 +217,8 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     }
     logging::start(&settings.log)?;
     match command {
-        Command::Dev(args) => dev::run(args, &global, settings).await,
+        // Boxed: it is a whole server.
+        Command::Dev(args) => Box::pin(dev::run(args, &global, settings)).await,
         Command::Init(args) => init::run(args, &global, &settings).await,
         Command::Doctor(args) => doctor::run(args, &global, settings).await,
         Command::Serve(args) => serve::run(args, &global, settings).await,

@@ -3,8 +3,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use tenantry_http::respond::Common;
-use tenantry_http::{Answer, ApiPath, Early, Idempotency, Once, ProblemBody, TenantScope};
+use tenantry_http::{Answer, ApiPath, Early, Idempotency, Once, Problem, ProblemBody, TenantScope};
 use tenantry_postgres::{TenantContext, TenantDb};
+use tracing::Instrument as _;
 use uuid::Uuid;
 use workforce::keychain::KeychainError;
 use workforce::{Error, Keychain};
@@ -39,14 +40,11 @@ pub(super) async fn test_budget(
     ApiPath(id): ApiPath<Uuid>,
     idempotency: Idempotency,
 ) -> Result<Response, Early> {
-    // With a key the transaction is open until the receiver has answered, which is what makes a repetition wait for it.
     if idempotency.is_given() {
-        let mut once = Once::begin(&db, &context, idempotency).await?;
-        let outcome = match budgets::webhook(once.tx(), id).await {
-            Ok(webhook) => send(&keychain, &metering, &context, id, webhook).await,
-            Err(error) => Err(error),
-        };
-        return once.finish(outcome.map(|test| Answer::ok(&test))).await;
+        // In a task of its own: a caller that leaves does not undo what the receiver has got already.
+        let posting = post_once(db, keychain, metering, context, id, idempotency).in_current_span();
+        let posted = tokio::spawn(posting).await;
+        return posted.unwrap_or_else(|_| Err(Problem::of(&tenantry_http::codes::INTERNAL_ERROR).into()));
     }
     // The connection is given back before the receiver is asked, which may take its time.
     let webhook = {
@@ -54,6 +52,23 @@ pub(super) async fn test_budget(
         budgets::webhook(&mut tx, id).await?
     };
     Ok(Json(send(&keychain, &metering, &context, id, webhook).await?).into_response())
+}
+
+/// The transaction is open until the receiver has answered, which is what makes a repetition wait for it.
+async fn post_once(
+    db: TenantDb,
+    keychain: Keychain,
+    metering: Metering,
+    context: TenantContext,
+    id: Uuid,
+    idempotency: Idempotency,
+) -> Result<Response, Early> {
+    let mut once = Once::begin(&db, &context, idempotency).await?;
+    let outcome = match budgets::webhook(once.tx(), id).await {
+        Ok(webhook) => send(&keychain, &metering, &context, id, webhook).await,
+        Err(error) => Err(error),
+    };
+    once.finish(outcome.map(|test| Answer::ok(&test))).await
 }
 
 async fn send(
