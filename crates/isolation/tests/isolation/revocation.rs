@@ -102,7 +102,8 @@ async fn two_servers_refuse_a_suspended_tenant_within_the_bound() {
         }
         let suspend = async { drop(servers[0].provisioner.suspend("acme", &actor()).await.unwrap()) };
         let (servers, contexts) = (&servers, &contexts);
-        times.extend(first_refusals(suspend, |n| async move || serves(&servers[n], &contexts[n]).await.unwrap()).await);
+        let refused = first_refusals(suspend, |n| async move || serves(&servers[n], &contexts[n]).await.unwrap());
+        times.extend(Box::pin(refused).await);
         for server in servers {
             let again = server.registry.system_context(&"acme".parse().unwrap(), "test").await;
             assert!(matches!(again, Err(AccessError::Inactive { .. })), "no new context either: {again:?}");
@@ -124,7 +125,8 @@ async fn two_servers_refuse_a_deleted_tenant_within_the_bound() {
         let delete =
             async { drop(servers[0].provisioner.delete("acme", TimeDelta::days(30), &actor()).await.unwrap()) };
         let (servers, contexts) = (&servers, &contexts);
-        times.extend(first_refusals(delete, |n| async move || serves(&servers[n], &contexts[n]).await.unwrap()).await);
+        let refused = first_refusals(delete, |n| async move || serves(&servers[n], &contexts[n]).await.unwrap());
+        times.extend(Box::pin(refused).await);
         servers[1].provisioner.restore("acme", &actor()).await.unwrap();
     }
     report("deletion", times);
