@@ -4,13 +4,13 @@
 //! events are in them; errors of ours have the shape of the API's own. On the way the gateway takes the tenant's account at the provider, puts its
 //! credential in the place of the tenant's, and meters the call:
 //!
-//! * A call runs in a task of its own ([`run`]). What its client does cannot stop it: when the client goes, the answer is read on, as far as there is
+//! * A call runs in a task of its own (`run`). What its client does cannot stop it: when the client goes, the answer is read on, as far as there is
 //!   place and time, because the provider counts it too.
 //! * Nothing is sent before the budgets have admitted the call and the spool has its intent on disk, and the answer does not end before the spool
 //!   has what it cost.
 //! * Nothing is repeated unless it has cost nothing and somebody asked for it. Every attempt is a row.
 //!
-//! On the way of a call there is no database but for what is looked up once a second ([`accounts`]) or once at all ([`attribution`]).
+//! On the way of a call there is no database but for what is looked up once a second (`accounts`) or once at all (`attribution`).
 
 mod accounts;
 mod api;

@@ -5,7 +5,7 @@
 //! a call came. The sums are those of the hours, and a month is closed only when none of its hours is still to be summed: the mark
 //! of such an hour is committed with its calls, so one statement of SQL sees either both or neither.
 //!
-//! Money is rounded here and nowhere else; see [`round`].
+//! Money is rounded here and nowhere else; see `round`.
 
 mod close;
 mod digest;
