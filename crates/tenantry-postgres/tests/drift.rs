@@ -327,6 +327,27 @@ async fn drift_outside_the_tenants_is_told_and_mended() {
 }
 
 #[tokio::test]
+async fn what_comes_and_goes_by_itself_is_no_drift() {
+    let world = World::start(WorldConfig::new(schema())).await;
+    let admin = world.admin().await;
+    let drift = drift_of(&world);
+    // single calls are kept for less long than their sums
+    let oldest = "SELECT min(c.relname)::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+                  WHERE i.inhparent = 'analytics.provider_api_calls'::regclass";
+    let oldest: String = admin.query_one(oldest, &[]).await.unwrap().get(0);
+    admin.batch_execute(&format!("DROP TABLE analytics.{oldest}")).await.unwrap();
+    admin.batch_execute("SET ROLE tenantry_meter; CREATE TEMP TABLE booking (id uuid); RESET ROLE").await.unwrap();
+    let report = look(&drift, &[]).await;
+    assert!(!report.found(), "{report:#?}");
+    admin
+        .batch_execute("CREATE TABLE public.kept (id uuid); ALTER TABLE public.kept OWNER TO tenantry_meter")
+        .await
+        .unwrap();
+    let told = look(&drift, &[]).await.installation;
+    assert!(told.iter().any(|difference| difference.text.contains("tenantry_meter owns table")), "{told:#?}");
+}
+
+#[tokio::test]
 async fn tenants_at_other_versions_are_compared_with_theirs() {
     let mut before = schema();
     before.version = 2;

@@ -111,11 +111,12 @@ fn named_back(lines: Lines, prefix: &str) -> Lines {
     back
 }
 
-/// Partitions come with the months: those of the reference tell what each one must be, how many there are does not
-/// matter. The schema `public` itself is the database owner's, which `database.sql` looks at.
+/// Partitions come with the months, and go when each table's rows are old enough: those of the reference tell what each one must be,
+/// which ones there are does not matter. The schema `public` itself is the database owner's, which `database.sql` looks at.
 fn without_months(reference: Lines, actual: Lines) -> (Lines, Lines) {
     let of_public = |kind: &str, name: &str| matches!(kind, "owner" | "grant") && name.starts_with("schema ");
-    let months: BTreeSet<String> = actual.values().filter_map(|entry| month(&entry.within)).collect();
+    let partitions: BTreeSet<&str> =
+        actual.values().filter(|entry| month(&entry.within).is_some()).map(|entry| entry.within.as_str()).collect();
     let mut wanted = Lines::new();
     for ((kind, name), entry) in reference {
         if of_public(&kind, &name) {
@@ -125,7 +126,11 @@ fn without_months(reference: Lines, actual: Lines) -> (Lines, Lines) {
             wanted.insert((kind, name), entry);
             continue;
         };
-        for other in &months {
+        let table = entry.within.trim_end_matches(&own);
+        for other in partitions.iter().filter_map(|partition| partition.strip_prefix(table)) {
+            if month(other).is_none_or(|whole| whole != other) {
+                continue;
+            }
             let mut copy = entry.clone();
             copy.def = copy.def.replace(&own, other);
             copy.within = copy.within.replace(&own, other);

@@ -63,3 +63,5 @@ SELECT 'owned elsewhere', ours.role, format('+ %s owns %s', ours.role, pg_descri
        format('-- give %s to another owner', pg_describe_object(s.classid, s.objid, s.objsubid))
   FROM ours JOIN pg_shdepend s ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = ours.oid AND s.deptype = 'o'
  WHERE ours.role <> 'tenantry_owner' AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+   -- What a session made for itself goes with it.
+   AND NOT (s.classid = 'pg_class'::regclass AND EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = s.objid AND c.relpersistence = 't'))
