@@ -2,9 +2,10 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use tenantry_http::{Problem, codes};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::AppState;
@@ -23,6 +24,9 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn guard(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND {
+        return Problem::of(&codes::NOT_FOUND).into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=300"));

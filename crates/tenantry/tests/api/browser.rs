@@ -79,6 +79,18 @@ async fn long_answers_are_compressed_for_who_can_read_that() {
     assert_eq!(Answer::to(stale).await.verdict(), refusal(409, "version_conflict"));
 }
 
+/// A body whose end is asked for twice must have one, or whoever accepts gzip gets nothing of an export.
+#[tokio::test]
+async fn an_export_is_compressed_to_its_end() {
+    let company = Company::open().await;
+    for query in ["", "&rows=days", "&format=jsonl", "&format=focus"] {
+        let path = format!("/v1/analytics/export?from=2026-01-01{query}&to=2026-01-31");
+        let request = company.server.by(&company.tenant, Method::GET, &path).header("accept-encoding", "gzip");
+        let answer = Answer::to(request).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, "gzip"), "{query}");
+    }
+}
+
 #[tokio::test]
 async fn the_documentation_is_a_page_without_foreign_parts() {
     let server = TestServer::start().await;
@@ -90,4 +102,6 @@ async fn the_documentation_is_a_page_without_foreign_parts() {
     for part in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
         assert_eq!(Answer::to(server.request(Method::GET, &format!("/docs/{part}"))).await.status, 200, "{part}");
     }
+    let missing = Answer::to(server.request(Method::GET, "/docs/..%2fsecret")).await;
+    assert_eq!(missing.verdict(), refusal(404, "route_not_found"));
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes};
 use chrono::NaiveDate;
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt as _, once, unfold};
 use tenantry_core::TenantId;
 use tenantry_postgres::{DbError, TenantContext, TenantTx};
 
@@ -92,8 +92,9 @@ impl Rows {
                 }
             }
         });
-        let first = futures_util::stream::once(async move { Ok::<_, DbError>(first) });
-        Ok(Body::from_stream(futures_util::StreamExt::chain(first, rest)))
+        let first = once(async move { Ok::<_, DbError>(first) });
+        // Whoever compresses asks once more after the end.
+        Ok(Body::from_stream(first.chain(rest).fuse()))
     }
 
     /// The next page as it is sent; `None` after the last.
