@@ -29,6 +29,31 @@ fn several_values_of_a_parameter_are_separated_by_commas() {
     }
 }
 
+/// A schema that is a text and an object at once is nobody's.
+#[test]
+fn no_schema_contradicts_itself() {
+    fn look(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        if let Some(all) = value["allOf"].as_array() {
+            let mut types: Vec<&str> = all.iter().filter_map(|part| part["type"].as_str()).collect();
+            types.dedup();
+            if types.len() > 1 {
+                found.push(at.to_owned());
+            }
+        }
+        match value {
+            serde_json::Value::Object(members) => {
+                members.iter().for_each(|(name, member)| look(member, &format!("{at}/{name}"), found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| look(item, at, found)),
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(tenantry::openapi()).expect("the document is JSON");
+    let mut found = Vec::new();
+    look(&document, "", &mut found);
+    assert!(found.is_empty(), "{found:?}");
+}
+
 /// The document is put together from those of the planes, and of two schemas with one name it would keep the first.
 #[test]
 fn no_two_planes_mean_different_things_by_one_name() {
@@ -36,8 +61,11 @@ fn no_two_planes_mean_different_things_by_one_name() {
     let (_, operators) = tenantry_control::router::<tenantry::AppState>().split_for_parts();
     let (_, metered) = metering::api::router::<tenantry::AppState>().split_for_parts();
     let (_, metering) = metering::operators::router::<tenantry::AppState>().split_for_parts();
+    let (_, public) = workforce::public_router::<tenantry::AppState>().split_for_parts();
+    let (_, webhooks) = tenantry_control::webhooks::<tenantry::AppState>().split_for_parts();
     let (mut known, mut twice) = (std::collections::BTreeMap::new(), Vec::new());
-    for api in [tenants, operators, metered, metering] {
+    // The whole first: it has, besides, what the server itself answers.
+    for api in [tenantry::openapi(), tenants, operators, metered, metering, public, webhooks] {
         for (name, schema) in api.components.unwrap_or_default().schemas {
             let schema = serde_json::json!(schema);
             let first = known.entry(name.clone()).or_insert_with(|| schema.clone());

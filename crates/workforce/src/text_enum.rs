@@ -7,10 +7,10 @@ macro_rules! text_enum {
         $(#[$meta:meta])*
         pub enum $name:ident ($kind:literal) { $($(#[$vmeta:meta])* $variant:ident = $text:tt),+ $(,)? }
     ) => {
-        $(#[$meta])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, Hash, ::serde::Serialize, ::serde::Deserialize, ::utoipa::ToSchema,
         )]
+        $(#[$meta])*
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),+ }
 
         impl $name {

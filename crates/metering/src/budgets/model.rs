@@ -20,6 +20,7 @@ const MAX_USD: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 text_enum! {
     /// Whose spending a budget counts.
+    #[schema(as = BudgetScope)]
     pub enum Scope("scope of a budget") {
         /// Everything of the company.
         Tenant = "tenant",
@@ -39,13 +40,11 @@ pub struct Budget {
     #[schema(example = "Research, monthly")]
     pub name: String,
     /// Whose spending it counts.
-    #[schema(inline)]
     pub scope: Scope,
     /// The agent or the key; null for the company.
     #[schema(required)]
     pub scope_id: Option<Uuid>,
     /// How long the limit is for, by the company's clock.
-    #[schema(inline)]
     pub period: Period,
     /// What may be spent in a period.
     pub limit_usd: Usd,
@@ -119,13 +118,11 @@ pub struct CreateBudget {
     #[schema(min_length = 1, max_length = 100, example = "Research, monthly")]
     pub name: String,
     /// Whose spending it counts; it cannot be changed.
-    #[schema(inline)]
     pub scope: Scope,
     /// The agent or the key; absent for the company.
     #[serde(default)]
     pub scope_id: Option<Uuid>,
     /// How long the limit is for; it cannot be changed.
-    #[schema(inline)]
     pub period: Period,
     /// What may be spent in a period: US dollars, more than zero, with up to twelve decimals.
     #[schema(value_type = String, pattern = r"^\d{1,10}(\.\d{1,12})?$", example = "12.5")]

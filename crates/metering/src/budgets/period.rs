@@ -8,6 +8,7 @@ use workforce::text_enum;
 
 text_enum! {
     /// How long a budget's limit is for. Periods begin at midnight of the tenant's clock: weeks on Monday (ISO 8601), months on the first.
+    #[schema(as = BudgetPeriod)]
     pub enum Period("period") {
         /// A day.
         Day = "day",

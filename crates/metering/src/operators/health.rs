@@ -13,6 +13,7 @@ use crate::spool::SpoolState;
 
 /// How the metering does, and what is to be looked at.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PipelineHealth)]
 pub(super) struct Health {
     /// Of all servers.
     #[serde(flatten)]

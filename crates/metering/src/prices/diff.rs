@@ -14,6 +14,7 @@ use super::entry::Moment;
 
 text_enum! {
     /// What happens to a model.
+    #[schema(as = PriceChange)]
     pub enum Change("change") {
         /// It was not there.
         Added = "added",
@@ -32,7 +33,6 @@ pub struct Difference {
     /// The model.
     pub model: String,
     /// What happens to it.
-    #[schema(inline)]
     pub change: Change,
     /// Its members that are not alike, such as `2025-06-10/input`.
     pub members: Vec<Member>,
