@@ -100,8 +100,8 @@ error_codes! {
         "the request's body is larger than the server accepts",
         "send less at once; the operator can raise the body limit";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "Unsupported media type":
-        "the endpoint reads JSON and the request does not say that it sends any",
-        "send `Content-Type: application/json`";
+        "the endpoint reads JSON and the request does not say that it sends any, or sends it compressed",
+        "send `Content-Type: application/json`, and the body as it is";
     INVALID_JSON = 400 "invalid_json" "Invalid JSON":
         "the body is not JSON",
         "check the body at the line and column that `detail` names";

@@ -26,6 +26,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
         if !says_json(request.headers()) {
             return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE).detail("send `Content-Type: application/json`"));
         }
+        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            let detail = "send the body as it is, without `Content-Encoding`";
+            return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE).detail(detail));
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::of(&codes::BODY_TOO_LARGE)
@@ -299,6 +303,11 @@ mod tests {
         for media in ["text/plain", "application/x-www-form-urlencoded", "json", ""] {
             assert_eq!(post(media, "{}").await.unwrap_err().code(), "unsupported_media_type", "{media}");
         }
+        let mut compressed = Request::post("/").header("content-type", "application/json");
+        compressed = compressed.header("content-encoding", "gzip");
+        let refused =
+            <ApiJson<NewTask> as FromRequest<()>>::from_request(compressed.body(Body::from("{}")).unwrap(), &());
+        assert_eq!(refused.await.unwrap_err().code(), "unsupported_media_type");
         let large = format!(r#"{{"title":"{}"}}"#, "x".repeat(300));
         assert_eq!(post("application/json", &large).await.unwrap_err().code(), "body_too_large");
     }
