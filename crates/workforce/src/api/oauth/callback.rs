@@ -74,7 +74,8 @@ async fn context(registry: &Registry, tenant: &Slug, info: &RequestInfo) -> Resu
 fn page(tenant: &Slug, account: &ProviderAccount) -> Response {
     // Both are of a few letters, digits and signs that mean nothing in HTML.
     let text = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Connected</title>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><title>Connected</title>\
          <body><h1>Connected</h1><p>Your account at <b>{}</b> is now used by the company <b>{tenant}</b>. \
          If you did not mean that, withdraw it at the provider.</p><p>You can close this window.</p></body></html>",
         account.provider
