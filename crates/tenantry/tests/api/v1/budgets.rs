@@ -140,6 +140,24 @@ async fn the_cost_summary_has_the_budgets_nearest_to_their_limit_first() {
     }
 }
 
+/// Who may read sums of calls is not told thereby what they are measured by.
+#[tokio::test]
+async fn the_cost_summary_has_no_budgets_for_who_may_not_read_them() {
+    let company = Company::open().await;
+    company.make("/v1/budgets", everything()).await;
+    for (scopes, total) in [
+        (json!(["analytics:read"]), Value::Null),
+        (json!(["analytics:read", "budgets:read"]), json!(1)),
+        (json!(["*"]), json!(1)),
+    ] {
+        let key = company.make("/v1/keys", json!({ "name": "sums", "scopes": scopes })).await;
+        let summary = company.key_sends(&key, Method::GET, "/v1/analytics/cost-summary", None).await;
+        assert_eq!(summary.status, 200, "{}", summary.text);
+        assert_eq!(summary.json()["budgets"]["total"], total, "{scopes}");
+        assert_eq!(summary.text.contains("Everything"), !total.is_null(), "{scopes}");
+    }
+}
+
 /// An idempotent repetition, whose answer is kept, holds no secret; neither does anything else that is kept.
 #[tokio::test]
 async fn the_secret_of_a_webhook_is_never_shown() {
