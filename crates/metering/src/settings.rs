@@ -32,6 +32,9 @@ pub struct MeteringSettings {
     /// A call that has not ended after so long is booked as unsettled; what it turns out to be later corrects that. Default: 3600 s.
     #[serde(with = "tenantry_core::serde_seconds")]
     pub reap_after: Duration,
+    /// How often the spool goes on in new files: so long at most stays what is shipped, or belongs to a tenant that was purged. Default: 86400 s.
+    #[serde(with = "tenantry_core::serde_seconds")]
+    pub forget_interval: Duration,
     /// Days for which single calls are kept. A month goes when its last day is older. Calls are recorded so far back, and never further than 90
     /// days. Default: 90.
     pub keep_calls_days: u32,
@@ -63,6 +66,7 @@ impl Default for MeteringSettings {
             ship_portion: 128,
             ship_batch: 4000,
             reap_after: Duration::from_secs(3600),
+            forget_interval: Duration::from_secs(86_400),
             keep_calls_days: 90,
             keep_hours_days: 400,
             keep_days_days: 730,

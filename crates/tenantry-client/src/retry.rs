@@ -52,6 +52,8 @@ fn worthwhile(error: &Error, repeatable: bool) -> bool {
     match error {
         // a limit that says nothing of when it ends is not waited out
         Error::Api(refusal) if refusal.status == 429 => refusal.retry_after.is_some(),
+        // the first attempt broke off, and its server goes on with it
+        Error::Api(refusal) if refusal.code == "request_in_progress" => repeatable,
         Error::Api(refusal) if repeatable => matches!(refusal.status, 502 | 503),
         Error::Api(refusal) => refusal.status == 503 && NOT_BEGUN.contains(&refusal.code.as_str()),
         Error::Transport { source, .. } => repeatable || source.is_connect(),
@@ -88,6 +90,7 @@ mod tests {
         assert!(repeated(&refusal(503, "pool_exhausted", Some(1)), false));
         assert!(repeated(&refusal(429, "rate_limited", Some(1)), false));
         assert!(!repeated(&refusal(502, "http_502", None), false));
+        assert!(repeated(&refusal(409, "request_in_progress", Some(1)), true));
     }
 
     #[test]

@@ -52,7 +52,7 @@ error_codes! {
         "`X-Tenant-Slug` was sent more than once or does not hold a slug",
         "send the header once, with 1 to 63 of `a-z`, `0-9` and `-`";
     INVALID_HOST = 400 "invalid_host" "Invalid host":
-        "the `Host` header (or a trusted proxy's `X-Forwarded-Host`) is missing its shape or was sent more than once",
+        "the `Host` header (or a trusted proxy's `X-Forwarded-Host`) is missing, is not a host or was sent more than once",
         "send one host name with an optional port";
     CONFLICTING_CREDENTIALS = 400 "conflicting_credentials" "Conflicting credentials":
         "the request carries two different credentials",
@@ -129,6 +129,9 @@ error_codes! {
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency_key_reused" "Idempotency key reused":
         "the key was used within the last day for a request with another path or body",
         "repeat a request unchanged, byte for byte; use a new key for a new one";
+    REQUEST_IN_PROGRESS = 409 "request_in_progress" "Request in progress":
+        "the same request, with the same `Idempotency-Key`, is being worked on, or a server was killed while it was",
+        "repeat it with the same key after `Retry-After` seconds; its answer is there when it is done, and after a server's end it is done again within a minute or so";
     VERSION_REQUIRED = 428 "version_required" "Version required":
         "a change does not say which version of the record it is based on",
         "send the `version` that was read, as a member of the body or as `If-Match` with the `ETag`";

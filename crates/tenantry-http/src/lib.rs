@@ -14,6 +14,7 @@
 mod access_log;
 mod admission;
 mod authenticate;
+mod claim;
 mod claims;
 pub mod codes;
 mod config;
@@ -47,6 +48,7 @@ mod stack;
 mod state;
 
 pub use admission::Admission;
+pub use claim::{Claim, STATEMENTS as CLAIM_STATEMENTS, to_its_end};
 pub use config::HttpConfig;
 pub use counters::SecurityCounters;
 pub use dialect::Dialect;

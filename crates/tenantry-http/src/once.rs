@@ -6,6 +6,7 @@
 //!
 //! [`Once::begin`] takes the key before the work. Work that is little and stays within the transaction needs no key before it ends:
 //! [`Once::optimistic`] stores key and answer together, in the message of the commit, and a repetition works in vain, which is undone.
+//! What is done outside of the database is a [`Claim`](crate::Claim).
 
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
@@ -256,7 +257,7 @@ pub struct Once {
 
 /// Where an answer is kept.
 #[derive(Debug)]
-struct Kept {
+pub(crate) struct Kept {
     db: TenantDb,
     id: Vec<u8>,
     fingerprint: Vec<u8>,
@@ -290,12 +291,12 @@ impl Once {
     /// # Errors
     /// From the database.
     pub async fn optimistic(db: &TenantDb, context: &TenantContext, idempotency: Idempotency) -> Result<Self, Early> {
-        let tx = db.begin(context).await?;
-        let key = idempotency.0.map(|Key { key, fingerprint }| {
-            let (id, fingerprint) = (id(context, &key).to_vec(), fingerprint.to_vec());
-            Kept { db: db.clone(), id, fingerprint }
-        });
-        Ok(Self { tx, key })
+        Ok(Self { tx: db.begin(context).await?, key: Kept::of(db, context, idempotency) })
+    }
+
+    /// The end of work that was claimed before.
+    pub(crate) const fn of(tx: TenantTx, key: Option<Kept>) -> Self {
+        Self { tx, key }
     }
 
     /// The transaction.
@@ -343,6 +344,23 @@ impl Once {
 }
 
 impl Kept {
+    pub(crate) fn of(db: &TenantDb, context: &TenantContext, idempotency: Idempotency) -> Option<Self> {
+        let Key { key, fingerprint } = idempotency.0?;
+        Some(Self { db: db.clone(), id: id(context, &key).to_vec(), fingerprint: fingerprint.to_vec() })
+    }
+
+    pub(crate) const fn db(&self) -> &TenantDb {
+        &self.db
+    }
+
+    pub(crate) const fn id(&self) -> &Vec<u8> {
+        &self.id
+    }
+
+    pub(crate) const fn fingerprint(&self) -> &Vec<u8> {
+        &self.fingerprint
+    }
+
     fn keeps(&self, answer: &Answer) -> KeptAnswer {
         let Answer { status, etag, location, body } = answer.clone();
         let status = i16::try_from(status.as_u16()).unwrap_or(i16::MAX);
@@ -350,7 +368,7 @@ impl Kept {
     }
 
     /// How a request under this key ends, if one was answered before.
-    async fn answered(&self, context: &TenantContext) -> Option<Early> {
+    pub(crate) async fn answered(&self, context: &TenantContext) -> Option<Early> {
         match self.find(context).await {
             Ok(found) => found,
             Err(error) => Some(error.into()),
@@ -365,7 +383,7 @@ impl Kept {
             return Ok(Some(Problem::of(&codes::IDEMPOTENCY_KEY_REUSED).into()));
         }
         let answer = Answer::stored(&row)?;
-        Ok(Some(answer.map_or_else(|| Problem::of(&codes::INTERNAL_ERROR).into(), Early::Replay)))
+        Ok(Some(answer.map_or_else(crate::claim::in_progress, Early::Replay)))
     }
 }
 

@@ -1,13 +1,15 @@
 //! What every request passes, whoever it is from: id, limits, safety net, headers and log.
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
@@ -69,10 +71,11 @@ async fn guard(State(rules): State<Arc<Rules>>, request: Request, next: Next) ->
     let span = tracing::info_span!(
         target: "tenantry::request", "request", request_id = info.id().as_str(), tenant = tracing::field::Empty
     );
-    let mut response = match (cors::preflight(&parts, config), limit(&parts.headers, body, body_limit)) {
-        (Some(answer), _) => answer,
-        (None, Err(problem)) => problem.into_response(),
-        (None, Ok(body)) => {
+    let refused = has_host(&parts).err();
+    let mut response = match (refused, cors::preflight(&parts, config), limit(&parts.headers, body, body_limit)) {
+        (Some(problem), ..) | (None, None, Err(problem)) => problem.into_response(),
+        (None, Some(answer), _) => answer,
+        (None, None, Ok(body)) => {
             let mut request = Request::from_parts(parts, body);
             DefaultBodyLimit::max(body_limit).apply(&mut request);
             let work = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
@@ -91,6 +94,16 @@ async fn guard(State(rules): State<Arc<Rules>>, request: Request, next: Next) ->
     };
     complete(&mut response, &mut log, dialect);
     response
+}
+
+/// A request of HTTP/1.1 that came over a connection says which host it is for (RFC 9112 section 3.2).
+fn has_host(parts: &Parts) -> Result<(), Problem> {
+    let over_a_connection = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some();
+    let wanted = over_a_connection && parts.version == Version::HTTP_11;
+    if wanted && parts.uri.authority().is_none() && !parts.headers.contains_key(header::HOST) {
+        return Err(Problem::of(&codes::INVALID_HOST).detail("a request of HTTP/1.1 has a `Host` header"));
+    }
+    Ok(())
 }
 
 /// Refuses a body that announces too much, and bounds one that announces nothing. An announced length is kept by

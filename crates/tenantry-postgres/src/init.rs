@@ -252,7 +252,8 @@ async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -
         return Ok(());
     }
     let list = |names: &[&str]| names.iter().map(|n| quote_literal(n)).collect::<Vec<_>>().join(", ");
-    // What PUBLIC has lost already is left alone: a second run writes nothing.
+    // What PUBLIC has lost already is left alone: a second run writes nothing. The database's owner may run the next init, which begins with a
+    // lock, before it is a member of `tenantry_owner`.
     client
         .batch_execute(&format!(
             "DO $$ DECLARE f regprocedure; columns text; BEGIN \
@@ -268,6 +269,12 @@ async fn privileges(client: &Client, superuser: bool, report: &mut InitReport) -
                  REVOKE SELECT ON pg_catalog.pg_class FROM PUBLIC; \
                  EXECUTE format('GRANT SELECT (%s) ON pg_catalog.pg_class TO PUBLIC', columns); \
                  GRANT SELECT ON pg_catalog.pg_class TO tenantry_owner, tenantry_migrator, tenantry_control, tenantry_auditor, pg_monitor; \
+               END IF; \
+             END $$; \
+             DO $$ DECLARE boss oid; BEGIN \
+               SELECT datdba INTO boss FROM pg_database WHERE datname = current_database(); \
+               IF NOT has_function_privilege(boss, 'pg_advisory_lock(bigint)', 'EXECUTE') THEN \
+                 EXECUTE format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock(bigint) TO %I', pg_get_userbyid(boss)); \
                END IF; \
              END $$; \
              REVOKE UPDATE ON pg_catalog.pg_settings FROM PUBLIC; \

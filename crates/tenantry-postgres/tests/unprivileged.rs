@@ -125,3 +125,31 @@ async fn the_owner_of_a_managed_database_can_initialise_and_serve_it() {
     drop((root, admin));
     server.stop().await.unwrap();
 }
+
+/// A superuser was first, and has withdrawn what the owner's run begins with.
+#[tokio::test]
+async fn the_owner_can_initialise_again_what_a_superuser_has_initialised() {
+    let config = ThrowawayConfig {
+        bin: std::env::var_os("TENANTRY_TEST_PG_BIN").map(Into::into),
+        progress: Progress::new(|_| {}),
+        ..ThrowawayConfig::default()
+    };
+    let server = Throwaway::start(config).await.unwrap();
+    let cluster = server.cluster();
+    let root = connect(&cluster.superuser_url("postgres")).await;
+    root.batch_execute("CREATE ROLE provider_admin LOGIN CREATEROLE PASSWORD 'given'").await.unwrap();
+    root.batch_execute("CREATE DATABASE managed OWNER provider_admin").await.unwrap();
+    let url = format!("postgres://provider_admin:given@127.0.0.1:{}/managed?sslmode=disable", cluster.port());
+    let root_url = format!("{}?sslmode=disable", cluster.superuser_url("managed"));
+    let secret = ClusterSecret::new("a secret for one throwaway cluster only".to_owned().into()).unwrap();
+    let database = DatabaseConfig::new(&url, secret).unwrap();
+    initialise(&root_url, &database).await.unwrap();
+    let version: i32 = root.query_one("SELECT current_setting('server_version_num')::int", &[]).await.unwrap().get(0);
+    match initialise(&url, &database).await {
+        Ok(report) => assert!(report.migrations_applied.is_empty(), "{report:?}"),
+        // From 16 on only who has made a role, or was given it to administer, may change it.
+        Err(error) => assert!(version >= 160_000 && format!("{error:?}").contains("alter role"), "{error:?}"),
+    }
+    drop(root);
+    server.stop().await.unwrap();
+}

@@ -7,6 +7,7 @@
 //! Whatever the database refuses for what it is (no month for it, a number that does not fit) is found by halving, kept in a file and
 //! counted, so that it holds nothing else up. All other failures are waited for.
 
+mod forget;
 mod keep;
 mod lane;
 mod progress;
@@ -33,7 +34,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks for what servers have left that are gone.
 const ADOPTION: Duration = Duration::from_secs(30);
 
-/// Connections of shipping: what this server's calls come to and what others left. They live on its thread, so nobody else has them.
+/// Connections of shipping: what this server's calls come to and what others left, and now and then who was purged. They live on its thread, so nobody else has them.
 const CONNECTIONS: usize = 2;
 
 /// The shipping of a server, from its start to its end.
@@ -44,6 +45,7 @@ pub struct Shipping {
     own: JoinHandle<()>,
     others: JoinHandle<()>,
     keeping: JoinHandle<()>,
+    forgetting: (JoinHandle<()>, CancellationToken),
 }
 
 impl Shipping {
@@ -53,7 +55,7 @@ impl Shipping {
     /// [`MeteringError::Thread`].
     pub fn start(metering: &Metering, settings: &MeteringSettings) -> Result<Self, MeteringError> {
         let lane = Lane::open().map_err(MeteringError::Thread)?;
-        let stop = CancellationToken::new();
+        let (stop, enough) = (CancellationToken::new(), CancellationToken::new());
         let shipper = Shipper {
             metering: metering.clone(),
             db: metering.db.with_connections(CONNECTIONS),
@@ -63,8 +65,12 @@ impl Shipping {
         };
         Ok(Self {
             own: lane.runtime().spawn(shipper.clone().run()),
-            others: lane.runtime().spawn(shipper.adopt()),
             keeping: lane.runtime().spawn(keep::keep(metering.partitions.clone(), settings.retention())),
+            forgetting: (
+                lane.runtime().spawn(forget::forget(metering.clone(), shipper.db.clone(), enough.clone())),
+                enough,
+            ),
+            others: lane.runtime().spawn(shipper.adopt()),
             lane,
             stop,
         })
@@ -74,6 +80,9 @@ impl Shipping {
     pub async fn stop(self, patience: Duration) {
         self.keeping.abort();
         self.others.abort();
+        let (forgetting, enough) = self.forgetting;
+        enough.cancel();
+        let _ = tokio::time::timeout(patience, forgetting).await;
         self.stop.cancel();
         let mut own = self.own;
         if tokio::time::timeout(patience, &mut own).await.is_err() {

@@ -75,6 +75,8 @@ pub(super) struct Ledger {
     pub(super) bytes: u64,
     /// The segment whose file waits to be used again, of the usual size.
     pub(super) retired: Option<u64>,
+    /// Files of segments before it are not used again.
+    pub(super) renewed: u64,
     /// The room that calls under way will need.
     pub(super) reserved: u64,
     /// Rows to ship.

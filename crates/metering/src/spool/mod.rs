@@ -8,16 +8,18 @@
 //! let through is never refused for lack of space.
 //! *What is shipped twice is booked once.* So the position up to which the spool is shipped is only a hint, and losing it costs time.
 
+mod beside;
 mod frame;
 mod ledger;
 mod read;
 mod recover;
+mod renew;
 mod segment;
 mod slot;
 mod state;
 mod writer;
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,8 +39,6 @@ use slot::Slot;
 pub use state::SpoolState;
 use writer::{Request, Writer};
 
-/// Rows that the database refuses for what they are.
-const REJECTED: &str = "rejected.jsonl";
 /// The segments of a spool that is only emptied.
 const LITTLE: u64 = 1 << 20;
 
@@ -73,6 +73,8 @@ struct Shared {
     options: SpoolOptions,
     clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
+    /// Held while the file of refused rows is written.
+    beside: Mutex<()>,
     news: Notify,
 }
 
@@ -125,7 +127,7 @@ impl Spool {
 
     fn on(slot: Slot, options: SpoolOptions, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let (hint, mut ledger, next) = recover::recover(&slot.path)?;
-        ledger.counts.rejected = rejected(&slot.path)?;
+        ledger.counts.rejected = beside::rejected(&slot.path)?;
         if ledger.waiting > 0 || !ledger.in_flight.is_empty() {
             tracing::info!(
                 target: "tenantry::spool", directory = %slot.path.display(), records = ledger.waiting, unsettled = ledger.in_flight.len(),
@@ -140,6 +142,7 @@ impl Spool {
             options,
             clock,
             ledger: Mutex::new(ledger),
+            beside: Mutex::default(),
             news: Notify::new(),
         });
         let (queue, requests) = mpsc::channel();
@@ -251,18 +254,6 @@ impl Spool {
         held
     }
 
-    /// Keeps a row that the database refuses, with the reason; on the disk when it returns.
-    pub(crate) fn reject(&self, row: &impl serde::Serialize, reason: &str) -> io::Result<()> {
-        let mut line =
-            serde_json::to_vec(&serde_json::json!({ "at": self.shared.clock.now(), "reason": reason, "call": row }))?;
-        line.push(b'\n');
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.directory().join(REJECTED))?;
-        file.write_all(&line)?;
-        file.sync_all()?;
-        self.shared.ledger().counts.rejected += 1;
-        Ok(())
-    }
-
     /// Names the directory for good, whichever process has it.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -327,15 +318,6 @@ impl Spool {
             write_errors: counts.write_errors,
             ..SpoolState::default()
         }
-    }
-}
-
-/// How many rows lie there that were refused.
-fn rejected(directory: &Path) -> io::Result<u64> {
-    match std::fs::File::open(directory.join(REJECTED)) {
-        Ok(file) => Ok(io::BufReader::new(file).split(b'\n').count() as u64),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error),
     }
 }
 

@@ -169,7 +169,8 @@ impl Shared {
         let (damaged, size, again) = {
             let ledger = self.ledger();
             let Some(known) = ledger.segments.get(&number) else { return Ok(()) };
-            (known.damaged, known.size, ledger.retired.is_none() && known.size == self.options.segment_bytes)
+            let usual = known.size == self.options.segment_bytes;
+            (known.damaged, known.size, usual && ledger.retired.is_none() && number >= ledger.renewed)
         };
         let kept = !damaged && again && segment::retire(&self.slot.path, number)?;
         if damaged {
@@ -183,6 +184,11 @@ impl Shared {
             ledger.retired = Some(number);
         } else {
             ledger.bytes = ledger.bytes.saturating_sub(size);
+        }
+        let renewed_meanwhile = kept && number < ledger.renewed;
+        drop(ledger);
+        if renewed_meanwhile {
+            self.release_retired();
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ const REST: Duration = Duration::from_millis(20);
 const PAGE: usize = 4096;
 /// The extension of files that wait to be used again.
 pub(super) const RETIRED: &str = "old";
+/// The extension of files that people are to look at.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// A segment that is written.
 #[derive(Debug)]
@@ -39,18 +41,18 @@ impl Segment {
         Self::make(directory, number, size, Self::little_by_little)
     }
 
-    /// One in the file of a segment that was [retired](retire): there is nothing to fill, and no space to be had. What is left of the old records is none
+    /// One in a file that was [retired](retire) or [filled](fill): there is nothing to fill, and no space to be had. What is left of the old records is none
     /// here, because their checksums are of another place; without the old header the file is one that was made in advance.
-    pub(super) fn reuse(directory: &Path, retired: u64, number: u64, size: u64) -> io::Result<Self> {
-        let (old, new) = (retired_path(directory, retired), path(directory, number));
+    pub(super) fn reuse(directory: &Path, old: &Path, number: u64, size: u64) -> io::Result<Self> {
+        let new = path(directory, number);
         let reused = || {
-            let file = Self::open(&old)?;
+            let file = Self::open(old)?;
             file.write_all_at(&[0; HEADER_BYTES], 0)?;
-            fs::rename(&old, &new)?;
+            fs::rename(old, &new)?;
             File::open(directory)?.sync_all()?;
             Ok(Self { file, number, size })
         };
-        reused().inspect_err(|_| [&old, &new].into_iter().for_each(|path| drop(fs::remove_file(path))))
+        reused().inspect_err(|_| [old, &new].into_iter().for_each(|path| drop(fs::remove_file(path))))
     }
 
     fn open(path: &Path) -> io::Result<File> {
@@ -60,11 +62,15 @@ impl Segment {
 
     fn make(directory: &Path, number: u64, size: u64, fill: fn(&File, u64) -> io::Result<()>) -> io::Result<Self> {
         let path = path(directory, number);
-        Self::filled(directory, &path, size, fill).inspect_err(|_| drop(fs::remove_file(&path)))?;
+        Self::filled(directory, &path, size, fill)?;
         Ok(Self { file: Self::open(&path)?, number, size })
     }
 
     fn filled(directory: &Path, path: &Path, size: u64, fill: fn(&File, u64) -> io::Result<()>) -> io::Result<()> {
+        Self::fill(directory, path, size, fill).inspect_err(|_| drop(fs::remove_file(path)))
+    }
+
+    fn fill(directory: &Path, path: &Path, size: u64, fill: fn(&File, u64) -> io::Result<()>) -> io::Result<()> {
         let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
         fill(&file, size)?;
         file.sync_all()?;
@@ -143,12 +149,23 @@ pub(super) fn remove_retired(directory: &Path, number: u64) -> io::Result<()> {
     fs::remove_file(retired_path(directory, number))
 }
 
-fn retired_path(directory: &Path, number: u64) -> PathBuf {
+/// Makes a file of zeros that waits to be used as a retired one does, without being in the way of what is written meanwhile. `n` tells it from others
+/// that are made so.
+pub(super) fn fill(directory: &Path, n: u64, size: u64) -> io::Result<PathBuf> {
+    let path = directory.join(format!("new-{n}")).with_extension(RETIRED);
+    // left by an attempt that was cut off
+    let _ = fs::remove_file(&path);
+    Segment::filled(directory, &path, size, Segment::little_by_little)?;
+    Ok(path)
+}
+
+/// Where the file of a retired one is.
+pub(super) fn retired_path(directory: &Path, number: u64) -> PathBuf {
     path(directory, number).with_extension(RETIRED)
 }
 
 /// Keeps one that is damaged under another name, for people to look at.
 pub(super) fn set_aside(directory: &Path, number: u64) -> io::Result<()> {
     let from = path(directory, number);
-    fs::rename(&from, from.with_extension("damaged"))
+    fs::rename(&from, from.with_extension(DAMAGED))
 }

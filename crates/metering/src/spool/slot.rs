@@ -34,15 +34,34 @@ impl Slot {
     pub(super) fn left(parent: &Path) -> io::Result<Option<Self>> {
         for entry in fs::read_dir(parent)? {
             let entry = entry?;
-            let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            if number < MOST
-                && !segments(&entry.path())?.is_empty()
+            let Some(number) = number(&entry.path()) else { continue };
+            if !segments(&entry.path())?.is_empty()
                 && let Some(slot) = Self::lock(parent, number)?
             {
                 return Ok(Some(slot));
             }
         }
         Ok(None)
+    }
+
+    /// This and all beside it, in no order.
+    pub(super) fn all(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.path.parent().unwrap_or(&self.path))? {
+            let entry = entry?;
+            if number(&entry.path()).is_some() && entry.file_type()?.is_dir() {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+
+    /// One of these, if nobody has it.
+    pub(super) fn retake(path: &Path) -> io::Result<Option<Self>> {
+        match (path.parent(), number(path)) {
+            (Some(parent), Some(number)) => Self::lock(parent, number),
+            _ => Ok(None),
+        }
     }
 
     /// Leaves it to others. Closing the file alone would not do: a program that is being started elsewhere in the process has it, too, for a
@@ -75,6 +94,10 @@ impl Slot {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+fn number(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.parse().ok().filter(|number| *number < MOST)
 }
 
 /// The segments of a directory, in their order.

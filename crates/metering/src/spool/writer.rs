@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
@@ -32,6 +33,8 @@ pub(super) enum Request {
     Reap(Option<Instant>, Done),
     /// Intents of this segment are written once more, so that it can go.
     Carry(u64, Done),
+    /// These files take the place of all that are there.
+    Renew(Vec<PathBuf>, Done),
     Stop,
 }
 
@@ -121,12 +124,8 @@ impl Writer {
         if self.preparing.is_some() {
             let _ = self.prepare_now();
         }
-        // Nothing was written to these.
-        for spare in self.spares.drain(..) {
-            if segment::remove(&self.shared.slot.path, spare.number).is_ok() {
-                self.shared.ledger().bytes -= spare.size;
-            }
-        }
+        let spares = std::mem::take(&mut self.spares);
+        self.discard(spares);
     }
 
     fn take(&mut self, request: Request) {
@@ -160,7 +159,41 @@ impl Writer {
                 let held = |call: &InFlight| !call.reaped && call.segment == segment;
                 self.again(held, |intent| (intent, Effect::Carried), done);
             }
+            Request::Renew(files, done) => {
+                let renewed = self.renew(files);
+                answer(Some(done), renewed);
+            }
             Request::Stop => {}
+        }
+    }
+
+    /// Goes on in these files. Where one cannot be used, another is made when it is needed.
+    fn renew(&mut self, files: Vec<PathBuf>) -> Result<(), SpoolError> {
+        self.flush();
+        if self.preparing.is_some() {
+            let _ = self.prepare_now();
+        }
+        let old = std::mem::take(&mut self.spares);
+        self.shared.ledger().renewed = self.next;
+        let mut outcome = Ok(());
+        for file in files {
+            let number = self.next_number();
+            let size = self.shared.options.segment_bytes;
+            let used = self.prepared(Segment::reuse(&self.shared.slot.path, &file, number, size));
+            outcome = outcome.and(used);
+        }
+        self.discard(old);
+        self.shared.release_retired();
+        self.leave();
+        outcome
+    }
+
+    /// Removes segments that nothing was written to.
+    fn discard(&self, spares: VecDeque<Segment>) {
+        for spare in spares {
+            if segment::remove(&self.shared.slot.path, spare.number).is_ok() {
+                self.shared.ledger().bytes -= spare.size;
+            }
         }
     }
 
@@ -236,7 +269,8 @@ impl Writer {
         let retired = self.shared.ledger().retired.take();
         if let Some(retired) = retired {
             let number = self.next_number();
-            return self.prepared(Segment::reuse(&self.shared.slot.path, retired, number, size));
+            let directory = &self.shared.slot.path;
+            return self.prepared(Segment::reuse(directory, &segment::retired_path(directory, retired), number, size));
         }
         let over = self.shared.ledger().bytes + size > self.shared.options.max_bytes;
         if over || self.full_until.is_some_and(|until| until > Instant::now()) {
@@ -297,7 +331,8 @@ impl Writer {
         let retired = self.shared.ledger().retired.take();
         if let Some(retired) = retired {
             let number = self.next_number();
-            self.preparing = Some(std::thread::spawn(move || Segment::reuse(&directory, retired, number, size)));
+            let old = segment::retired_path(&directory, retired);
+            self.preparing = Some(std::thread::spawn(move || Segment::reuse(&directory, &old, number, size)));
         } else if self.shared.ledger().bytes + size <= self.shared.options.max_bytes && self.full_until.is_none() {
             let number = self.number(size);
             self.preparing = Some(std::thread::spawn(move || Segment::create_beside(&directory, number, size)));

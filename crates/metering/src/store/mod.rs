@@ -10,6 +10,7 @@ pub mod notices;
 pub mod outcomes;
 pub mod overrides;
 pub mod prices;
+mod purged;
 mod reader;
 pub mod replay;
 pub mod reports;
@@ -19,6 +20,7 @@ pub mod statements;
 pub mod verify;
 
 pub use book::{Booked, book, book_batch, missing_months};
+pub(crate) use purged::purged;
 pub use reader::Reader;
 
 /// Reads one column by name. A macro, because the conversion needs the database's error on the way.

@@ -6,6 +6,7 @@ mod booking;
 mod child;
 mod damage;
 mod disk;
+mod forget;
 mod kill;
 mod measure;
 mod outage;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use metering::ship::Shipping;
 use metering::store::book;
 use metering::{Call, Metering};
 use tenantry_core::TenantId;
 use tenantry_postgres::{Actor, MeterDb};
 use testkit::{World, WorldConfig};
 
-use super::stage::{Stage, call};
+use super::stage::{Stage, call, until};
 
 /// Two companies, of which the first is going to be purged.
 struct Scene {
@@ -71,6 +72,34 @@ async fn what_waits_on_a_disk_is_dropped_when_its_tenant_is_purged() {
     assert_eq!(scene.found().await, Vec::<String>::new());
     assert_eq!(scene.stage.booked().await.0, 10, "the other's are all there");
     scene.stage.agree().await;
+}
+
+/// So do the rows of it that were refused, and nobody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_goes_when_its_tenant_is_purged() {
+    let scene = Scene::open().await;
+    let metering = scene.stage.metering();
+    for of in [scene.acme, scene.globex] {
+        let refused = Call { tenant_id: of, provider_request_id: Some("no \0 here".into()), ..call(1, "0.01") };
+        metering.spool.record(&[refused]).await.unwrap();
+    }
+    metering.spool.close().await;
+    assert_eq!(scene.stage.ship().await.rejected, 2);
+    let file = scene.stage.spools().join("0/rejected.jsonl");
+    let has = |tenant: TenantId| std::fs::read_to_string(&file).unwrap().contains(&tenant.to_string());
+    // the control: it is looked through, and both stay
+    let metering = scene.stage.metering();
+    let shipping = Shipping::start(&metering, &scene.stage.settings()).unwrap();
+    metering.spool.record(&[Call { tenant_id: scene.globex, ..call(1, "1") }]).await.unwrap();
+    until(&metering, |state| state.shipped == 1).await;
+    assert!(has(scene.acme) && has(scene.globex));
+    shipping.stop(Duration::from_secs(5)).await;
+    scene.purge_acme().await;
+    let metering = scene.stage.metering();
+    let shipping = Shipping::start(&metering, &scene.stage.settings()).unwrap();
+    until(&metering, |state| state.rejected == 1).await;
+    assert!(!has(scene.acme) && has(scene.globex));
+    shipping.stop(Duration::from_secs(5)).await;
 }
 
 /// Negative control: where it is not noted that the tenant was purged, its calls come back.

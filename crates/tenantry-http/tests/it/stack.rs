@@ -133,6 +133,18 @@ async fn a_body_above_the_limit_is_refused_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_request_says_which_host_it_is_for() {
+    let (server, _) = running(|_| {}).await;
+    let answer = async |head: &str| server.raw(format!("GET {head}Connection: close\r\n\r\n").as_bytes()).await;
+    let without = answer("/hello HTTP/1.1\r\n").await;
+    assert!(without.starts_with("HTTP/1.1 400") && without.contains("invalid_host"), "{without}");
+    for fine in ["/hello HTTP/1.1\r\nHost: x\r\n", "http://x/hello HTTP/1.1\r\n", "/hello HTTP/1.0\r\n"] {
+        let answer = answer(fine).await;
+        assert!(answer.contains(" 200 "), "{fine}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_cancelled() {
     let (logs, _guard) = Logs::catch();
     let (server, inside) = running(|config| config.request_timeout = Duration::from_millis(50)).await;

@@ -34,15 +34,14 @@ macro_rules! publish {
 /// Keeps the answer to the request under its key. The audit events wait for it: whoever waits for a key holds no chain.
 ///
 /// A key that somebody has is not overwritten: the row refuses the empty fingerprint, and with it the whole transaction, whose
-/// COMMIT is on its way already. Free are one that is older than a day, and one without a status: only the transaction that took it
-/// sees that.
+/// COMMIT is on its way already. Free are one that is older than a day, and one without a status that the same request has taken or claimed.
 macro_rules! keep {
     () => {
         "kept AS ( \
            INSERT INTO tenant.idempotency_keys AS k (id, fingerprint, status, etag, location, body) \
            VALUES ($10, $11, $12, $13, $14, $15) \
            ON CONFLICT (id) DO UPDATE SET \
-             fingerprint = CASE WHEN k.status IS NULL OR k.created_at < now() - interval '1 day' THEN excluded.fingerprint ELSE '' END, \
+             fingerprint = CASE WHEN (k.status IS NULL AND k.fingerprint = excluded.fingerprint) OR k.created_at < now() - interval '1 day' THEN excluded.fingerprint ELSE '' END, \
              status = excluded.status, etag = excluded.etag, location = excluded.location, body = excluded.body, created_at = now() \
            RETURNING 1)"
     };

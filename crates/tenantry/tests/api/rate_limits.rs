@@ -1,5 +1,6 @@
 //! Requests per minute, alone and with a real Redis between servers.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -102,13 +103,21 @@ async fn a_key_has_a_limit_of_its_own() {
     eventually("the new limit is heard", async || ask_with(&server, key).await.status == 200).await;
 }
 
+/// How many requests are let in that were sent since then: the limit, and one more for each part of a minute in which one is refilled. A
+/// machine that stood still meanwhile gives more time, not more than that.
+fn fits(limit: usize, began: Instant) -> RangeInclusive<usize> {
+    limit..=limit + usize::try_from(began.elapsed().as_millis()).unwrap() * limit / 60_000
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_at_once_get_no_more() {
     let server = TestServer::start().await;
     limit_plan(&server, 5).await;
     let acme = tenant(&server, "acme").await;
+    let began = Instant::now();
     let answers = join_all((0..50).map(|_| ask(&server, &acme))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 5);
+    let let_in = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!(fits(5, began).contains(&let_in), "{let_in} in {:?}", began.elapsed());
 }
 
 /// Two servers on one database and one Redis.
@@ -119,10 +128,14 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(limit: i32) -> Self {
+    /// `patience` is how long a request waits for Redis: where the shared count is to be exact, longer than a busy machine takes.
+    async fn start(limit: i32, patience: Duration) -> Self {
         let redis = Redis::start().await.unwrap();
         let url = RedisUrl::from(redis.url());
-        let with = |settings: &mut tenantry::Settings| settings.http.rate_limit.redis_url = Some(url.clone());
+        let with = |settings: &mut tenantry::Settings| {
+            settings.http.rate_limit.redis_url = Some(url.clone());
+            settings.http.rate_limit.redis_timeout = patience;
+        };
         let one = TestServer::with(with).await;
         let two = TestServer::on(one.database.clone(), with).await;
         limit_plan(&one, limit).await;
@@ -148,16 +161,20 @@ impl Pair {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_share_one_limit_while_redis_is_there() {
-    let pair = Pair::start(5).await;
+    let pair = Pair::start(5, Duration::from_secs(10)).await;
     let acme = tenant(&pair.one, "acme").await;
-    assert_eq!(pair.let_in(&acme, 40).await, 5);
+    let began = Instant::now();
+    let let_in = pair.let_in(&acme, 40).await;
+    assert!(fits(5, began).contains(&let_in), "{let_in} in {:?}", began.elapsed());
     assert_eq!(pair.failures(), 0);
     // one that is used up there stays so when Redis dies: each server goes on from what it has seen
     let port = pair.redis.port();
     let Pair { one, two, redis } = pair;
     redis.kill().await;
-    assert_eq!(ask(&one, &acme).await.status, 429);
-    assert_eq!(ask(&two, &acme).await.status, 429);
+    for server in [&one, &two] {
+        let status = ask(server, &acme).await.status;
+        assert!(status == 429 || fits(5, began) != (5..=5), "{status} after {:?}", began.elapsed());
+    }
     // a tenant that nobody has seen gets the limit from each of the two
     let globex = tenant(&one, "globex").await;
     let began = Instant::now();
@@ -165,7 +182,8 @@ async fn two_servers_share_one_limit_while_redis_is_there() {
     for n in 0..40 {
         let_in += usize::from(ask([&one, &two][n % 2], &globex).await.status == 200);
     }
-    assert_eq!(let_in, 10);
+    let each = fits(5, began);
+    assert!((2 * each.start()..=2 * each.end()).contains(&let_in), "{let_in} in {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(15), "nobody waits for what is away: {:?}", began.elapsed());
     let failures = |server: &TestServer| server.state.tenancy.rates().shared_failures();
     assert!(failures(&one) >= 20 && failures(&two) >= 20);
@@ -179,14 +197,16 @@ async fn two_servers_share_one_limit_while_redis_is_there() {
     .await;
     let initech = tenant(&pair.one, "initech").await;
     let before = pair.failures();
-    assert_eq!(pair.let_in(&initech, 40).await, 5, "one limit again");
+    let began = Instant::now();
+    let let_in = pair.let_in(&initech, 40).await;
+    assert!(fits(5, began).contains(&let_in), "one limit again: {let_in} in {:?}", began.elapsed());
     assert_eq!(pair.failures(), before);
     pair.redis.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_hangs_is_left_alone() {
-    let mut pair = Pair::start(1000).await;
+    let mut pair = Pair::start(1000, Duration::from_millis(50)).await;
     let acme = tenant(&pair.one, "acme").await;
     assert_eq!(ask(&pair.one, &acme).await.status, 200);
     pair.redis.freeze();

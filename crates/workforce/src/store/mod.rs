@@ -56,6 +56,7 @@ pub fn statements() -> Vec<&'static Statement> {
         quotas::STATEMENTS,
         sample::STATEMENTS,
         tenantry_http::STATEMENTS,
+        tenantry_http::CLAIM_STATEMENTS,
     ]
     .concat()
 }

@@ -17,6 +17,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::company::Company;
 
@@ -139,6 +140,24 @@ async fn the_cost_summary_has_the_budgets_nearest_to_their_limit_first() {
     }
 }
 
+/// Who may read sums of calls is not told thereby what they are measured by.
+#[tokio::test]
+async fn the_cost_summary_has_no_budgets_for_who_may_not_read_them() {
+    let company = Company::open().await;
+    company.make("/v1/budgets", everything()).await;
+    for (scopes, total) in [
+        (json!(["analytics:read"]), Value::Null),
+        (json!(["analytics:read", "budgets:read"]), json!(1)),
+        (json!(["*"]), json!(1)),
+    ] {
+        let key = company.make("/v1/keys", json!({ "name": "sums", "scopes": scopes })).await;
+        let summary = company.key_sends(&key, Method::GET, "/v1/analytics/cost-summary", None).await;
+        assert_eq!(summary.status, 200, "{}", summary.text);
+        assert_eq!(summary.json()["budgets"]["total"], total, "{scopes}");
+        assert_eq!(summary.text.contains("Everything"), !total.is_null(), "{scopes}");
+    }
+}
+
 /// An idempotent repetition, whose answer is kept, holds no secret; neither does anything else that is kept.
 #[tokio::test]
 async fn the_secret_of_a_webhook_is_never_shown() {
@@ -170,11 +189,21 @@ async fn the_secret_of_a_webhook_is_never_shown() {
 }
 
 /// What a receiver was sent, and what it is to answer next.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Receiver {
     posts: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     answers: Arc<Mutex<Vec<StatusCode>>>,
+    /// It answers as long as nobody has all of them.
+    turns: Arc<Semaphore>,
 }
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self { posts: Arc::default(), answers: Arc::default(), turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+}
+
+const TURNS: usize = 8;
 
 impl Receiver {
     /// Listens over TLS; gives the port.
@@ -231,9 +260,9 @@ async fn a_warning_is_an_event_and_a_signed_post_that_is_tried_again() {
         let request = company.server.by(&company.tenant, Method::POST, &at(&budget, "/test"));
         Answer::to(request.header("idempotency-key", "test").json(&json!({})))
     };
-    let (one, other) = tokio::join!(keyed(), keyed());
+    let (one, other) = (keyed().await, keyed().await);
     let replayed = [&one, &other].map(|answer| answer.header("idempotency-replayed") == "true");
-    assert_eq!((one.status, &one.text, replayed[0] != replayed[1]), (200, &other.text, true));
+    assert_eq!((one.status, &one.text, replayed), (200, &other.text, [false, true]));
     assert_eq!(receiver.posts().len(), 3, "it was sent once");
     receiver.posts.lock().unwrap().clear();
 
@@ -264,6 +293,61 @@ async fn a_warning_is_an_event_and_a_signed_post_that_is_tried_again() {
     eventually("it is done with", async || admin.query(done, &[]).await.unwrap().len() == 1).await;
     let published = "SELECT 1 FROM tenant_acme.events WHERE kind = 'budget.threshold'";
     assert_eq!(admin.query(published, &[]).await.unwrap().len(), 1, "the event is there once");
+}
+
+/// The tenant has one connection here, and its receiver takes its time.
+#[tokio::test]
+async fn a_test_post_under_a_key_holds_no_connection() {
+    let server = isolation::server::TestServer::with(|settings| settings.access.tenant_connections = 1).await;
+    let tenant = server.tenant("acme").await;
+    let company = Company { server, tenant };
+    let receiver = Receiver::default();
+    let mut body = everything();
+    body["webhook_url"] = json!(format!("https://hooks.service.test:{}/hook", receiver.start().await));
+    body["webhook_secret"] = json!(SECRET);
+    let path = at(&company.make("/v1/budgets", body).await, "/test");
+    let keyed = |path: &str| {
+        let request = company.server.by(&company.tenant, Method::POST, path);
+        Answer::to(request.header("idempotency-key", "test").json(&json!({})))
+    };
+    let answers_nothing = receiver.turns.acquire_many(TURNS.try_into().unwrap()).await.unwrap();
+    let first = tokio::spawn(keyed(&path));
+    eventually("the receiver is asked", async || receiver.posts().len() == 1).await;
+    assert_eq!(company.get("/v1/budgets").await.status, 200, "the connection is free");
+    let early = keyed(&path).await;
+    assert_eq!((early.verdict(), early.header("retry-after")), ((409, "request_in_progress".to_owned()), "1"));
+    let other = Answer::to(
+        company
+            .server
+            .by(&company.tenant, Method::POST, "/v1/agents")
+            .header("idempotency-key", "test")
+            .json(&json!({ "name": "x", "role": "support" })),
+    );
+    assert_eq!(other.await.verdict(), (422, "idempotency_key_reused".to_owned()), "the claim is not overwritten");
+    drop(answers_nothing);
+    let (first, again) = (first.await.unwrap(), keyed(&path).await);
+    assert_eq!((first.status, again.status, &again.text), (200, 200, &first.text), "{}", first.text);
+    assert_eq!((again.header("idempotency-replayed"), receiver.posts().len()), ("true", 1));
+
+    // A server was killed on the way: what it has claimed is free again after a while, and not before.
+    let admin = company.server.database.admin().await;
+    let claimed = async |ago: &str| {
+        let sql =
+            format!("UPDATE tenant_acme.idempotency_keys SET status = NULL, created_at = now() - interval '{ago}'");
+        assert_eq!(admin.execute(&sql, &[]).await.unwrap(), 1);
+    };
+    claimed("45 s").await;
+    assert_eq!(keyed(&path).await.status, 409);
+    claimed("55 s").await;
+    assert_eq!((keyed(&path).await.status, receiver.posts().len()), (200, 2));
+
+    // A refusal gives the key back.
+    let nothing = format!("/v1/budgets/{}/test", uuid::Uuid::now_v7());
+    admin.execute("DELETE FROM tenant_acme.idempotency_keys", &[]).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(keyed(&nothing).await.verdict(), (404, "budget_not_found".to_owned()));
+    }
+    assert_eq!(keyed(&path).await.status, 200);
 }
 
 /// A receiver in the server's own network is none.

@@ -11,7 +11,7 @@ use crate::company::{Company, at, pointers, refusal};
 
 impl Company {
     /// A request with another key of the company.
-    async fn key_sends(&self, key: &Value, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn key_sends(&self, key: &Value, method: Method, path: &str, body: Option<Value>) -> Answer {
         let request = self.server.request(method, path).bearer_auth(key["token"].as_str().unwrap());
         Answer::to(match body {
             Some(body) => request.json(&body),

@@ -130,6 +130,12 @@ impl Egress {
         guarded(&self.config)
     }
 
+    /// How long a request may take, to the end of its answer.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
     /// Whether a credential may be for this service.
     ///
     /// # Errors

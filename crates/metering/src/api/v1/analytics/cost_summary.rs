@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Method;
 use serde::{Deserialize, Serialize};
 use tenantry_http::respond::Common;
 use tenantry_http::{ApiQuery, Problem, TenantScope};
 use tenantry_postgres::{DbError, TenantDb, TenantTx};
 use utoipa::ToSchema;
 use uuid::Uuid;
+use workforce::PERMISSIONS;
 
 use super::frame::{Frame, frame};
 use super::query::question;
@@ -49,8 +51,9 @@ pub struct CostSummary {
     pub by_agent: TopGroups,
     /// The period before, and what has changed.
     pub previous: PreviousPeriod,
-    /// Where the company's budgets stand now, whichever calls are asked about.
-    pub budgets: BudgetStandings,
+    /// Where the company's budgets stand now, whichever calls are asked about; null for who may not read budgets.
+    #[schema(required)]
+    pub budgets: Option<BudgetStandings>,
 }
 
 /// The dearest ten, and all others together.
@@ -101,7 +104,8 @@ pub struct PreviousPeriod {
     pub change_percent: Option<f64>,
 }
 
-/// Sums up what was spent: in all, by provider, model and agent, with a forecast, the period before, and where the budgets stand now.
+/// Sums up what was spent: in all, by provider, model and agent, with a forecast, the period before, and where the budgets stand now, for
+/// those who have `budgets:read`.
 #[utoipa::path(
     get,
     path = "/v1/analytics/cost-summary",
@@ -125,7 +129,10 @@ pub(super) async fn get_cost_summary(
     let costs = daily(&mut tx, &scope, (period.previous().from().min(history), period.to())).await?;
     let frame = frame(&mut tx, &scope, &overview.total).await?;
     let names = names(&mut tx, &overview.agents).await?;
-    let budgets = budgets::standings(&mut tx, metering.clock.now()).await?;
+    let reads_budgets = PERMISSIONS
+        .of(&Method::GET, "/v1/budgets")
+        .is_some_and(|permission| PERMISSIONS.allow(context.principal(), permission));
+    let budgets = if reads_budgets { Some(budgets::standings(&mut tx, metering.clock.now()).await?) } else { None };
     tx.commit().await?;
     let total = overview.total;
     let top = |groups: Vec<Group>| TopGroups::new(groups, &total, &names);

@@ -1,11 +1,9 @@
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde_json::json;
 use tenantry_http::respond::Common;
-use tenantry_http::{Answer, ApiPath, Early, Idempotency, Once, Problem, ProblemBody, TenantScope};
+use tenantry_http::{Answer, ApiPath, Claim, Early, Idempotency, ProblemBody, TenantScope, to_its_end};
 use tenantry_postgres::{TenantContext, TenantDb};
-use tracing::Instrument as _;
 use uuid::Uuid;
 use workforce::keychain::KeychainError;
 use workforce::{Error, Keychain};
@@ -15,8 +13,8 @@ use crate::budgets::{BudgetError, Post, WebhookTest, post};
 use crate::store::budgets;
 
 /// Posts a test to a budget's address, signed as warnings are, and shows what the receiver made of it. With an `Idempotency-Key` the same
-/// request is posted once and its answer kept for a day; when the server dies on the way, a repetition posts it again. Without one it is
-/// posted whenever it is asked for.
+/// request is posted once and its answer kept for a day; a repetition that comes before the answer is 409. When the server dies on the way, a
+/// repetition posts it again, once the key is free, half a minute after the receiver's time is over. Without a key it is posted whenever it is asked for.
 #[utoipa::path(
     post,
     path = "/v1/budgets/{id}/test",
@@ -28,7 +26,7 @@ use crate::store::budgets;
         (status = 200, description = "the receiver has answered, whatever its status is", body = WebhookTest),
         (status = 402, description = "the plan's storage is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "no budget has this id", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "the budget has no webhook", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "the budget has no webhook, or the same request is under way", body = ProblemBody, content_type = "application/problem+json"),
         (status = 502, description = "the receiver cannot be reached", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -40,22 +38,11 @@ pub(super) async fn test_budget(
     ApiPath(id): ApiPath<Uuid>,
     idempotency: Idempotency,
 ) -> Result<Response, Early> {
-    if idempotency.is_given() {
-        // In a task of its own: a caller that leaves does not undo what the receiver has got already.
-        let posting = post_once(db, keychain, metering, context, id, idempotency).in_current_span();
-        let posted = tokio::spawn(posting).await;
-        return posted.unwrap_or_else(|_| Err(Problem::of(&tenantry_http::codes::INTERNAL_ERROR).into()));
-    }
-    // The connection is given back before the receiver is asked, which may take its time.
-    let webhook = {
-        let mut tx = db.single(&context).await?;
-        budgets::webhook(&mut tx, id).await?
-    };
-    Ok(Json(send(&keychain, &metering, &context, id, webhook).await?).into_response())
+    to_its_end(test(db, keychain, metering, context, id, idempotency)).await
 }
 
-/// The transaction is open until the receiver has answered, which is what makes a repetition wait for it.
-async fn post_once(
+/// No connection is held while the receiver is asked, which may take its time.
+async fn test(
     db: TenantDb,
     keychain: Keychain,
     metering: Metering,
@@ -63,12 +50,16 @@ async fn post_once(
     id: Uuid,
     idempotency: Idempotency,
 ) -> Result<Response, Early> {
-    let mut once = Once::begin(&db, &context, idempotency).await?;
-    let outcome = match budgets::webhook(once.tx(), id).await {
+    let claim = Claim::take(&db, &context, idempotency, keychain.egress.timeout()).await?;
+    let outcome = match webhook(&db, &context, id).await {
         Ok(webhook) => send(&keychain, &metering, &context, id, webhook).await,
         Err(error) => Err(error),
     };
-    once.finish(outcome.map(|test| Answer::ok(&test))).await
+    claim.finish(outcome.map(|test| Answer::ok(&test))).await
+}
+
+async fn webhook(db: &TenantDb, context: &TenantContext, id: Uuid) -> Result<(String, Vec<u8>), BudgetError> {
+    budgets::webhook(&mut db.single(context).await?, id).await
 }
 
 async fn send(
