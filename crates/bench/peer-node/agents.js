@@ -1,6 +1,7 @@
 'use strict';
 
 const { Router } = require('express');
+const { change } = require('./changes');
 const { lister, reader, updater, send } = require('./records');
 
 const COLUMNS =
@@ -21,7 +22,7 @@ router.post('/', async (req, res) => {
     const { name, role, personality_prompt = '', status = 'idle', capabilities = [], tool_permissions = {} } = req.body;
     if (!name || !role) return res.status(422).json({ error: 'name and role are required' });
     const values = [name, role, personality_prompt, status, JSON.stringify(capabilities), JSON.stringify(tool_permissions)];
-    const { rows } = await req.db.query({ ...INSERT, values });
+    const { rows } = await change(req, { action: 'agents.create', quota: 'agents' }, (db) => db.query({ ...INSERT, values }));
     return send(res.location(`/v1/agents/${rows[0].id}`), 201, rows[0]);
 });
 

@@ -2,6 +2,8 @@
 
 // What the endpoints of agents and tasks share. Every statement has a name, by which `pg` prepares it once on each connection.
 
+const { change } = require('./changes');
+
 const PAGE = 50;
 
 // A page, newest first. A cursor is the id of the last row of the page before.
@@ -47,12 +49,12 @@ function updater(table, columns, members, json, also = '') {
         if (!Number.isInteger(version)) return res.status(428).json({ error: 'Version required' });
         const named = members.filter((member) => member in req.body);
         const sets = named.map((member, n) => `${member} = $${n + 3}, `).join('');
-        const { rows } = await req.db.query({
+        const { rows } = await change(req, { action: `${table}.update` }, (db) => db.query({
             name: `${table}_update_${named.map((member) => members.indexOf(member)).join('_')}`,
             text: `UPDATE ${table} SET ${sets}version = version + 1${also}
                    WHERE id = $1 AND version = $2 AND deleted_at IS NULL RETURNING ${columns}`,
             values: [req.params.id, version, ...named.map((member) => parameter(req.body[member], json.has(member)))],
-        });
+        }));
         if (rows.length > 0) return send(res, 200, rows[0]);
         const current = await find(req);
         return current

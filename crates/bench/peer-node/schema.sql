@@ -43,3 +43,24 @@ CREATE TABLE tenant.tasks (
 CREATE INDEX tasks_by_age ON tenant.tasks (created_at DESC, id DESC);
 CREATE INDEX tasks_by_agent ON tenant.tasks (agent_id, created_at DESC, id DESC);
 ALTER TABLE tenant.agents ADD FOREIGN KEY (current_task_id) REFERENCES tenant.tasks (id) ON DELETE SET NULL;
+
+-- What a change leaves behind with PEER_AUDITED=1.
+CREATE TABLE tenant.quota_counters (name text PRIMARY KEY, used bigint NOT NULL DEFAULT 0);
+INSERT INTO tenant.quota_counters VALUES ('agents'), ('tasks');
+CREATE TABLE tenant.audit_head (hash bytea NOT NULL);
+INSERT INTO tenant.audit_head VALUES ('');
+CREATE TABLE tenant.audit_events (
+    id        bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at        timestamptz NOT NULL DEFAULT now(),
+    actor     text        NOT NULL,
+    client_ip text,
+    action    text        NOT NULL,
+    details   jsonb       NOT NULL,
+    hash      bytea       NOT NULL
+);
+CREATE TABLE tenant.events (
+    id   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at   timestamptz NOT NULL DEFAULT now(),
+    kind text        NOT NULL,
+    data jsonb       NOT NULL
+);

@@ -6,14 +6,15 @@
 // It does the same reads and writes on the same rows and answers with the same members. It does less than what it is compared
 // with, and all of that is to its benefit:
 //
-// * no audit events, no events for subscribers, no idempotency (`Idempotency-Key` is not read);
-// * no quotas and no rate limits; no permissions behind the key: a key may do everything;
+// * no audit events, no events for subscribers and no quotas, unless PEER_AUDITED is 1: see changes.js;
+// * no idempotency (`Idempotency-Key` is not read) and no rate limits; no permissions behind the key: a key may do everything;
 // * no roles and grants in the database: each connection is a superuser's, kept apart by `search_path` alone;
 // * no time limits of requests, statements and locks; no bound on connections but each pool's;
 // * a status may follow any other, members of a body are hardly checked, lists have no filters;
 // * no request id; errors without codes.
 //
-// PEER_WORKERS: processes that serve, 1 unless given. PEER_TENANT_CACHE_MS: see tenants.js. PGHOST and so on: the database.
+// PEER_WORKERS: processes that serve, 1 unless given. PEER_TENANT_CACHE_MS: see tenants.js.
+// PGHOST and so on: the database.
 
 const cluster = require('node:cluster');
 

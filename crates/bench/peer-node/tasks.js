@@ -1,6 +1,7 @@
 'use strict';
 
 const { Router } = require('express');
+const { change } = require('./changes');
 const { lister, reader, updater, send } = require('./records');
 
 const COLUMNS = `id, agent_id, created_by_id, title, description, status, previous_status, priority, progress_percent,
@@ -37,7 +38,7 @@ router.post('/', async (req, res) => {
     const { deadline = null, max_retries = 3, provider = null } = req.body;
     if (!agent_id || !title) return res.status(422).json({ error: 'agent_id and title are required' });
     const values = [agent_id, created_by_id, title, description, priority, deadline, max_retries, provider];
-    const { rows } = await req.db.query({ ...INSERT, values });
+    const { rows } = await change(req, { action: 'tasks.create', quota: 'tasks' }, (db) => db.query({ ...INSERT, values }));
     return send(res.location(`/v1/tasks/${rows[0].id}`), 201, rows[0]);
 });
 

@@ -243,7 +243,7 @@ impl AgentOrder {
 }
 
 /// Which agents a list shows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentFilter {
     /// Only with one of these statuses; none means any.
     pub status: Vec<AgentStatus>,

@@ -77,7 +77,7 @@ impl TaskOrder {
 }
 
 /// Which tasks a list shows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFilter {
     /// Only with one of these statuses; none means any.
     pub status: Vec<TaskStatus>,

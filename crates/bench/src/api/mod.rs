@@ -39,6 +39,8 @@ const LIMITS: &str = "UPDATE public.plans SET requests_per_minute = 1000000000, 
 struct Side {
     name: String,
     address: SocketAddr,
+    /// Differs from another side in changes only.
+    changes_only: bool,
 }
 
 pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
@@ -65,12 +67,12 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         .fact("ours", format!("as `tenantry serve` by default, limits of all plans set and never reached; log: {log}"));
     report
         .fact("node", format!("{}; pools of {} connections a tenant and process", node.versions().await?, node::POOL));
-    let mut sides = vec![Side { name: "ours".to_owned(), address: ours.address }];
+    let mut sides = vec![Side { name: "ours".to_owned(), address: ours.address, changes_only: false }];
     let mut serving = Vec::new();
     report.fact("its variants", variants.iter().map(Variant::facts).collect::<Vec<_>>().join("; "));
     for variant in &variants {
         let server = node.serve(variant, &options.out).await?;
-        sides.push(Side { name: variant.name.clone(), address: server.address });
+        sides.push(Side { name: variant.name.clone(), address: server.address, changes_only: variant.audited });
         serving.push(server);
     }
 
@@ -88,6 +90,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
         Load::new(side.address, Operation::first().calls(CLIENTS, &keys)).lasting(START_UP).run().await?;
     }
     for operation in operations {
+        let sides: Vec<&Side> = sides.iter().filter(|side| operation.is_change() || !side.changes_only).collect();
         compare(operation, &sides, &keys, options, &mut report).await?;
     }
     report.fact("connections at the end", connections(&ground).await?);
@@ -103,7 +106,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Report> {
 /// All sides in turns, every other round from behind.
 async fn compare(
     operation: Operation,
-    sides: &[Side],
+    sides: &[&Side],
     keys: &[SecretString],
     options: &Options,
     report: &mut Report,
@@ -122,7 +125,7 @@ async fn compare(
             order.reverse();
         }
         for at in order {
-            answers[at].push(load(&sides[at]).lasting(options.seconds).run().await?);
+            answers[at].push(load(sides[at]).lasting(options.seconds).run().await?);
         }
     }
     let figures = |at: usize, figure: fn(&Answer) -> f64| answers[at].iter().map(figure).collect::<Vec<_>>();

@@ -32,15 +32,19 @@ pub(super) struct Variant {
     pub(super) processes: usize,
     /// How long a tenant is remembered; 0: the registry is asked in each request.
     cache_ms: u32,
+    /// Keeps with a change what we keep: a counted quota, an audit event and a published one.
+    pub(super) audited: bool,
 }
 
 impl Variant {
-    /// As the design sketched it; the same with several processes; and with tenants remembered as well.
+    /// As the design sketched it; the same with changes that are audited; with several processes; and with tenants remembered as well.
     pub(super) fn all(workers: usize) -> Vec<Self> {
-        let mut all = vec![Self { name: "node".to_owned(), processes: 1, cache_ms: 0 }];
+        let sketched = Self { name: "node".to_owned(), processes: 1, cache_ms: 0, audited: false };
+        let mut all = vec![sketched.clone(), Self { name: "node_audited".to_owned(), audited: true, ..sketched.clone() }];
         if workers > 1 {
-            all.push(Self { name: format!("node_{workers}"), processes: workers, cache_ms: 0 });
-            all.push(Self { name: format!("node_{workers}_cached"), processes: workers, cache_ms: 1000 });
+            let several = Self { name: format!("node_{workers}"), processes: workers, ..sketched };
+            all.push(Self { name: format!("node_{workers}_cached"), cache_ms: 1000, ..several.clone() });
+            all.push(several);
         }
         all
     }
@@ -50,7 +54,9 @@ impl Variant {
             0 => "the registry asked in each request".to_owned(),
             ms => format!("tenants remembered for {ms} ms"),
         };
-        format!("{} is {} process{}, {lookup}", self.name, self.processes, if self.processes == 1 { "" } else { "es" })
+        let changes = if self.audited { ", quota, chained audit event and published event with each change" } else { "" };
+        let processes = if self.processes == 1 { "process" } else { "processes" };
+        format!("{} is {} {processes}, {lookup}{changes}", self.name, self.processes)
     }
 }
 
@@ -102,6 +108,7 @@ impl Node {
             .command()
             .env("PEER_WORKERS", variant.processes.to_string())
             .env("PEER_TENANT_CACHE_MS", variant.cache_ms.to_string())
+            .env("PEER_AUDITED", if variant.audited { "1" } else { "0" })
             .env("PEER_POOL_MAX", POOL.to_string())
             .env("PGHOST", "127.0.0.1")
             .env("PGPORT", self.url.get_ports().first().copied().unwrap_or(5432).to_string())

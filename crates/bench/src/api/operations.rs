@@ -48,6 +48,10 @@ impl Operation {
         Self { kind: Kind::Tasks, verb: Verb::Read }
     }
 
+    pub(super) const fn is_change(self) -> bool {
+        matches!(self.verb, Verb::Update | Verb::Create)
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match (self.kind, self.verb) {
             (Kind::Agents, Verb::List) => "agents_list",

@@ -52,6 +52,35 @@ impl Installation {
     pub(super) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(&self.command(args).output().unwrap())
     }
+
+    /// A server on it. Without a superuser: the user of the URL is not used at run time.
+    pub(super) fn serve(&self) -> Served {
+        let url = format!("postgres://{}", self.url.rsplit_once('@').unwrap().1);
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut process = command.env("DATABASE_URL", &url).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let line = lines.find(|line| line.as_ref().unwrap().contains("serving on")).unwrap().unwrap();
+        assert!(line.contains(&self.database), "{line}");
+        let base = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',');
+        let base = base.to_owned();
+        // Or the server would block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Served { process, base }
+    }
+}
+
+/// A running server, killed at the end.
+pub(super) struct Served {
+    process: Child,
+    /// Where it serves.
+    pub(super) base: String,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,30 +162,13 @@ async fn operators_come_and_go() {
     assert_eq!(listed.as_array().unwrap().len(), 2, "the first operator and nina: {listed}");
 }
 
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_answers_and_ends_in_good_order() {
     let installation = Installation::prepared().await;
     let acme = installation.run(&["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example"]);
     let key = acme.ok().json()["key"]["token"].as_str().unwrap().to_owned();
-    // Without a superuser: the user of the URL is not used at run time.
-    let url = installation.url.replacen("://", "://nobody:wrong@", 1);
-    let url = format!("postgres://{}", url.rsplit_once('@').unwrap().1);
-    let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0"]);
-    let mut served = Served(command.env("DATABASE_URL", &url).stderr(Stdio::piped()).spawn().unwrap());
-    let mut lines = BufReader::new(served.0.stderr.take().unwrap()).lines();
-    let line = lines.find(|line| line.as_ref().unwrap().contains("serving on")).unwrap().unwrap();
-    assert!(line.contains(&installation.database), "{line}");
-    let base =
-        line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',').to_owned();
+    let mut served = installation.serve();
+    let base = &served.base;
     let http = reqwest::Client::new();
     assert_eq!(http.get(format!("{base}/ready")).send().await.unwrap().status(), 200);
     let listed = http.get(format!("{base}/v1/agents")).header("x-api-key", &key).send().await.unwrap();
@@ -169,8 +181,8 @@ async fn serve_answers_and_ends_in_good_order() {
     while !refused().await {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    kill_process(Pid::from_raw(served.0.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
-    assert_eq!(served.0.wait().unwrap().code(), Some(0));
+    kill_process(Pid::from_raw(served.process.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(served.process.wait().unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use testkit::admin_client;
 
@@ -67,6 +68,61 @@ async fn summed(installation: &Installation, table: &str) -> Value {
     admin_client(&installation.database).await.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
+/// What pages and exports tell two of the tenants is what the independent computation says of them.
+async fn pages_say(installation: &Installation, truth: &Value, start: &str) {
+    let server = installation.serve();
+    let first: DateTime<Utc> = start.parse().unwrap();
+    let period = format!("from={}&to={}", first.date_naive(), (first + TimeDelta::days(1)).date_naive());
+    for slug in ["replay-01", "replay-20"] {
+        let mut expected: Vec<Value> = truth.as_array().unwrap().clone();
+        expected.retain(|total| total["tenant"] == slug);
+        let key = installation.run(&["-o", "json", "key", "create", slug, "--name", "pages"]).ok().json();
+        let key = key["token"].as_str().unwrap().to_owned();
+        let ask = async |path: &str| {
+            let url = format!("{}/v1/analytics/{path}&{period}", server.base);
+            let answer = reqwest::Client::new().get(url).header("x-api-key", &key).send().await.unwrap();
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            assert_eq!(status, 200, "{path}: {text}");
+            text
+        };
+        let sum = |rows: &[Value], member: &str| rows.iter().map(|row| amount(&row[member])).sum::<i128>();
+
+        let usage: Value = serde_json::from_str(&ask("usage?group_by=model&limit=50").await).unwrap();
+        let mut groups: Vec<Value> = usage["groups"].as_array().unwrap().clone();
+        groups.sort_by_key(|group| (group["provider"].to_string(), group["key"].to_string()));
+        assert_eq!(groups.len(), expected.len(), "{slug}");
+        for (group, total) in groups.iter().zip(&expected) {
+            let told = &group["total"];
+            assert_eq!((&group["provider"], &group["key"]), (&total["provider"], &total["model"]));
+            assert_eq!((&told["calls"], amount(&told["cost_usd"])), (&total["calls"], amount(&total["cost_usd"])));
+            let tokens = (&told["tokens"]["input"], &told["tokens"]["output"]);
+            assert_eq!(tokens, (&total["tokens_input"], &total["tokens_output"]));
+        }
+
+        let summary: Value = serde_json::from_str(&ask("cost-summary?").await).unwrap();
+        assert_eq!(amount(&summary["total"]["cost_usd"]), sum(&expected, "cost_usd"), "{summary}");
+
+        for rows in ["calls", "days"] {
+            let lines = ask(&format!("export?format=jsonl&rows={rows}")).await;
+            let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            for total in &expected {
+                let mut own = lines.clone();
+                own.retain(|line| line["provider"] == total["provider"] && line["model"] == total["model"]);
+                assert_eq!(sum(&own, "cost_usd"), amount(&total["cost_usd"]), "{slug} {rows} {total}");
+            }
+            assert_eq!(sum(&lines, "cost_usd"), sum(&expected, "cost_usd"), "{slug} {rows}");
+        }
+    }
+}
+
+/// An amount in units of its twelfth and last digit.
+fn amount(text: &Value) -> i128 {
+    let text = text.as_str().unwrap();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    assert!(fraction.len() <= 12, "{text}");
+    format!("{whole}{fraction:0<12}").parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_comes_to_what_an_independent_computation_says() {
     let installation = Installation::prepared().await;
@@ -106,6 +162,8 @@ async fn a_trace_comes_to_what_an_independent_computation_says() {
         (&clean["calls"], &clean["marked_hours"], &clean["differences"]),
         (&json!(calls), &json!(0), &json!([]))
     );
+
+    pages_say(&installation, &truth, first["start"].as_str().unwrap()).await;
 
     // again: nothing changes
     let second = installation.run(&replay).ok().json();

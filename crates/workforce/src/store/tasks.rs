@@ -84,6 +84,15 @@ statements! {
     LOCK_TASK(UUID) = concat!(
         "SELECT ", columns!(), ", now() AS clock FROM tenant.tasks WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"
     );
+    /// A page of all live tasks, the newest first: the usual question, a statement of its own as that of agents is.
+    LIST_TASKS(TIMESTAMPTZ, UUID, INT8) = concat!(
+        "SELECT ", columns!(), " FROM tenant.tasks WHERE deleted_at IS NULL", latest_first!("created_at", "$1", "$2", "$3")
+    );
+    /// A page of one agent's live tasks, the newest first.
+    LIST_AGENT_TASKS(UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
+        "SELECT ", columns!(), " FROM tenant.tasks WHERE agent_id = $1 AND deleted_at IS NULL",
+        latest_first!("created_at", "$2", "$3", "$4")
+    );
     /// A page of all tasks, the newest first. `$1` is always NULL; it keeps the parameters of all lists the same.
     LIST_TASKS_NEWEST(UUID, TEXT_ARRAY, TEXT_ARRAY, UUID, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, BOOL, BOOL, TIMESTAMPTZ, UUID, INT8) =
         concat!(list!("$1::uuid IS NULL"), latest_first!("created_at", "$11", "$12", "$13"));
@@ -243,6 +252,14 @@ pub async fn list(
 ) -> Result<Page<Task>, Error> {
     let (time, text) = (after.and_then(Place::time), after.and_then(Place::text));
     let number = after.and_then(Place::number);
+    let (id, agent) = (after.map(|place| place.id), filter.agent_id.map(|id| *id.as_uuid()));
+    if order == TaskOrder::Newest && *filter == (TaskFilter { agent_id: filter.agent_id, ..TaskFilter::default() }) {
+        let rows = match agent {
+            Some(agent) => tx.query(&LIST_AGENT_TASKS, &[&agent, &time, &id, &limit.probe()]).await?,
+            None => tx.query(&LIST_TASKS, &[&time, &id, &limit.probe()]).await?,
+        };
+        return page(&rows, limit, order);
+    }
     let (statement, key): (_, &(dyn ToSql + Sync)) = match (order, filter.agent_id) {
         (TaskOrder::Newest, None) => (&LIST_TASKS_NEWEST, &time),
         (TaskOrder::Newest, Some(_)) => (&LIST_AGENT_TASKS_NEWEST, &time),
@@ -259,7 +276,7 @@ pub async fn list(
         .query(
             statement,
             &[
-                &filter.agent_id.map(|id| *id.as_uuid()),
+                &agent,
                 &words(&filter.status, TaskStatus::as_str),
                 &words(&filter.priority, Priority::as_str),
                 &filter.created_by_id.map(|id| *id.as_uuid()),
@@ -270,11 +287,15 @@ pub async fn list(
                 &filter.ready,
                 &filter.include_deleted,
                 key,
-                &after.map(|place| place.id),
+                &id,
                 &limit.probe(),
             ],
         )
         .await?;
+    page(&rows, limit, order)
+}
+
+fn page(rows: &[Row], limit: Limit, order: TaskOrder) -> Result<Page<Task>, Error> {
     let tasks = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::sorted(tasks, limit, order, |task| order.place(task)))
 }

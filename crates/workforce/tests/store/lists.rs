@@ -2,6 +2,7 @@
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use tenantry_postgres::Type;
 use workforce::activity::Activity;
 use workforce::agent::{Agent, AgentFilter, AgentOrder, AgentStatus};
 use workforce::message::Message;
@@ -207,5 +208,34 @@ async fn the_usual_questions_are_answered_from_an_index() {
     for statement in [&tasks::NEXT_TASKS, &agents::LEAVE_WORK] {
         let plan = plan(&company, statement).await;
         assert!(plan.contains("tasks_open"), "{}: {plan}", statement.name());
+    }
+}
+
+/// A statement whose parts depend on its parameters is planned for them each time, which can cost more than it takes to run.
+#[tokio::test]
+async fn the_usual_questions_keep_their_plan() {
+    let company = Company::start().await;
+    let mira = company.agent("Mira").await;
+    let schema = company.context.tenant().schema.quoted();
+    let fill = format!(
+        "INSERT INTO {schema}.tasks (agent_id, created_by_id, title, created_at) \
+         SELECT '{0}', '{0}', 't', now() - make_interval(secs => n) FROM generate_series(1, 200) n; \
+         INSERT INTO {schema}.agents (name, role) SELECT 'a' || n, 'r' FROM generate_series(1, 100) n; ANALYZE {schema}.tasks, {schema}.agents",
+        mira.id
+    );
+    company.world.admin().await.batch_execute(&fill).await.unwrap();
+    let own = TaskFilter { agent_id: Some(mira.id), ..TaskFilter::default() };
+    let mut tx = company.begin().await;
+    for _ in 0..8 {
+        agents::list(&mut tx, &AgentFilter::default(), AgentOrder::Newest, None, limit(50)).await.unwrap();
+        tasks::list(&mut tx, &TaskFilter::default(), TaskOrder::Newest, None, limit(50)).await.unwrap();
+        tasks::list(&mut tx, &own, TaskOrder::Newest, None, limit(50)).await.unwrap();
+        tasks::find(&mut tx, workforce::TaskId::generate(), false).await.unwrap_err();
+    }
+    for statement in [&agents::LIST_AGENTS, &tasks::LIST_TASKS, &tasks::LIST_AGENT_TASKS, &tasks::FIND_TASK] {
+        let text = statement.for_schema(&company.context.tenant().schema);
+        let sql = "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1";
+        let rows = tx.raw(sql, &[(&text, Type::TEXT)]).await.unwrap();
+        assert!(rows[0].get::<_, i64>(0) > 0, "{} is planned anew each time", statement.name());
     }
 }
