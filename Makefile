@@ -13,9 +13,10 @@ WITH_POSTGRES := cargo run --quiet --package tenantry-embedded --bin with-postgr
 help: ## print this list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Not optimized as a whole: the linker's optimization takes many minutes more, and a server to look at need not be quick. `make test` uses the same build.
 run: ## start the server on a private PostgreSQL, with two demo tenants
 	@scripts/setup run
-	cargo run --release --package tenantry -- dev $(ARGS)
+	cargo run --package tenantry -- dev $(ARGS)
 
 test: ## run every test, on a throwaway PostgreSQL
 	@scripts/setup test

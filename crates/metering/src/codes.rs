@@ -34,7 +34,7 @@ tenantry_http::error_codes! {
         "lines of the file cannot be read as what the provider bills, so none of it is imported",
         "correct the lines that `errors` names, or name the `format` that the file has";
     INVALID_CALL = 400 "invalid_call" "Invalid call":
-        "the body of a call to a provider is not a JSON object, so nobody could say what it may cost",
+        "the body of a call to a provider is not a JSON object, so nobody could say what it may cost; or its query holds a tenant's key",
         "send what the provider's API asks for";
     INVALID_CATALOGUE = 422 "invalid_catalogue" "Invalid price catalogue":
         "the catalogue breaks a rule: an amount that is not exact, a price without a source, two prices at one time, a name twice",

@@ -135,6 +135,7 @@ fn in_json(expected: &str) -> Option<String> {
         "f32" | "f64" => "a number".to_owned(),
         "a map" => "an object".to_owned(),
         "a sequence" => "an array".to_owned(),
+        "a Decimal type representing a fixed-point number" => "an amount as a string, such as `\"12.5\"`".to_owned(),
         _ if expected.starts_with("struct ") => "an object".to_owned(),
         _ => return None,
     })
@@ -291,6 +292,9 @@ mod tests {
         let heavy = detail(r#"{"title":"x","tags":[{"a/b~c":256}]}"#).await;
         assert_eq!(heavy, "invalid value: integer `256`, expected a whole number from 0 to 255");
         assert_eq!(detail(r#"{"title":"x","tags":7}"#).await, "invalid type: integer `7`, expected an array");
+        let amount =
+            for_callers("invalid type: integer `1`, expected a Decimal type representing a fixed-point number");
+        assert_eq!(amount, "invalid type: integer `1`, expected an amount as a string, such as `\"12.5\"`");
         // what the caller sent stays as it is
         assert_eq!(for_callers("unknown field `a, expected u8`"), "unknown field `a, expected u8`");
     }

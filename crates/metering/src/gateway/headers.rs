@@ -48,7 +48,7 @@ pub(super) fn to_provider(from: &HeaderMap, api: Api, provider: &str, credential
     for (name, value) in from {
         let text = name.as_str();
         let ours = text.starts_with("x-tenant") || text.starts_with("x-forwarded-") || text.starts_with("cf-");
-        if ours || is_of_connection(from, text) || NOT_SENT.contains(&text) || holds_key(value) {
+        if ours || is_of_connection(from, text) || NOT_SENT.contains(&text) || holds_key(value.as_bytes()) {
             continue;
         }
         to.append(name, value.clone());
@@ -84,8 +84,9 @@ fn is_of_connection(headers: &HeaderMap, name: &str) -> bool {
             .any(|names| names.split(',').any(|named| named.trim().eq_ignore_ascii_case(name)))
 }
 
-fn holds_key(value: &HeaderValue) -> bool {
-    value.as_bytes().windows(TENANTS_KEY.len()).any(|window| window.eq_ignore_ascii_case(TENANTS_KEY))
+/// Whether a tenant's key stands in it.
+pub(super) fn holds_key(text: &[u8]) -> bool {
+    text.windows(TENANTS_KEY.len()).any(|window| window.eq_ignore_ascii_case(TENANTS_KEY))
 }
 
 /// An account's secret as it stands in headers.

@@ -16,6 +16,7 @@ use super::ask::Ask;
 use super::attribution::Labels;
 use super::run::Run;
 use super::{Gateway, headers, refuse};
+use crate::codes;
 
 impl Gateway {
     /// Makes a call and gives its answer: whole, or as far as the head of a stream.
@@ -92,7 +93,7 @@ fn address(account: &Account, operation: Operation, uri: &Uri) -> Result<Url, Pr
     let written = format!("{}{tail}", account.base);
     let mut url = Url::parse(&written)
         .ok()
-        .filter(|url| url.as_str() == written)
+        .filter(|url| url.as_str() == written && is_one_reading(tail))
         .ok_or_else(|| Problem::of(&http_codes::NOT_FOUND))?;
     match (uri.query(), &account.api_version) {
         (given, Some(version)) => {
@@ -101,5 +102,36 @@ fn address(account: &Account, operation: Operation, uri: &Uri) -> Result<Url, Pr
         }
         (given, None) => url.set_query(given),
     }
+    if url.query_pairs().any(|(name, value)| [name, value].iter().any(|text| headers::holds_key(text.as_bytes()))) {
+        let detail = "the query holds a tenant's key, which would go to the provider; send it in a header";
+        return Err(Problem::of(&codes::INVALID_CALL).detail(detail));
+    }
     Ok(url)
+}
+
+/// Whether a path stays the same path when whoever is behind decodes it, once or more: a model's name may have a slash, `meta%2Fllama`, but no
+/// name leads upwards. Letters, digits and dots need no escape, so nobody means one that hides them.
+fn is_one_reading(path: &str) -> bool {
+    let path = path.to_ascii_lowercase().replace("%2f", "/");
+    !["%2e", "%5c", "%25", "\\"].iter().any(|hidden| path.contains(hidden))
+        && path.split('/').all(|segment| segment != "." && segment != "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_in_one_way() {
+        for fine in
+            ["/models/gpt-4o-mini", "/models/meta%2FLlama-3.1-8b", "/models/ft:gpt-4o:acme::a.b", "/models/a%3fb%23c"]
+        {
+            assert!(is_one_reading(fine), "{fine}");
+        }
+        let hidden =
+            ["..%2flog", "..%2F..%2Flog", "%2e%2e%2flog", "a%2f..%5cb", "%252e%252e%252flog", "a%2f.%2fb", "a\\b"];
+        for path in hidden {
+            assert!(!is_one_reading(&format!("/models/{path}")), "{path}");
+        }
+    }
 }

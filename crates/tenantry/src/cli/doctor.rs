@@ -45,7 +45,7 @@ pub(super) async fn run(args: DoctorArgs, global: &Global, mut settings: Setting
         needs: schema.needs,
     };
     let mut findings = examine(&url, &database, &expected).await?;
-    findings.push(master_keys(&settings.secrets));
+    findings.push(master_keys(&global.master_keys(&settings)));
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (fails, warnings, checks) = (count(Severity::Fail), count(Severity::Warn), findings.len());
     if args.quiet {

@@ -67,14 +67,19 @@ impl Global {
         }
     }
 
-    /// The keys of this command's database.
-    async fn secrets(&self, settings: &Settings, database: &DatabaseConfig) -> Result<Secrets, CliError> {
+    /// Where this command's master keys are: a local `tenantry dev` has its own unless the settings say so.
+    pub(super) fn master_keys(&self, settings: &Settings) -> SecretsConfig {
         let mut config = settings.secrets.clone();
         let local = LocalRun::master_key_file(&self.data_dir);
         if config.source == MasterSource::None && settings.database_url.is_none() && local.exists() {
             (config.source, config.file) = (MasterSource::File, Some(local));
         }
-        let secrets = Secrets::start(database, &config, Arc::new(SystemClock)).await;
+        config
+    }
+
+    /// The keys of this command's database.
+    async fn secrets(&self, settings: &Settings, database: &DatabaseConfig) -> Result<Secrets, CliError> {
+        let secrets = Secrets::start(database, &self.master_keys(settings), Arc::new(SystemClock)).await;
         let secrets = secrets.map_err(|error| CliError::usage(error.to_string()))?;
         if secrets.is_configured() {
             return Ok(secrets);

@@ -26,7 +26,8 @@ impl Postgres {
         let mut config = ClusterConfig::new(data_dir)
             .setting("max_connections", "200")
             .setting("max_locks_per_transaction", "256")
-            .setting("shared_buffers", "256MB");
+            .setting("shared_buffers", "256MB")
+            .setting("jit", "off");
         config.progress = Progress::new(|message| say(message));
         let cluster = Cluster::start(config).await?;
         say(format!("PostgreSQL {} listens on {}:{}", cluster.version(), cluster.host(), cluster.port()));

@@ -117,6 +117,10 @@ async fn it_starts_from_nothing_and_outlives_every_kill() {
         assert!(answers.contains(expected), "{expected}: {answers}");
     }
     assert!(dev.agents(&dev.globex).await.is_some(), "globex is served again at the end of the tour");
+    // What it has made is as it should be, also when calls were booked and partitions kept.
+    let well = Ran::of(&tenantry(directory).args(["doctor", "--quiet"]).output().unwrap()).ok();
+    assert_eq!(well.stdout.trim(), "");
+    Ran::of(&tenantry(directory).args(["migrate", "drift"]).output().unwrap()).ok();
 
     // The database dies; the running server brings it back.
     kill_process(postmaster(directory).unwrap(), Signal::KILL).unwrap();

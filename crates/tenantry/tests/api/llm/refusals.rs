@@ -64,15 +64,25 @@ async fn refusals_of_ours_have_the_shape_of_the_api() {
         .await;
         says(gate.server.request(Method::POST, &format!("{root}/v1/batches")), 404, "route_not_found").await;
         says(gate.server.request(Method::DELETE, path).bearer_auth(&gate.acme.key), 405, "method_not_allowed").await;
-        for traversal in ["models/..%2f..%2fx/../../y", "models/%2e%2e/files", "models/a%2f..%5cb"] {
+        says(gate.by(&gate.acme, &format!("{path}?api_key={}", gate.acme.key), &body), 400, "invalid_call").await;
+        let before = gate.upstream.log().received().len();
+        let traversals = [
+            "..%2f..%2fx/../../y",
+            "%2e%2e/files",
+            "a%2f..%5cb",
+            "..%2f..%2flog",
+            "%2e%2e%2flog",
+            "%252e%252e%252flog",
+        ];
+        for traversal in traversals.map(|path| format!("models/{path}")) {
             let request = format!(
                 "GET {root}/v1/{traversal} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {}\r\nConnection: close\r\n\r\n",
                 gate.acme.key
             );
             let answer = gate.server.raw(request.as_bytes()).await;
-            let stayed = gate.upstream.log().received().last().is_none_or(|last| last.path.contains("/v1/models/"));
-            assert!(stayed, "{traversal}: {answer}");
+            assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("route_not_found"), "{traversal}: {answer}");
         }
+        assert_eq!(gate.upstream.log().received().len(), before, "no other path is asked of the provider");
     }
     let background = json!({ "model": "gpt-5", "input": "x", "background": true });
     assert_eq!(refusal(&Answer::to(gate.call(RESPONSES, &background)).await, CHAT), (400, "unmetered_call".to_owned()));
