@@ -14,6 +14,7 @@ pub mod accounts;
 pub mod activity;
 pub mod agents;
 pub mod attribution;
+pub mod claim;
 pub mod credentials;
 pub mod dependencies;
 pub mod messages;
@@ -48,6 +49,7 @@ pub fn statements() -> Vec<&'static Statement> {
         attribution::STATEMENTS,
         dependencies::STATEMENTS,
         tasks::STATEMENTS,
+        claim::STATEMENTS,
         messages::STATEMENTS,
         threads::STATEMENTS,
         activity::STATEMENTS,

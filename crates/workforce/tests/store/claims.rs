@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use workforce::agent::{Agent, AgentStatus};
-use workforce::store::tasks as store;
+use workforce::store::{claim, tasks as store};
 use workforce::task::Task;
 use workforce::{AgentId, Error, TaskStatus};
 
@@ -13,7 +13,7 @@ use crate::{Company, body};
 impl Company {
     async fn claim(&self, agent: AgentId, limit: u8) -> Result<Vec<Task>, Error> {
         let mut tx = self.begin().await;
-        let claimed = store::claim(&mut tx, &body(json!({ "agent_id": agent, "limit": limit }))).await?;
+        let claimed = claim::claim(&mut tx, &body(json!({ "agent_id": agent, "limit": limit }))).await?;
         tx.commit().await?;
         Ok(claimed)
     }

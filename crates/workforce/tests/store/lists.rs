@@ -7,7 +7,7 @@ use workforce::activity::Activity;
 use workforce::agent::{Agent, AgentFilter, AgentOrder, AgentStatus};
 use workforce::message::Message;
 use workforce::session::Session;
-use workforce::store::{agents, tasks};
+use workforce::store::{agents, claim, tasks};
 use workforce::task::{Priority, Task, TaskFilter, TaskOrder};
 use workforce::{Record, TaskStatus};
 
@@ -205,7 +205,7 @@ async fn the_usual_questions_are_answered_from_an_index() {
         let plan = plan(&company, statement).await;
         assert!(plan.contains(index) && !plan.contains("Sort"), "{}: {plan}", statement.name());
     }
-    for statement in [&tasks::NEXT_TASKS, &agents::LEAVE_WORK] {
+    for statement in [&claim::NEXT_TASKS, &agents::LEAVE_WORK] {
         let plan = plan(&company, statement).await;
         assert!(plan.contains("tasks_open"), "{}: {plan}", statement.name());
     }

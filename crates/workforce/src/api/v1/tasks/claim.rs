@@ -5,7 +5,7 @@ use tenantry_http::{Answer, ApiJson, Early, Idempotency, Once, ProblemBody, Tena
 use tenantry_postgres::TenantDb;
 
 use crate::Validate as _;
-use crate::store::tasks;
+use crate::store::claim;
 use crate::task::{ClaimTasks, ClaimedTasks};
 
 /// Hands an agent its next tasks and starts them: the most urgent first, then what is due first, then the oldest. Each task is
@@ -35,6 +35,6 @@ pub(super) async fn claim_tasks(
 ) -> Result<Response, Early> {
     let ask = body.validated()?;
     let mut write = Once::begin(&db, &context, idempotency).await?;
-    let outcome = tasks::claim(write.tx(), &ask).await;
+    let outcome = claim::claim(write.tx(), &ask).await;
     write.finish(outcome.map(|data| Answer::ok(&ClaimedTasks { data }))).await
 }
