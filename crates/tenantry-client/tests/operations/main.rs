@@ -6,16 +6,16 @@ mod relay;
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use isolation::server::TestServer;
 use metering::CreatePriceOverride;
 use metering::api::analytics::RoiRequest;
 use metering::budgets::Scope;
 use metering::insight::Bridge;
 use metering::provider_call::{ProviderCallFilter, RecordCall};
-use relay::{Fault, Relay};
+use relay::Relay;
 use serde_json::json;
-use tenantry_client::{BudgetFilter, BulkItem, CallsOf, Client, Error, Event, MemberFilter, Retry};
+use tenantry_client::{BudgetFilter, BulkItem, CallsOf, Client, Event, MemberFilter};
 use workforce::account::AccountFilter;
 use workforce::activity::{ActivityFilter, CreateActivity};
 use workforce::agent::{Agent, AgentFilter, AgentOrder, CreateAgent, UpdateAgent};
