@@ -39,13 +39,11 @@ pub struct Budget {
     #[schema(example = "Research, monthly")]
     pub name: String,
     /// Whose spending it counts.
-    #[schema(inline)]
     pub scope: Scope,
     /// The agent or the key; null for the company.
     #[schema(required)]
     pub scope_id: Option<Uuid>,
     /// How long the limit is for, by the company's clock.
-    #[schema(inline)]
     pub period: Period,
     /// What may be spent in a period.
     pub limit_usd: Usd,
@@ -63,6 +61,23 @@ pub struct Budget {
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl workforce::Record for Budget {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "scope",
+        "scope_id",
+        "period",
+        "limit_usd",
+        "hard",
+        "warn_at",
+        "webhook_url",
+        "version",
+        "created_at",
+        "updated_at",
+    ];
 }
 
 /// Where a budget stands in its present period.
@@ -119,13 +134,11 @@ pub struct CreateBudget {
     #[schema(min_length = 1, max_length = 100, example = "Research, monthly")]
     pub name: String,
     /// Whose spending it counts; it cannot be changed.
-    #[schema(inline)]
     pub scope: Scope,
     /// The agent or the key; absent for the company.
     #[serde(default)]
     pub scope_id: Option<Uuid>,
     /// How long the limit is for; it cannot be changed.
-    #[schema(inline)]
     pub period: Period,
     /// What may be spent in a period: US dollars, more than zero, with up to twelve decimals.
     #[schema(value_type = String, pattern = r"^\d{1,10}(\.\d{1,12})?$", example = "12.5")]

@@ -31,13 +31,11 @@ pub struct BudgetStanding {
     #[schema(example = "Research, monthly")]
     pub name: String,
     /// Whose spending it counts.
-    #[schema(inline)]
     pub scope: Scope,
     /// The agent or the key; null for the company.
     #[schema(required)]
     pub scope_id: Option<Uuid>,
     /// How long the limit is for.
-    #[schema(inline)]
     pub period: Period,
     /// The first day of the present period, of the company's clock.
     pub period_start: NaiveDate,

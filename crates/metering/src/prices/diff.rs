@@ -32,7 +32,6 @@ pub struct Difference {
     /// The model.
     pub model: String,
     /// What happens to it.
-    #[schema(inline)]
     pub change: Change,
     /// Its members that are not alike, such as `2025-06-10/input`.
     pub members: Vec<Member>,
