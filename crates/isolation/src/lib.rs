@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "checks of access begin behind authentication")]
 
 pub mod checks;
+mod documented;
 mod leak;
 pub mod privileges;
 pub mod residue;

@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::documented;
+
 /// The base domain under which tenants of a [`TestServer`] have their subdomains.
 pub const BASE_DOMAIN: &str = "app.test";
 
@@ -253,16 +255,24 @@ impl Answer {
     /// Sends a request.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// When no answer comes, or an error that the document does not list at the operation.
     pub async fn to(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("the server answers");
+        let (client, request) = request.build_split();
+        let request = request.expect("a request");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = client.execute(request).await.expect("the server answers");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let kind = headers.get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let text = match kind {
             Some("text/event-stream") => until_quiet(response).await,
             _ => response.text().await.expect("the body is text"),
         };
-        Self { status, headers, text }
+        let answer = Self { status, headers, text };
+        if answer.header("content-type") == "application/problem+json" {
+            let (status, code) = answer.verdict();
+            documented::check(&method, &path, status, &code);
+        }
+        answer
     }
 
     /// The body as JSON; `null` when it is none.

@@ -76,6 +76,28 @@ pub struct ProviderAccount {
     pub updated_at: DateTime<Utc>,
 }
 
+impl crate::Record for ProviderAccount {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "provider",
+        "name",
+        "status",
+        "owner_key",
+        "secret_hint",
+        "has_refresh_token",
+        "access_token_expires_at",
+        "refresh_token_expires_at",
+        "scopes",
+        "account_meta",
+        "last_error",
+        "last_error_at",
+        "last_used_at",
+        "version",
+        "created_at",
+        "updated_at",
+    ];
+}
+
 /// The body that makes an account.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

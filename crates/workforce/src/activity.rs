@@ -43,6 +43,7 @@ time_order! {
 /// The body that appends to the log.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "agent_id": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b41", "action": "ticket.answered", "details": { "ticket": 4711 } }))]
 pub struct CreateActivity {
     /// Who did it: a live agent.
     #[schema(value_type = uuid::Uuid)]

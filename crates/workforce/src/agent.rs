@@ -65,6 +65,8 @@ pub struct Agent {
 /// The body that makes an agent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "Mira", "role": "support", "personality_prompt": "Helpful, brief, never promises a date.",
+    "capabilities": ["tickets"], "tool_permissions": { "orders": "read" } }))]
 pub struct CreateAgent {
     /// 1 to 200 characters, unique among live agents.
     #[schema(min_length = 1, max_length = 200, example = "Mira")]
@@ -102,6 +104,7 @@ impl Validate for CreateAgent {
 /// The body that changes an agent: a merge patch. Absent members stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 1, "role": "support lead", "status": "idle" }))]
 pub struct UpdateAgent {
     /// The version this change is based on; may come as `If-Match` instead.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -101,6 +101,11 @@ pub struct Credential {
     pub rotated_at: Option<DateTime<Utc>>,
 }
 
+impl crate::Record for Credential {
+    const FIELDS: &'static [&'static str] =
+        &["id", "name", "service", "injection", "allowed_agents", "version", "created_at", "updated_at", "rotated_at"];
+}
+
 /// The body that makes a credential.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

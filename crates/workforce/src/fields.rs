@@ -41,7 +41,7 @@ impl<'de, T: Record> Deserialize<'de> for Fields<T> {
 }
 
 /// The schema of the parameter `fields`.
-pub(crate) fn parameter<T: Record>() -> impl Into<RefOr<Schema>> {
+pub fn parameter<T: Record>() -> impl Into<RefOr<Schema>> {
     let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(T::FIELDS.iter().copied()));
     ArrayBuilder::new().items(name).min_items(Some(1)).build()
 }

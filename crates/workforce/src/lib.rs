@@ -17,7 +17,7 @@ pub mod credential;
 pub mod cron;
 pub mod dependency;
 mod error;
-mod fields;
+pub mod fields;
 mod ids;
 pub mod keychain;
 pub mod message;

@@ -120,6 +120,8 @@ time_order! {
 /// The body that writes a message.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "from_agent_id": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b41", "to_agent_id": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b44",
+    "subject": "Ridgeline tents", "body": "The container is at sea until the 19th. Offer the free footprint, or a refund." }))]
 pub struct CreateMessage {
     /// Who writes it: a live agent.
     #[schema(value_type = Uuid)]
@@ -193,6 +195,8 @@ impl Validate for CreateMessage {
 /// The body that writes to all other agents.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "from_agent_id": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b41", "subject": "Gate 3 is closed",
+    "body": "Until Friday morning. Trucks for gate 3 go to gate 1." }))]
 pub struct CreateBroadcast {
     /// Who writes it: a live agent.
     #[schema(value_type = Uuid)]
@@ -231,6 +235,7 @@ pub struct Broadcast {
 /// The body that changes a draft which waits for its approval: a merge patch. Absent members stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 1, "subject": "Your tents", "body": "They arrive on the 19th." }))]
 pub struct UpdateMessage {
     /// The version this change is based on; may come as `If-Match` instead.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,6 +284,7 @@ impl Validate for UpdateMessage {
 /// The body that decides on a draft.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 1 }))]
 pub struct DecideMessage {
     /// The version that was read; may come as `If-Match` instead.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -289,6 +295,7 @@ pub struct DecideMessage {
 /// The body that marks a thread read.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "up_to": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b43" }))]
 pub struct ReadThread {
     /// The last message that was seen, a live one of the thread. What came after it stays unread.
     #[schema(value_type = Uuid)]

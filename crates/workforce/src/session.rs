@@ -73,6 +73,7 @@ time_order! {
 /// The body that starts a session.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "agent_id": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b41", "task_id": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b42" }))]
 pub struct CreateSession {
     /// Who runs: a live agent.
     #[schema(value_type = uuid::Uuid)]
@@ -90,6 +91,7 @@ impl Validate for CreateSession {
 /// The body that adds to what a session has used. Reports are added up, also those that come at the same time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "tokens_used": { "input": 512, "output": 64 }, "tool_calls": [{ "tool": "orders", "ms": 41 }] }))]
 pub struct ReportUsage {
     /// Tokens since the last report, by kind: at most 32 kinds, each named by 1 to 64 of `a-z`, `0-9` and `_`, each 0 to 1,000,000,000.
     #[serde(default)]

@@ -103,6 +103,8 @@ pub struct Task {
 /// The body that makes a task.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "title": "Answer ticket 4711", "agent_id": "0197a3c2-7d3e-7b1a-9c55-3f2a8d0e6b41", "priority": "high",
+    "description": "Where are the tents?", "deadline": "2026-11-30T17:00:00Z" }))]
 pub struct CreateTask {
     /// Who does it: a live agent.
     #[schema(value_type = Uuid)]
@@ -217,6 +219,7 @@ pub struct ClaimedTasks {
 /// The body that changes a task: a merge patch. Absent members stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 1, "status": "in_progress", "progress_percent": 40, "progress_details": { "step": "asked the warehouse" } }))]
 pub struct UpdateTask {
     /// The version this change is based on; may come as `If-Match` instead.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -98,6 +98,42 @@ async fn a_call_is_made_and_booked_with_what_is_the_tenants_own() {
     .await;
 }
 
+/// The code of an error of the gateway, in either API's shape.
+fn code(answer: &Answer) -> String {
+    let error = &answer.json()["error"];
+    let message = error["message"].as_str().unwrap_or_default();
+    error["code"].as_str().or_else(|| message.split(':').next()).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_operation_of_the_gateway_is_had_without_the_own_credential_under_the_own_name() {
+    let two = Two::start(false).await;
+    let accounts = Answer::to(two.server.by(&two.globex, Method::GET, "/v1/provider-accounts")).await.json();
+    let account = accounts["data"][0]["id"].as_str().unwrap();
+    let passages = crate::operations::passages();
+    assert!(passages.len() > 8, "{passages:?}");
+    for (method, path) in passages {
+        let path = path.replace("{id}", "gpt-5");
+        let bare = || {
+            let request = two.server.request(method.clone(), &path);
+            if method == Method::POST { request.json(&json!({ "model": "gpt-5", "messages": [] })) } else { request }
+        };
+        let (key, other) = (&two.acme.key, "globex");
+        for (request, expected) in [
+            (bare(), (400, "tenant_identifier_required")),
+            (bare().header("x-tenant-slug", other), (401, "credential_required")),
+            (bare().header("x-api-key", "hunter2").header("x-tenant-slug", other), (401, "invalid_credential")),
+            (bare().header("x-api-key", key).header("x-tenant-slug", other), (403, "tenant_mismatch")),
+            (bare().header("x-api-key", key).header("host", two.globex.subdomain()), (403, "tenant_mismatch")),
+            (bare().header("x-api-key", key).header("x-tenantry-account", account), (422, "no_provider_account")),
+        ] {
+            let answer = Answer::to(request).await;
+            assert_eq!((answer.status, code(&answer).as_str()), expected, "{method} {path}");
+        }
+    }
+    assert_eq!(two.upstream.log().received().len(), 0, "nothing of all that has reached the provider");
+}
+
 /// Negative control: were what is kept of accounts and agents not kept by tenant, the above would find it.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_tenant_in_what_is_kept() {

@@ -30,6 +30,11 @@ fn case_of(operation: &Operation) -> &'static Case {
     })
 }
 
+/// What the gateway passes on, as method and path; `gateway.rs` tries each.
+pub(super) fn passages() -> Vec<(Method, String)> {
+    of_plane(Plane::Passage).into_iter().map(|operation| (operation.method, operation.path)).collect()
+}
+
 fn of_plane(plane: Plane) -> Vec<Operation> {
     operations().into_iter().filter(|operation| operation.plane == plane).collect()
 }
@@ -49,6 +54,8 @@ fn every_operation_has_an_isolation_test() {
                 assert!(below("/admin/v1/"), "{}: an operator's operation outside `/admin/v1`", operation.id);
                 operator_path(&operation, "acme", "key");
             }
+            // `passages` gives each to the tests of the gateway.
+            Plane::Passage => assert!(passages().iter().any(|(_, path)| *path == operation.path), "{}", operation.id),
             Plane::Public => assert!(
                 PUBLIC.contains(&operation.id.as_str()) && !below("/v1/") && !below("/admin/"),
                 "operation `{}` takes no credential: if that is right, add it to `PUBLIC` in tests/isolation/operations.rs",

@@ -64,6 +64,23 @@ pub struct Budget {
     pub updated_at: DateTime<Utc>,
 }
 
+impl workforce::Record for Budget {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "scope",
+        "scope_id",
+        "period",
+        "limit_usd",
+        "hard",
+        "warn_at",
+        "webhook_url",
+        "version",
+        "created_at",
+        "updated_at",
+    ];
+}
+
 /// Where a budget stands in its present period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BudgetStatus {

@@ -16,6 +16,7 @@ mod accounts;
 mod api;
 mod ask;
 mod attribution;
+pub mod document;
 mod headers;
 mod pass;
 mod refuse;

@@ -13,8 +13,7 @@ use crate::spool::SpoolState;
 
 /// How the metering does, and what is to be looked at.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PipelineHealth)]
-pub(super) struct Health {
+pub(super) struct MeteringReport {
     /// Of all servers.
     #[serde(flatten)]
     health: MeteringHealth,
@@ -33,17 +32,17 @@ pub(super) struct Health {
     path = "/admin/v1/metering/health",
     operation_id = "get_metering_health",
     tag = "metering",
-    responses(Common, (status = 200, description = "how it does", body = Health)),
+    responses(Common, (status = 200, description = "how it does", body = MeteringReport)),
 )]
 pub(super) async fn get_metering_health(
     _: OperatorScope,
     State(metering): State<Metering>,
-) -> Result<Json<Health>, Problem> {
+) -> Result<Json<MeteringReport>, Problem> {
     let tx = metering.db.snapshot().await?;
     let health = health(&tx, metering.clock.now()).await?;
     tx.rollback().await?;
     let spool = metering.health();
     let alerts = alerts(&health, Some(&spool), &metering.settings.alerts);
     let alerts_fired = AlertName::ALL.iter().map(|name| (name.as_str(), metering.watch.fired(*name))).collect();
-    Ok(Json(Health { health, spool, alerts, alerts_fired }))
+    Ok(Json(MeteringReport { health, spool, alerts, alerts_fired }))
 }

@@ -16,7 +16,8 @@ mod unpriced;
 use axum::extract::FromRef;
 use axum::http::Method;
 use tenantry_control::{Rule, guard, rule};
-use tenantry_core::OperatorRole::{Admin, Viewer};
+use tenantry_core::OperatorRole::{Admin, Support, Viewer};
+use tenantry_postgres::Provisioner;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -32,8 +33,8 @@ pub const RULES: &[Rule] = &[
     rule(Method::GET, "/metering/margins", Viewer),
     rule(Method::GET, "/metering/providers", Viewer),
     rule(Method::GET, "/metering/reconciliation", Viewer),
-    rule(Method::GET, "/metering/statements/{slug}", Viewer),
-    rule(Method::GET, "/metering/statements/{slug}/{month}", Viewer),
+    rule(Method::GET, "/metering/statements/{slug}", Support),
+    rule(Method::GET, "/metering/statements/{slug}/{month}", Support),
     rule(Method::GET, "/metering/unpriced", Viewer),
     rule(Method::GET, "/prices", Viewer),
     rule(Method::POST, "/prices", Admin),
@@ -45,6 +46,7 @@ pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Metering: FromRef<S>,
+    Provisioner: FromRef<S>,
 {
     let routes = OpenApiRouter::new()
         .merge(bills::router())

@@ -129,6 +129,51 @@ pub struct ProviderCall {
     pub recorded_at: DateTime<Utc>,
 }
 
+impl workforce::Record for ProviderCall {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "timestamp",
+        "day",
+        "operation_id",
+        "attempt",
+        "source",
+        "provider",
+        "operation",
+        "model",
+        "requested_model",
+        "service_tier",
+        "agent_id",
+        "session_id",
+        "task_id",
+        "task_type",
+        "api_key_id",
+        "provider_account_id",
+        "client_reference",
+        "tokens_input",
+        "tokens_output",
+        "usage",
+        "usage_source",
+        "usage_mismatch",
+        "cost_usd",
+        "cost_source",
+        "price_version",
+        "adjustments_usd",
+        "unpriced",
+        "list_baseline_usd",
+        "like_baseline_usd",
+        "optimal",
+        "latency_ms",
+        "time_to_first_token_ms",
+        "streamed",
+        "success",
+        "error_message",
+        "finish",
+        "status_code",
+        "provider_request_id",
+        "recorded_at",
+    ];
+}
+
 /// A call to a provider with how its cost comes about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProviderCallDetail {

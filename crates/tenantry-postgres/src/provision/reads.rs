@@ -50,7 +50,7 @@ impl Provisioner {
     /// [`ProvisionError::NotFound`], [`ProvisionError::UnknownTable`], [`ProvisionError::Invalid`] without a reason,
     /// [`ProvisionError::Database`].
     pub async fn read(&self, slug: &str, request: &ReadRequest, actor: &Actor) -> Result<ReadRows, ProvisionError> {
-        check_reason(&request.reason)?;
+        Self::check_reason(&request.reason)?;
         let table = self.schema.audited.iter().find(|table| table.name == request.table);
         let table = table.ok_or_else(|| ProvisionError::UnknownTable(super::start_of(&request.table)))?;
         let tenant = self.show(slug).await?;
@@ -99,6 +99,38 @@ impl Provisioner {
         Ok(ReadRows { columns: table.columns.iter().map(|column| (*column).to_owned()).collect(), rows })
     }
 
+    /// Whether a text says why an operator reads what is a tenant's: 10 to 500 characters.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Invalid`].
+    pub fn check_reason(reason: &str) -> Result<(), ProvisionError> {
+        let length = reason.trim().chars().count();
+        if REASON.contains(&length) && !reason.chars().any(char::is_control) {
+            return Ok(());
+        }
+        let detail = format!(
+            "say why in {} to {} characters, such as the number of the ticket; the tenant finds it in its audit trail",
+            REASON.start(),
+            REASON.end()
+        );
+        Err(ProvisionError::Invalid { member: "reason", detail })
+    }
+
+    /// Writes into a tenant's audit trail that an operator reads something of it, and why. For what a domain shows by
+    /// [`MeterDb::that_reads`](crate::MeterDb::that_reads): call it before the answer is given.
+    ///
+    /// # Errors
+    /// [`ProvisionError::NotFound`], [`ProvisionError::Invalid`] without a reason, [`ProvisionError::Database`].
+    pub async fn note_read(&self, slug: &str, target: &str, reason: &str, actor: &Actor) -> Result<(), ProvisionError> {
+        Self::check_reason(reason)?;
+        let client = self.control.get().await?;
+        client.batch_execute(once::BEGIN).await?;
+        let tenant = list::by_slug(&client, slug).await?;
+        let details = json!({ "reason": reason });
+        audit(&client, Some(*tenant.id.as_uuid()), actor, "operator.read", target, details).await?;
+        Ok(commit(client).await?)
+    }
+
     async fn is_gone(&self, slug: &str, schema: &str) -> Result<bool, ProvisionError> {
         match self.show(slug).await {
             Err(ProvisionError::NotFound(_)) => Ok(true),
@@ -112,17 +144,4 @@ async fn commit(client: Lent) -> Result<(), DbError> {
     client.batch_execute("COMMIT").await?;
     client.give_back();
     Ok(())
-}
-
-fn check_reason(reason: &str) -> Result<(), ProvisionError> {
-    let length = reason.trim().chars().count();
-    if REASON.contains(&length) && !reason.chars().any(char::is_control) {
-        return Ok(());
-    }
-    let detail = format!(
-        "say why in {} to {} characters, such as the number of the ticket; the tenant finds it in its audit trail",
-        REASON.start(),
-        REASON.end()
-    );
-    Err(ProvisionError::Invalid { member: "reason", detail })
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use tenantry_core::OperatorRole;
+use tenantry_http::codes::ErrorCode;
 use tenantry_http::{TenantRouter, harden_with, operator_auth};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -20,6 +21,10 @@ use utoipa_axum::routes;
 use crate::AppState;
 
 pub use openapi::document as openapi;
+
+/// The tables of all error codes.
+const ERROR_CODES: &[&[ErrorCode]] =
+    &[tenantry_http::codes::CODES, workforce::codes::CODES, workforce::keychain::codes::CODES, metering::codes::CODES];
 
 /// The complete router.
 pub fn router(state: &AppState) -> Router {
@@ -83,10 +88,5 @@ fn public() -> OpenApiRouter<AppState> {
 /// The reference of every error code, as Markdown.
 #[must_use]
 pub fn error_reference() -> String {
-    tenantry_http::codes::markdown(&[
-        tenantry_http::codes::CODES,
-        workforce::codes::CODES,
-        workforce::keychain::codes::CODES,
-        metering::codes::CODES,
-    ])
+    tenantry_http::codes::markdown(ERROR_CODES)
 }

@@ -8,6 +8,8 @@ use serde_json::Value;
 pub(super) enum Plane {
     /// A tenant's people.
     Tenant,
+    /// A tenant's people, for another API that the gateway passes requests on to.
+    Passage,
     /// Operators.
     Operator,
     /// Everybody.
@@ -45,7 +47,7 @@ impl Operation {
 
 /// All operations of the server's document.
 pub(super) fn operations() -> Vec<Operation> {
-    let document = serde_json::to_value(tenantry::openapi()).unwrap();
+    let document = tenantry::openapi();
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -56,7 +58,7 @@ pub(super) fn operations() -> Vec<Operation> {
             let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no operationId"));
             found.push(Operation {
                 id: id.to_owned(),
-                plane: plane(&operation["security"])
+                plane: plane(path, &operation["security"])
                     .unwrap_or_else(|| panic!("{id}: the document does not say which credentials it takes")),
                 method,
                 path: path.clone(),
@@ -67,12 +69,13 @@ pub(super) fn operations() -> Vec<Operation> {
     found
 }
 
-fn plane(security: &Value) -> Option<Plane> {
+fn plane(path: &str, security: &Value) -> Option<Plane> {
     let schemes: Vec<&str> =
         security.as_array()?.iter().flat_map(|scheme| scheme.as_object().unwrap().keys()).map(String::as_str).collect();
     match schemes.as_slice() {
         [] => Some(Plane::Public),
         ["operator"] => Some(Plane::Operator),
+        ["api_key", "bearer"] if path.starts_with("/llm/") => Some(Plane::Passage),
         ["api_key", "bearer"] => Some(Plane::Tenant),
         _ => None,
     }

@@ -12,6 +12,8 @@ use crate::prices::{LoadRequest, Loaded};
 /// A catalogue to be loaded.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "note": "prices of November", "dry_run": true, "catalogue":
+    "format = 1\n\n[[provider]]\nname = \"openai\"\n\n[[provider.model]]\nname = \"gpt-5\"\n\n[[provider.model.price]]\nfrom = \"2026-11-01\"\nsource = \"https://openai.com/api/pricing\"\nchecked = \"2026-11-01\"\ninput = \"1.25\"\noutput = \"10\"\n" }))]
 pub(super) struct LoadCatalogue {
     /// The file, as it is (TOML).
     #[schema(max_length = 4_194_304)]

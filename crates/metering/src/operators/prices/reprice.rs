@@ -17,6 +17,7 @@ const AT_MOST: u64 = 20_000;
 /// Which calls are to be priced again.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "reason": "ticket 4711: gpt-5 was priced before its price was loaded", "since": "2026-10-01T00:00:00Z", "dry_run": true }))]
 pub(super) struct RepriceCalls {
     /// Only those of the tenant with this slug.
     tenant: Option<String>,

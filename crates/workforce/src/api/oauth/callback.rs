@@ -3,7 +3,6 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse as _, Response};
 use serde::Deserialize;
 use tenantry_core::Slug;
-use tenantry_http::respond::Common;
 use tenantry_http::{ApiPath, ApiQuery, Problem, ProblemBody, RequestInfo};
 use tenantry_postgres::{Registry, TenantContext, TenantDb};
 use utoipa::IntoParams;
@@ -35,12 +34,20 @@ pub(super) struct Callback {
     security(()),
     params(("provider" = String, Path, description = "the provider"), Callback),
     responses(
-        Common,
-        (status = 200, description = "the account is connected; a page for the person says so", body = String, content_type = "text/html"),
+        (status = 200, description = "the account is connected; a page for the person says so", body = String, content_type = "text/html",
+            example = json!("<!doctype html><html lang=\"en\"><title>Connected</title><h1>Connected</h1>…</html>")),
+        (status = 400, description = "the answer belongs to no authorization that is under way, or is a refusal", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 403, description = "the tenant is not served any more", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "the account to connect again was deleted meanwhile", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "the account to connect again was revoked meanwhile", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "the provider is not configured any more", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "a defect of the server", body = ProblemBody, content_type = "application/problem+json"),
         (status = 502, description = "the provider gave no tokens", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "no connection free, the database or the keys of secrets away", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 504, description = "the statement or the request ran past its time limit", body = ProblemBody,
+            content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn oauth_callback(

@@ -6,7 +6,7 @@ use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 use uuid::Uuid;
-use workforce::{List, Page, Position};
+use workforce::{Fields, List, Page, Position};
 
 use crate::budgets::{Budget, BudgetError, Scope};
 use crate::store::budgets;
@@ -21,6 +21,9 @@ pub(super) struct ListBudgets {
     scope: Option<Scope>,
     /// Only those of this agent or key.
     scope_id: Option<Uuid>,
+    /// Only these members of each budget, separated by commas.
+    #[param(schema_with = workforce::fields::parameter::<Budget>, required = false)]
+    fields: Option<Fields<Budget>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -45,5 +48,5 @@ pub(super) async fn list_budgets(
     let limit = Limit::from_query(query.limit)?;
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Budgets)).transpose()?;
     let mut tx = db.single(&context).await.map_err(BudgetError::from)?;
-    Ok(Json(budgets::list(&mut tx, query.scope, query.scope_id, after, limit).await?))
+    Ok(Json(budgets::list(&mut tx, query.scope, query.scope_id, after, limit).await?.only(query.fields)))
 }

@@ -37,6 +37,21 @@ pub struct PriceOverride {
     pub created_at: DateTime<Utc>,
 }
 
+impl workforce::Record for PriceOverride {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "provider",
+        "model",
+        "provider_account_id",
+        "valid_from",
+        "valid_to",
+        "price",
+        "multiplier",
+        "note",
+        "created_at",
+    ];
+}
+
 /// An override to be made: with a price of its own, or with a part of the catalogue's.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

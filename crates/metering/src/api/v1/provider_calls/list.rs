@@ -7,7 +7,7 @@ use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
 use uuid::Uuid;
-use workforce::{Error, List, Page, Position};
+use workforce::{Error, Fields, List, Page, Position};
 
 use crate::call::Finish;
 use crate::provider_call::{ProviderCall, ProviderCallFilter};
@@ -41,6 +41,9 @@ pub(super) struct ListProviderCalls {
     /// Only those that ended in this way.
     #[param(inline)]
     finish: Option<Finish>,
+    /// Only these members of each call, separated by commas.
+    #[param(schema_with = workforce::fields::parameter::<ProviderCall>, required = false)]
+    fields: Option<Fields<ProviderCall>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -104,5 +107,5 @@ pub(super) async fn list_provider_calls(
     let limit = Limit::from_query(query.limit)?;
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::ProviderCalls)).transpose()?;
     let mut tx = db.single(&context).await?;
-    Ok(Json(calls::list(&mut tx, &filter, after.as_ref(), limit).await?))
+    Ok(Json(calls::list(&mut tx, &filter, after.as_ref(), limit).await?.only(query.fields)))
 }

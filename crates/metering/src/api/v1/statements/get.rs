@@ -36,7 +36,11 @@ pub(super) struct GetStatement {
     ),
     responses(
         Common,
-        (status = 200, description = "the statement", content((Statement = "application/json"), (String = "text/csv"))),
+        (status = 200, description = "the statement", content(
+            (Statement = "application/json"),
+            (String = "text/csv", example = json!("month,status,number,line,kind,for_month,provider,model,calls,unpriced_calls,estimated_calls,unsettled_calls,\
+                tokens_input,tokens_output,cost_usd,amount_usd\r\n2026-10,closed,7,1,usage,2026-10,openai,gpt-5,12,0,0,0,51200,6400,1.25,1.25\r\n")),
+        )),
         (status = 404, description = "the month has not begun", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]

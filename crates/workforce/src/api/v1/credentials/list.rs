@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use crate::api::text_parameter;
 use crate::credential::Credential;
 use crate::store::credentials;
-use crate::{Error, List, Page, Position};
+use crate::{Error, Fields, List, Page, Position};
 
 /// Which credentials, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -18,6 +18,9 @@ use crate::{Error, List, Page, Position};
 pub(super) struct ListCredentials {
     /// Only for exactly this service.
     service: Option<String>,
+    /// Only these members of each credential, separated by commas.
+    #[param(schema_with = crate::fields::parameter::<Credential>, required = false)]
+    fields: Option<Fields<Credential>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -43,5 +46,5 @@ pub(super) async fn list_credentials(
     let limit = Limit::from_query(query.limit)?;
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::Credentials)).transpose()?;
     let mut tx = db.single(&context).await.map_err(Error::from)?;
-    Ok(Json(credentials::list(&mut tx, service.as_deref(), after, limit).await?))
+    Ok(Json(credentials::list(&mut tx, service.as_deref(), after, limit).await?.only(query.fields)))
 }

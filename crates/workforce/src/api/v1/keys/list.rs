@@ -8,13 +8,16 @@ use tenantry_postgres::Registry;
 use utoipa::IntoParams;
 
 use super::model::ApiKey;
-use crate::{List, Page, Position};
+use crate::{Fields, List, Page, Position};
 
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListApiKeys {
+    /// Only these members of each key, separated by commas.
+    #[param(schema_with = crate::fields::parameter::<ApiKey>, required = false)]
+    fields: Option<Fields<ApiKey>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -41,5 +44,5 @@ pub(super) async fn list_api_keys(
     let after = after.map(|position| ApiKeyId::from_uuid(position.id));
     let keys = registry.keys(&context, after, limit.probe()).await?;
     let keys: Vec<ApiKey> = keys.into_iter().map(ApiKey::from).collect();
-    Ok(Json(Page::cut(keys, limit, List::Keys, ApiKey::position)))
+    Ok(Json(Page::cut(keys, limit, List::Keys, ApiKey::position).only(query.fields)))
 }

@@ -34,6 +34,11 @@ pub struct ApiKey {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
+impl crate::Record for ApiKey {
+    const FIELDS: &'static [&'static str] =
+        &["id", "name", "lookup", "scopes", "requests_per_minute", "created_at", "expires_at", "revoked_at"];
+}
+
 impl From<ApiKeyInfo> for ApiKey {
     fn from(key: ApiKeyInfo) -> Self {
         Self {

@@ -8,7 +8,7 @@ use tenantry_postgres::{MemberFilter, Registry};
 use utoipa::IntoParams;
 
 use super::model::{Member, MemberRole};
-use crate::{Error, List, Page, Position};
+use crate::{Error, Fields, List, Page, Position};
 
 const MAX_SUBJECT: usize = 255;
 
@@ -22,6 +22,9 @@ pub(super) struct ListMembers {
     role: Option<MemberRole>,
     /// Only with this subject.
     subject: Option<String>,
+    /// Only these members of each member, separated by commas.
+    #[param(schema_with = crate::fields::parameter::<Member>, required = false)]
+    fields: Option<Fields<Member>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -57,5 +60,5 @@ pub(super) async fn list_members(
     };
     let members = registry.members(&context, &filter).await?;
     let members: Vec<Member> = members.into_iter().map(Member::from).collect();
-    Ok(Json(Page::cut(members, limit, List::Members, Member::position)))
+    Ok(Json(Page::cut(members, limit, List::Members, Member::position).only(query.fields)))
 }

@@ -68,6 +68,10 @@ pub struct Member {
     pub updated_at: DateTime<Utc>,
 }
 
+impl crate::Record for Member {
+    const FIELDS: &'static [&'static str] = &["id", "subject", "email", "role", "version", "created_at", "updated_at"];
+}
+
 impl From<registry::Member> for Member {
     fn from(member: registry::Member) -> Self {
         let registry::Member { id, subject, email, role, version, created_at, updated_at } = member;

@@ -1,6 +1,6 @@
 use axum::extract::State;
 use axum::response::Response;
-use tenantry_http::respond::{Common, WithBody};
+use tenantry_http::respond::Common;
 use tenantry_http::{Answer, ApiPath, Early, Idempotency, Once, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 
@@ -17,7 +17,7 @@ use crate::{MessageId, MessageStatus};
     params(("id" = uuid::Uuid, Path, description = "the message's id")),
     responses(
         Common,
-        WithBody,
+        (status = 402, description = "the plan's storage is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 200, description = "the message", body = Message, headers(("ETag" = String, description = "the version"))),
         (status = 404, description = "no live message has this id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "it was read already, or is a draft; `allowed` holds what may follow", body = ProblemBody, content_type = "application/problem+json"),

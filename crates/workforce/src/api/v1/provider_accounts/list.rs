@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use crate::account::{AccountFilter, AccountStatus, ProviderAccount};
 use crate::api::text_parameter;
 use crate::store::accounts;
-use crate::{Error, List, Page, Position};
+use crate::{Error, Fields, List, Page, Position};
 
 /// Which accounts, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -23,6 +23,9 @@ pub(super) struct ListProviderAccounts {
     provider: Option<String>,
     /// Only with exactly this owner.
     owner_key: Option<String>,
+    /// Only these members of each account, separated by commas.
+    #[param(schema_with = crate::fields::parameter::<ProviderAccount>, required = false)]
+    fields: Option<Fields<ProviderAccount>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -52,5 +55,5 @@ pub(super) async fn list_provider_accounts(
     let limit = Limit::from_query(query.limit)?;
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::ProviderAccounts)).transpose()?;
     let mut tx = db.single(&context).await.map_err(Error::from)?;
-    Ok(Json(accounts::list(&mut tx, &filter, after, limit).await?))
+    Ok(Json(accounts::list(&mut tx, &filter, after, limit).await?.only(query.fields)))
 }

@@ -1,6 +1,6 @@
 use axum::extract::State;
 use axum::response::Response;
-use tenantry_http::respond::{Common, WithBody};
+use tenantry_http::respond::Common;
 use tenantry_http::{Answer, ApiPath, Early, Idempotency, Once, ProblemBody, TenantScope};
 use tenantry_postgres::TenantDb;
 
@@ -17,7 +17,7 @@ use crate::store::sessions;
     params(("id" = uuid::Uuid, Path, description = "the session's id")),
     responses(
         Common,
-        WithBody,
+        (status = 402, description = "the plan's storage is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 200, description = "the session", body = Session),
         (status = 404, description = "no session has this id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "the session has ended before; `current` holds it", body = ProblemBody, content_type = "application/problem+json"),

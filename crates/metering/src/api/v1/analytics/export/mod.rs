@@ -81,8 +81,9 @@ where
             ("X-Data-As-Of" = String, description = "when the newest call of the tenant was recorded, if there is one"),
             ("X-Pending-Hours" = i64, description = "hours of the period whose sums are older than their calls; of no matter for `rows=calls`"),
         ), content(
-            (String = "text/csv"),
-            (String = "application/x-ndjson"),
+            (String = "text/csv", example = json!("day,provider,model,operation,agent_id,api_key_id,provider_account_id,task_type,calls,…\r\n\
+                2026-10-31,openai,gpt-5,chat.completions,,,,support,12,…\r\n")),
+            (String = "application/x-ndjson", example = json!("{\"day\":\"2026-10-31\",\"provider\":\"openai\",\"model\":\"gpt-5\",\"calls\":12}\n")),
         )),
     ),
 )]

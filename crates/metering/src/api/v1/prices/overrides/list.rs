@@ -5,7 +5,7 @@ use tenantry_http::respond::Common;
 use tenantry_http::{ApiQuery, Limit, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::IntoParams;
-use workforce::{List, Page, Position};
+use workforce::{Fields, List, Page, Position};
 
 use super::super::model::PriceOverride;
 use crate::store::overrides;
@@ -17,6 +17,9 @@ use crate::store::overrides;
 pub(super) struct ListPriceOverrides {
     /// Only for this provider.
     provider: Option<String>,
+    /// Only these members of each override, separated by commas.
+    #[param(schema_with = workforce::fields::parameter::<PriceOverride>, required = false)]
+    fields: Option<Fields<PriceOverride>>,
     /// 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
@@ -42,5 +45,5 @@ pub(super) async fn list_price_overrides(
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::PriceOverrides)).transpose()?;
     let provider = query.provider.as_deref().filter(|provider| !provider.contains('\0'));
     let mut tx = db.single(&context).await?;
-    Ok(Json(overrides::list(&mut tx, provider, after.as_ref(), limit).await?))
+    Ok(Json(overrides::list(&mut tx, provider, after.as_ref(), limit).await?.only(query.fields)))
 }

@@ -13,6 +13,7 @@ use crate::model::{NewOperator, Role};
 /// An operator to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "tess", "role": "viewer", "expires_at": "2027-10-31T00:00:00Z" }))]
 pub(super) struct CreateOperator {
     /// Who it is, 1 to 100 characters. The audit trail names the operator so, and no other ever gets the name.
     name: String,

@@ -13,6 +13,7 @@ use crate::model::Provisioned;
 /// A tenant to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "slug": "acme", "admin_email": "ops@acme.example", "plan_tier": "free", "allowed_domains": ["api.acme.example"] }))]
 pub(super) struct CreateTenant {
     /// Public name for good: 1 to 63 of a-z, 0-9 and `-`, a letter or digit at both ends, not reserved by the platform.
     slug: String,

@@ -14,6 +14,7 @@ use crate::model::Tenant;
 /// Says that the destruction is meant.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "confirm": "acme" }))]
 pub(super) struct PurgeTenant {
     /// The tenant's slug again.
     #[schema(value_type = String, required = true)]

@@ -14,6 +14,7 @@ use crate::model::Tenant;
 /// A change of a tenant: a merge patch (RFC 7396). What is absent stays.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({ "plan_tier": "professional", "max_agents": 25, "storage_limit_gb": null }))]
 pub(super) struct UpdateTenant {
     /// Plan.
     #[serde(deserialize_with = "set")]

@@ -14,6 +14,7 @@ use crate::model::NewKey;
 /// A key to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "support desk", "scopes": ["agents:read", "tasks:read"], "expires_at": "2027-10-31T00:00:00Z", "requests_per_minute": 600 }))]
 pub(super) struct CreateKey {
     /// What it is for, 1 to 100 characters.
     name: String,

@@ -1,7 +1,16 @@
+//! The OpenAPI document: what the planes say of their operations, and what is said of all alike.
+
+mod codes;
+mod examples;
+mod fold;
+#[cfg(test)]
+mod tests;
+
 use std::sync::LazyLock;
 
 use axum::http::{Method, header};
 use axum::routing::{MethodRouter, get};
+use serde_json::{Map, Value, json};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{
@@ -16,7 +25,39 @@ use crate::AppState;
 
 /// The OpenAPI document of the whole server.
 #[must_use]
-pub fn document() -> OpenApi {
+pub fn document() -> Value {
+    let mut document = json!(planes());
+    // A document has both; maps of its own stand in for what is no object.
+    let mut take = |place: &str| match document.pointer_mut(place).map(Value::take) {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    let (mut paths, mut schemas) = (take("/paths"), take("/components/schemas"));
+    paths.extend(of_gateway());
+    schemas.extend(metering::gateway::document::schemas());
+    codes::name(&mut paths);
+    examples::complete(&mut paths, &mut schemas);
+    document["components"]["responses"] = fold::errors(&mut paths).into();
+    document["components"]["schemas"] = schemas.into();
+    document["paths"] = paths.into();
+    document
+}
+
+/// The gateway's operations, with the credentials that they take.
+fn of_gateway() -> Map<String, Value> {
+    let mut paths = metering::gateway::document::paths();
+    for (path, item) in &mut paths {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let method = method.to_uppercase().parse().unwrap_or_default();
+            let needed: Vec<&str> = workforce::PERMISSIONS.of(&method, path).iter().map(|needed| needed.name).collect();
+            operation["security"] = ["api_key", "bearer"].map(|scheme| json!({ scheme: needed })).to_vec().into();
+        }
+    }
+    paths
+}
+
+/// What the planes say.
+fn planes() -> OpenApi {
     let (_, mut tenants) = super::of_tenants().split_for_parts();
     let (_, mut operators) = super::of_operators().split_for_parts();
     let (_, mut document) = super::public().split_for_parts();
@@ -156,7 +197,7 @@ fn refer_to_problem(api: &mut OpenApi) {
 }
 
 pub(super) fn route() -> MethodRouter<AppState> {
-    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_pretty_json().unwrap_or_default());
+    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:#}", document()));
     get(|| async {
         ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "max-age=300")], TEXT.as_str())
     })
