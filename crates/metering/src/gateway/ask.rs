@@ -55,6 +55,8 @@ pub(super) struct Ask {
     pub(super) streams: bool,
     /// The most output that the request allows, over all choices.
     pub(super) output_at_most: Option<u64>,
+    /// How many answers it asks for.
+    pub(super) choices: u64,
     /// The tier.
     pub(super) service_tier: Option<String>,
     /// Where the body is to be changed, and to what, so that a stream tells its usage.
@@ -96,7 +98,8 @@ impl Ask {
         let edit = (operation == Operation::ChatCompletions && streams)
             .then(|| asking_for_usage(body, members.stream_options))
             .flatten();
-        Ok(Self { model: name(members.model), streams, output_at_most, service_tier: name(members.service_tier), edit })
+        let (model, service_tier) = (name(members.model), name(members.service_tier));
+        Ok(Self { model, streams, output_at_most, choices, service_tier, edit })
     }
 
     /// Whether the client did not ask for the usage that its stream will tell.
