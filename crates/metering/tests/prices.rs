@@ -385,6 +385,24 @@ async fn wrongly_priced_calls_get_the_difference() {
 }
 
 #[tokio::test]
+async fn a_call_never_seen_to_end_costs_the_most_once_nothing_is_heard_of_it() {
+    let shop = Shop::open().await;
+    let (acme, _) = shop.tenant("acme").await;
+    let unsettled = |age| Call {
+        usage: Usage { input: 1000, ..Usage::default() },
+        usage_source: UsageSource::Unsettled,
+        ..call(acme, "m", Utc::now() - age)
+    };
+    shop.record(&[unsettled(TimeDelta::hours(2)), unsettled(TimeDelta::days(2))]).await;
+    let limited = model("m", "1").replacen("\"m\"\n", "\"m\"\nmax_output_tokens = 500\n", 1);
+    shop.load(&Prices::default(), &limited, false).await.unwrap();
+    let priced = shop.reprice(|_| {}).await;
+    let told = (priced.calls, priced.adjusted, priced.delta_usd.normalize().to_string());
+    assert_eq!(told, (1, 1, "0.006".to_owned()), "as much as the model writes; the end of the other may still come");
+    assert_eq!(shop.reprice(|_| {}).await.adjusted, 0, "once");
+}
+
+#[tokio::test]
 async fn a_run_goes_on_where_it_ended() {
     let shop = Shop::open().await;
     let (acme, _) = shop.tenant("acme").await;

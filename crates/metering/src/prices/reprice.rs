@@ -20,10 +20,10 @@ use uuid::Uuid;
 use super::diff::{Difference, Effect, ModelEffect};
 use super::table::Table;
 use super::{PriceQuery, Prices, PricesError};
-use crate::call::{Call, CostSource, Costed, Kind, bucket};
+use crate::call::{Call, CostSource, Costed, Kind, UsageSource, bucket};
 use crate::store::book;
 use crate::store::prices::{self as store, Place, Recorded};
-use crate::usage::Usage;
+use crate::usage::{Bounds, Usage};
 
 /// Calls in one transaction.
 const BATCH: i64 = 500;
@@ -193,7 +193,7 @@ impl Prices {
         for recorded in calls {
             let call = &recorded.call;
             let model = done.0.entry((call.provider.clone(), call.model.clone())).or_default();
-            let Ok(costed) = table.cost(&query(call), &call.usage) else {
+            let Some(costed) = priced(&table, call) else {
                 model.without_price += 1;
                 continue;
             };
@@ -210,6 +210,19 @@ impl Prices {
         }
         adjustments
     }
+}
+
+/// What a call costs by these prices; one that was never seen to end costs the most that it can have been.
+fn priced(table: &Table, call: &Call) -> Option<Costed> {
+    let query = query(call);
+    if call.usage_source != UsageSource::Unsettled {
+        return table.cost(&query, &call.usage).ok();
+    }
+    // No output is no bound: the model was not known then.
+    let output_at_most = Some(call.usage.tokens_output()).filter(|output| *output > 0);
+    let bounds = Bounds { input_at_most: call.usage.tokens_input(), output_at_most, choices: 1 };
+    let usage = table.at_most(&query, &bounds).ok()??;
+    table.cost(&query, &usage).ok()
 }
 
 fn query(call: &Call) -> PriceQuery<'_> {
