@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metering::prices::{LoadError, LoadRequest, PriceQuery, Prices, Reprice, Repriced, recompute};
-use metering::store::{book, overrides, prices as store};
+use metering::store::{audit, book, overrides, prices as store};
 use metering::usage::Usage;
 use metering::{
     Attribution, Call, CostSource, Costed, CreatePriceOverride, Decimal, Finish, Kind, Source, UsageSource, bucket,
@@ -178,10 +178,14 @@ async fn a_loaded_catalogue_counts_on_every_server() {
     assert_eq!(events[0].get::<_, &str>(1), format!("price-catalogue/{}", loaded.id.unwrap()));
     assert_eq!(events[0].get::<_, &str>(2), loaded.digest);
 
-    // the role may say this of prices, and nothing else
-    let tx = shop.db.begin().await.unwrap();
-    let denied = store::audit(&tx, None, &actor(), "tenant.create", "x", &serde_json::json!({})).await.unwrap_err();
-    assert_eq!(denied.sqlstate(), Some("42501"));
+    // the role may say this of prices, that of the platform's bills and of tenants' statements, and nothing else
+    for (whose, action) in
+        [(None, "tenant.create"), (Some(tenant), "bill.import"), (None, "statement.close"), (None, "bill.remove")]
+    {
+        let tx = shop.db.begin().await.unwrap();
+        let denied = audit::tell(&tx, whose, &actor(), action, "x", &serde_json::json!({})).await.unwrap_err();
+        assert_eq!(denied.sqlstate(), Some("42501"), "{action}");
+    }
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use super::diff::{Difference, Effect, ModelEffect};
 use super::table::Table;
 use super::{PriceQuery, Prices, PricesError};
 use crate::call::{Call, CostSource, Costed, Kind, UsageSource, bucket};
-use crate::store::book;
 use crate::store::prices::{self as store, Place, Recorded};
+use crate::store::{audit, book};
 use crate::usage::{Bounds, Usage};
 
 /// Calls in one transaction.
@@ -288,7 +288,7 @@ async fn note(tx: &MeterTx, actor: &Actor, what: &Reprice, adjustments: &[Call])
         let details = json!({
             "reason": what.reason, "changed": what.changed, "adjusted": adjusted, "delta_usd": delta.to_string(),
         });
-        store::audit(tx, Some(tenant), actor, "prices.reprice", "provider-calls", &details).await?;
+        audit::tell(tx, Some(tenant), actor, "prices.reprice", "provider-calls", &details).await?;
     }
     Ok(())
 }

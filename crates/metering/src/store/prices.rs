@@ -5,10 +5,9 @@ use std::pin::pin;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::TryStreamExt as _;
 use rust_decimal::Decimal;
-use serde_json::Value;
 use tenantry_core::TenantId;
 use tenantry_core::calendar::Tz;
-use tenantry_postgres::{Actor, DbError, MeterTx, Row, statements};
+use tenantry_postgres::{DbError, MeterTx, Row, statements};
 use uuid::Uuid;
 
 use crate::call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource};
@@ -49,10 +48,6 @@ statements! {
         "INSERT INTO analytics.price_catalogues (digest, catalogue, note, loaded_by) VALUES ($1, $2, $3, $4) RETURNING id";
     /// One at a time.
     HOLD_PRICE_WORK() = "SELECT true AS held FROM analytics.price_work FOR UPDATE";
-    /// An event of the audit trail.
-    AUDIT_PRICES(UUID, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, JSONB) =
-        "INSERT INTO audit.events (tenant_id, actor_kind, actor, request_id, client_ip, action, target, details) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     /// A tenant by its slug.
     TENANT_BY_SLUG(TEXT) = "SELECT id FROM public.tenants WHERE slug = $1";
     /// Calls without a cost that no adjustment has priced. One that was not seen to end only when nothing is heard of it any more: its
@@ -168,23 +163,6 @@ pub async fn insert_catalogue(tx: &MeterTx, digest: &str, text: &str, note: &str
 /// [`DbError`].
 pub async fn hold_work(tx: &MeterTx) -> Result<(), DbError> {
     tx.query_one(&HOLD_PRICE_WORK, &[]).await.map(drop)
-}
-
-/// Appends an event to the trail of a tenant, or of what concerns none. Its action begins with `prices.`.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn audit(
-    tx: &MeterTx,
-    tenant: Option<TenantId>,
-    actor: &Actor,
-    action: &str,
-    target: &str,
-    details: &Value,
-) -> Result<(), DbError> {
-    let tenant = tenant.map(|id| *id.as_uuid());
-    let Actor { kind, name, request_id, client_ip } = actor;
-    tx.execute(&AUDIT_PRICES, &[&tenant, kind, name, request_id, client_ip, &action, &target, details]).await.map(drop)
 }
 
 /// A tenant's id.
