@@ -80,7 +80,7 @@ pub(super) async fn get_savings(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<SavingsQuery>,
 ) -> Result<Json<Savings>, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let limit = bounded("limit", query.limit, (1, 50, 200))?;
     let group_by = query.group_by.unwrap_or(Dimension::Model);
     if group_by == Dimension::Task {
