@@ -320,13 +320,14 @@ async fn calls_without_a_price_get_it_once() {
     assert_eq!(shop.books().await, after);
 
     let sql = "SELECT a.cost_usd, a.rates, c.usage, a.tokens_input, a.prices_call, a.\"timestamp\" = c.\"timestamp\" AND a.hour = c.hour AND a.day = c.day, \
-                 a.cost_source, a.agent_id = c.agent_id \
+                 a.cost_source, a.agent_id = c.agent_id, a.list_baseline_usd >= a.cost_usd \
                FROM analytics.provider_api_calls a JOIN analytics.provider_api_calls c ON c.id = a.adjusts";
     for row in shop.admin.query(sql, &[]).await.unwrap() {
         let usage: Usage = serde_json::from_value(row.get(2)).unwrap();
         assert_eq!(recompute(&row.get(1), &usage).unwrap(), row.get::<_, Decimal>(0));
         assert_eq!((row.get::<_, i64>(3), row.get::<_, &str>(6)), (0, CostSource::Adjustment.as_str()));
         assert!(row.get::<_, bool>(4) && row.get::<_, bool>(5) && row.get::<_, bool>(7));
+        assert_eq!(row.get::<_, Option<bool>>(8), Some(true), "the first price comes with what it is compared with");
     }
     let sql = "SELECT sum((details->>'adjusted')::int)::int, count(DISTINCT tenant_id)::int FROM audit.events WHERE action = 'prices.reprice'";
     let told = shop.admin.query_one(sql, &[]).await.unwrap();

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::diff::{Difference, Effect, ModelEffect};
 use super::table::Table;
 use super::{PriceQuery, Prices, PricesError};
-use crate::call::{Call, CostSource, Costed, Kind, UsageSource, bucket};
+use crate::call::{Call, Costed, Kind, UsageSource, bucket};
 use crate::store::prices::{self as store, Place, Recorded};
 use crate::store::{audit, book};
 use crate::usage::{Bounds, Usage};
@@ -206,7 +206,7 @@ impl Prices {
             model.adjusted += 1;
             model.before_usd += before;
             model.after_usd += after;
-            adjustments.push(adjustment(recorded, costed, after - before, prices_call, now));
+            adjustments.push(adjustment(recorded, &costed, after - before, prices_call, now));
         }
         adjustments
     }
@@ -237,7 +237,7 @@ fn query(call: &Call) -> PriceQuery<'_> {
 }
 
 /// The row that changes what a call costs: at the call's time, or where that month is closed at its own.
-fn adjustment(of: &Recorded, costed: Costed, delta: Decimal, prices_call: bool, now: DateTime<Utc>) -> Call {
+fn adjustment(of: &Recorded, costed: &Costed, delta: Decimal, prices_call: bool, now: DateTime<Utc>) -> Call {
     let call = &of.call;
     let (timestamp, hour, day) = if of.closed {
         let (hour, day) = bucket(now, of.zone);
@@ -255,9 +255,9 @@ fn adjustment(of: &Recorded, costed: Costed, delta: Decimal, prices_call: bool, 
         usage: Usage::default(),
         usage_mismatch: false,
         cost: Costed {
-            price_version: costed.price_version,
-            rates: costed.rates,
-            ..Costed::of(Some(delta), CostSource::Adjustment)
+            price_version: costed.price_version.clone(),
+            rates: costed.rates.clone(),
+            ..costed.given(Some(delta), prices_call)
         },
         latency_ms: 0,
         time_to_first_token_ms: None,
