@@ -132,6 +132,18 @@ impl Costed {
         Self::of(Some(Decimal::ZERO), CostSource::Free)
     }
 
+    /// What an adjustment that leads to this adds. The baselines go with the call's first price; a later change is no other call, so it
+    /// changes what was spent and not the savings.
+    #[must_use]
+    pub(crate) fn given(&self, adds_usd: Option<Decimal>, prices_call: bool) -> Self {
+        let adds = Self::of(adds_usd, CostSource::Adjustment);
+        if !prices_call {
+            return adds;
+        }
+        let Self { list_baseline_usd, like_baseline_usd, optimal, .. } = *self;
+        Self { list_baseline_usd, like_baseline_usd, optimal, ..adds }
+    }
+
     /// An amount without rates.
     #[must_use]
     pub const fn of(cost_usd: Option<Decimal>, cost_source: CostSource) -> Self {

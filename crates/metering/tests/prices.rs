@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metering::prices::{LoadError, LoadRequest, PriceQuery, Prices, Reprice, Repriced, recompute};
-use metering::store::{book, overrides, prices as store};
+use metering::store::{audit, book, overrides, prices as store};
 use metering::usage::Usage;
 use metering::{
     Attribution, Call, CostSource, Costed, CreatePriceOverride, Decimal, Finish, Kind, Source, UsageSource, bucket,
@@ -178,10 +178,14 @@ async fn a_loaded_catalogue_counts_on_every_server() {
     assert_eq!(events[0].get::<_, &str>(1), format!("price-catalogue/{}", loaded.id.unwrap()));
     assert_eq!(events[0].get::<_, &str>(2), loaded.digest);
 
-    // the role may say this of prices, and nothing else
-    let tx = shop.db.begin().await.unwrap();
-    let denied = store::audit(&tx, None, &actor(), "tenant.create", "x", &serde_json::json!({})).await.unwrap_err();
-    assert_eq!(denied.sqlstate(), Some("42501"));
+    // the role may say this of prices, that of the platform's bills and of tenants' statements, and nothing else
+    for (whose, action) in
+        [(None, "tenant.create"), (Some(tenant), "bill.import"), (None, "statement.close"), (None, "bill.remove")]
+    {
+        let tx = shop.db.begin().await.unwrap();
+        let denied = audit::tell(&tx, whose, &actor(), action, "x", &serde_json::json!({})).await.unwrap_err();
+        assert_eq!(denied.sqlstate(), Some("42501"), "{action}");
+    }
 }
 
 #[tokio::test]
@@ -316,13 +320,14 @@ async fn calls_without_a_price_get_it_once() {
     assert_eq!(shop.books().await, after);
 
     let sql = "SELECT a.cost_usd, a.rates, c.usage, a.tokens_input, a.prices_call, a.\"timestamp\" = c.\"timestamp\" AND a.hour = c.hour AND a.day = c.day, \
-                 a.cost_source, a.agent_id = c.agent_id \
+                 a.cost_source, a.agent_id = c.agent_id, a.list_baseline_usd >= a.cost_usd \
                FROM analytics.provider_api_calls a JOIN analytics.provider_api_calls c ON c.id = a.adjusts";
     for row in shop.admin.query(sql, &[]).await.unwrap() {
         let usage: Usage = serde_json::from_value(row.get(2)).unwrap();
         assert_eq!(recompute(&row.get(1), &usage).unwrap(), row.get::<_, Decimal>(0));
         assert_eq!((row.get::<_, i64>(3), row.get::<_, &str>(6)), (0, CostSource::Adjustment.as_str()));
         assert!(row.get::<_, bool>(4) && row.get::<_, bool>(5) && row.get::<_, bool>(7));
+        assert_eq!(row.get::<_, Option<bool>>(8), Some(true), "the first price comes with what it is compared with");
     }
     let sql = "SELECT sum((details->>'adjusted')::int)::int, count(DISTINCT tenant_id)::int FROM audit.events WHERE action = 'prices.reprice'";
     let told = shop.admin.query_one(sql, &[]).await.unwrap();
@@ -382,6 +387,24 @@ async fn wrongly_priced_calls_get_the_difference() {
     shop.load(&prices, &model("n", "1"), false).await.unwrap();
     let gone = shop.reprice(|what| what.changed = true).await;
     assert_eq!((gone.adjusted, gone.without_price), (0, 2));
+}
+
+#[tokio::test]
+async fn a_call_never_seen_to_end_costs_the_most_once_nothing_is_heard_of_it() {
+    let shop = Shop::open().await;
+    let (acme, _) = shop.tenant("acme").await;
+    let unsettled = |age| Call {
+        usage: Usage { input: 1000, ..Usage::default() },
+        usage_source: UsageSource::Unsettled,
+        ..call(acme, "m", Utc::now() - age)
+    };
+    shop.record(&[unsettled(TimeDelta::hours(2)), unsettled(TimeDelta::days(2))]).await;
+    let limited = model("m", "1").replacen("\"m\"\n", "\"m\"\nmax_output_tokens = 500\n", 1);
+    shop.load(&Prices::default(), &limited, false).await.unwrap();
+    let priced = shop.reprice(|_| {}).await;
+    let told = (priced.calls, priced.adjusted, priced.delta_usd.normalize().to_string());
+    assert_eq!(told, (1, 1, "0.006".to_owned()), "as much as the model writes; the end of the other may still come");
+    assert_eq!(shop.reprice(|_| {}).await.adjusted, 0, "once");
 }
 
 #[tokio::test]

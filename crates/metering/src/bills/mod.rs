@@ -6,13 +6,14 @@ mod file;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tenantry_core::Clock;
-use tenantry_postgres::{DbError, MeterDb};
+use tenantry_postgres::{Actor, DbError, MeterDb};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use workforce::text_enum;
 
-use crate::store::bills as store;
+use crate::store::{audit, bills as store};
 
 pub use file::{BadLine, Line, Parsed, read};
 
@@ -54,7 +55,7 @@ pub struct Import<'a> {
     /// The file.
     pub bytes: &'a [u8],
     /// Who imports it.
-    pub by: &'a str,
+    pub by: &'a Actor,
 }
 
 /// A file of a provider's bill.
@@ -93,7 +94,7 @@ pub struct Imported {
     pub repeated: bool,
 }
 
-/// Imports a file: whole, or not at all. The same file again is the bill that it was the first time.
+/// Imports a file: whole and with its audit event, or not at all. The same file again is the bill that it was the first time.
 ///
 /// # Errors
 /// [`BillError`].
@@ -109,8 +110,15 @@ pub async fn import(db: &MeterDb, clock: &dyn Clock, import: &Import<'_>) -> Res
     let digest = file::digest(import, parsed.format);
     let tx = db.begin().await?;
     let now = clock.now();
-    let made = store::insert(&tx, import.provider, &parsed, &digest, import.by, now).await?;
+    let made = store::insert(&tx, import.provider, &parsed, &digest, &import.by.name, now).await?;
     let bill = store::find_by_digest(&tx, &digest).await?;
+    if made {
+        let details = json!({
+            "provider": bill.provider, "format": bill.format, "digest": bill.digest, "lines": bill.lines,
+            "first_day": bill.first_day, "last_day": bill.last_day, "total_usd": bill.total_usd.to_string(),
+        });
+        audit::tell(&tx, None, import.by, "bill.import", &format!("bill/{}", bill.id), &details).await?;
+    }
     tx.commit().await?;
     Ok(Imported { bill, repeated: !made })
 }

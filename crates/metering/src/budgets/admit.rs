@@ -38,6 +38,8 @@ pub enum NotAdmitted {
         period: &'static str,
         /// Its limit.
         limit_usd: Decimal,
+        /// What is spent of it, or held for calls under way, by all servers; a moment old.
+        used_usd: Decimal,
         /// When the next period begins.
         resets_at: DateTime<Utc>,
     },
@@ -212,6 +214,7 @@ impl Budgets {
                             name: refused.name,
                             period: refused.period.as_str(),
                             limit_usd: refused.limit_usd,
+                            used_usd: refused.used_usd,
                             resets_at: refused.resets_at,
                         });
                     }

@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) waiting: Decimal,
     /// When the database last had less than was needed.
     pub(super) denied: Option<Instant>,
+    /// What was spent or held then, by all servers.
+    pub(super) used_usd: Decimal,
     /// The limit has changed, so that what was granted may be too much.
     pub(super) outdated: bool,
     /// So little is left that what is not used goes back each second.

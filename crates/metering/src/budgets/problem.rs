@@ -89,16 +89,19 @@ impl From<NotAdmitted> for Problem {
     fn from(error: NotAdmitted) -> Self {
         let text = error.to_string();
         match error {
-            NotAdmitted::Exhausted { id, name, period, limit_usd, resets_at } => Self::of(&codes::BUDGET_EXHAUSTED)
-                .detail(format!(
-                    "{text}: wait until {}, raise the limit, or use another agent or key",
-                    resets_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-                ))
-                .with("limit_name", name)
-                .with("budget_id", id)
-                .with("period", period)
-                .with("limit", limit_usd.normalize().to_string())
-                .with("resets_at", resets_at),
+            NotAdmitted::Exhausted { id, name, period, limit_usd, used_usd, resets_at } => {
+                Self::of(&codes::BUDGET_EXHAUSTED)
+                    .detail(format!(
+                        "{text}: wait until {}, raise the limit, or use another agent or key",
+                        resets_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+                    ))
+                    .with("limit_name", name)
+                    .with("budget_id", id)
+                    .with("period", period)
+                    .with("limit", limit_usd.normalize().to_string())
+                    .with("used", used_usd.normalize().to_string())
+                    .with("resets_at", resets_at)
+            }
             NotAdmitted::Unpriced { name } => {
                 Self::of(&codes::BUDGET_NEEDS_PRICE).detail(text).with("limit_name", name)
             }

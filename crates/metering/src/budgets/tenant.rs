@@ -76,6 +76,7 @@ pub(crate) struct Refused {
     pub(crate) name: String,
     pub(crate) period: Period,
     pub(crate) limit_usd: Decimal,
+    pub(crate) used_usd: Decimal,
     pub(crate) resets_at: DateTime<Utc>,
 }
 
@@ -254,12 +255,13 @@ impl State {
         {
             self.refusals.insert(key);
         }
+        let used_usd = self.entries.get(&key).map(|entry| entry.used_usd).unwrap_or_default();
         let limit = self.limits.get_mut(&key.budget);
         let (name, period, limit_usd) = limit
             .as_ref()
             .map_or_else(Default::default, |limit| (limit.name.clone(), Some(limit.period), limit.limit_usd));
         let resets_at = limit.map_or(now, |limit| limit.span(now, zone).instants.end);
-        Refused { id: key.budget, name, period: period.unwrap_or(Period::Day), limit_usd, resets_at }
+        Refused { id: key.budget, name, period: period.unwrap_or(Period::Day), limit_usd, used_usd, resets_at }
     }
 
     /// A call begins, or ceases, to wait for so much.
@@ -409,6 +411,7 @@ impl State {
             entry.outdated = false;
             entry.tight = answer.tight || !enough;
             entry.denied = (!enough).then(Instant::now);
+            entry.used_usd = answer.used_usd;
             entry.low = if enough { entry.lease.free() / Decimal::TWO } else { Decimal::ZERO };
         }
     }

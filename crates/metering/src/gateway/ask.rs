@@ -46,6 +46,9 @@ fn as_written<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue
     <&RawValue>::deserialize(from).map(Some)
 }
 
+/// More answers than any API gives at once. With more, what a call can cost would be beyond all bounds, and no bound holds nothing.
+const MOST_CHOICES: u64 = 1000;
+
 /// What a request asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ask {
@@ -55,6 +58,8 @@ pub(super) struct Ask {
     pub(super) streams: bool,
     /// The most output that the request allows, over all choices.
     pub(super) output_at_most: Option<u64>,
+    /// How many answers it asks for.
+    pub(super) choices: u64,
     /// The tier.
     pub(super) service_tier: Option<String>,
     /// Where the body is to be changed, and to what, so that a stream tells its usage.
@@ -88,7 +93,11 @@ impl Ask {
             Operation::Messages => members.max_tokens,
             _ => None,
         };
-        let choices = if operation == Operation::ChatCompletions { number(members.n).unwrap_or(1).max(1) } else { 1 };
+        let choices = if operation == Operation::ChatCompletions {
+            number(members.n).unwrap_or(1).clamp(1, MOST_CHOICES)
+        } else {
+            1
+        };
         let output_at_most = match operation {
             Operation::Embeddings => Some(0),
             _ => number(output).map(|most| most.saturating_mul(choices)),
@@ -96,7 +105,8 @@ impl Ask {
         let edit = (operation == Operation::ChatCompletions && streams)
             .then(|| asking_for_usage(body, members.stream_options))
             .flatten();
-        Ok(Self { model: name(members.model), streams, output_at_most, service_tier: name(members.service_tier), edit })
+        let (model, service_tier) = (name(members.model), name(members.service_tier));
+        Ok(Self { model, streams, output_at_most, choices, service_tier, edit })
     }
 
     /// Whether the client did not ask for the usage that its stream will tell.
@@ -183,9 +193,9 @@ mod tests {
         let ask =
             chat(r#"{"model":"gpt-5","n":3,"max_tokens":10,"max_completion_tokens":7,"service_tier":"flex","x":[1]}"#);
         assert_eq!((ask.model.as_deref(), ask.service_tier.as_deref()), (Some("gpt-5"), Some("flex")));
-        assert_eq!((ask.streams, ask.output_at_most, ask.is_edited()), (false, Some(21), false));
+        assert_eq!((ask.streams, ask.output_at_most, ask.choices, ask.is_edited()), (false, Some(21), 3, false));
         let odd = chat(r#"{"model":7,"stream":"yes","max_tokens":-1,"n":null}"#);
-        assert_eq!(odd, Ask::default());
+        assert_eq!(odd, Ask { choices: 1, ..Ask::default() });
         let of = |operation, body: &str| Ask::read(operation, body.as_bytes());
         assert_eq!(of(Operation::Messages, r#"{"max_tokens":9,"stream":true}"#).unwrap().output_at_most, Some(9));
         assert_eq!(of(Operation::Embeddings, "{}").unwrap().output_at_most, Some(0));

@@ -116,7 +116,8 @@ impl Run {
         let mut row = self.row(number);
         let bounds = self.bounds();
         let at_most = self.at_most(&row, &bounds);
-        let hold = match metering.budgets.admit(&self.context, &self.attribution, at_most).await {
+        let held = at_most.as_ref().and_then(|(_, cost)| cost.cost_usd);
+        let hold = match metering.budgets.admit(&self.context, &self.attribution, held).await {
             Ok(hold) => hold,
             Err(error) => {
                 head.answer(Err(error.into()));
@@ -377,35 +378,31 @@ impl Run {
     }
 
     /// As what the row stands if it is never seen to end: the most that it can have been.
-    fn make_unsettled(&self, row: &mut Call, bounds: &Bounds, at_most: Option<Decimal>) {
+    fn make_unsettled(&self, row: &mut Call, bounds: &Bounds, at_most: Option<(Usage, Costed)>) {
         if self.operation.flavour().is_none() {
             return;
         }
+        (row.usage, row.cost) = at_most.unwrap_or_else(|| {
+            let bounds = self.gateway.inner.metering.prices.within(&self.query(row), bounds);
+            let output = bounds.output_at_most.unwrap_or(0);
+            (Usage { input: bounds.input_at_most, output, ..Usage::default() }, Costed::unpriced())
+        });
         row.usage_source = UsageSource::Unsettled;
         row.model = self.ask.model.clone().unwrap_or_default();
-        row.usage =
-            Usage { input: bounds.input_at_most, output: bounds.output_at_most.unwrap_or(0), ..Usage::default() };
-        row.cost = match at_most {
-            Some(_) => {
-                Costed { cost_usd: at_most, ..self.gateway.inner.metering.prices.cost(&self.query(row), &row.usage) }
-            }
-            None => Costed::unpriced(),
-        };
     }
 
     fn bounds(&self) -> Bounds {
         if self.operation.flavour().is_none() {
-            return Bounds { input_at_most: 0, output_at_most: Some(0) };
+            return Bounds { output_at_most: Some(0), ..Bounds::default() };
         }
-        Bounds::of(&self.asked_bytes, self.ask.output_at_most)
+        Bounds::of(&self.asked_bytes, self.ask.output_at_most, self.ask.choices)
     }
 
-    fn at_most(&self, row: &Call, bounds: &Bounds) -> Option<Decimal> {
+    fn at_most(&self, row: &Call, bounds: &Bounds) -> Option<(Usage, Costed)> {
         if self.operation.flavour().is_none() {
-            return Some(Decimal::ZERO);
+            return Some((Usage::default(), Costed::free()));
         }
-        let prices = &self.gateway.inner.metering.prices;
-        prices.at_most(&self.query(row), bounds.input_at_most, bounds.output_at_most)
+        self.gateway.inner.metering.prices.at_most(&self.query(row), bounds)
     }
 
     fn query<'a>(&'a self, row: &Call) -> PriceQuery<'a> {

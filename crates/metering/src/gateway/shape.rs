@@ -9,14 +9,15 @@ use super::api::Api;
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Writes a problem as the API of the path writes errors. The code is `error.code` for OpenAI, and begins the message for Anthropic, whose
-/// errors have no place for it.
+/// errors have no place for it. What the problem has beside its text, such as a limit and when it resets, is `error.details`, which the
+/// clients hand on unread.
 pub(super) fn error(path: &str, problem: &ProblemBody, headers: &mut HeaderMap) -> Vec<u8> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // The clients try again after 408, 409, 429 and 5xx. What the money is used up for is no better the second time.
     if problem.status == 402 {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
-    let body = match Api::of(path) {
+    let mut body = match Api::of(path) {
         Api::OpenAi => json!({ "error": {
             "message": problem.message, "type": openai_type(problem.status), "param": null, "code": problem.code,
         } }),
@@ -28,6 +29,9 @@ pub(super) fn error(path: &str, problem: &ProblemBody, headers: &mut HeaderMap) 
             "request_id": problem.request_id,
         }),
     };
+    if !problem.extensions.is_empty() {
+        body["error"]["details"] = problem.extensions.clone().into();
+    }
     // All keys are strings and all values are JSON already.
     serde_json::to_vec(&body).unwrap_or_default()
 }
@@ -89,5 +93,13 @@ mod tests {
     fn what_is_used_up_is_not_tried_again() {
         let problem = Problem::of(&codes::STORAGE_FROZEN);
         assert_eq!(shaped("/llm/openai/v1/embeddings", &problem).1["x-should-retry"], "false");
+    }
+
+    #[test]
+    fn what_a_limit_is_can_be_read_by_programs() {
+        let problem = Problem::of(&crate::codes::BUDGET_EXHAUSTED).with("limit", "1").with("used", "0.99");
+        for path in ["/llm/openai/v1/chat/completions", "/llm/anthropic/v1/messages"] {
+            assert_eq!(shaped(path, &problem).0["error"]["details"], json!({ "limit": "1", "used": "0.99" }));
+        }
     }
 }

@@ -316,10 +316,18 @@ impl Plan {
         self.base.rates.makes_text()
     }
 
-    /// All rates that an input of at most this size can come under.
-    pub(super) fn sheets(&self, tokens_input: u64) -> impl Iterator<Item = &Sheet> {
-        let long = self.long.iter().filter(move |(from, _)| tokens_input >= *from).map(|(_, sheet)| sheet);
-        std::iter::once(&self.base).chain(long)
+    /// All rates that an input of at most this size can come under, each with the most input that comes under it.
+    pub(super) fn sheets(&self, tokens_input: u64) -> impl Iterator<Item = (u64, &Sheet)> {
+        let mut most = tokens_input;
+        let of = move |(from, sheet)| {
+            let under = (most, sheet);
+            (tokens_input >= from).then(|| {
+                most = from.saturating_sub(1);
+                under
+            })
+        };
+        let long = self.long.iter().map(|(from, sheet)| (*from, sheet));
+        long.chain(std::iter::once((0, &self.base))).filter_map(of)
     }
 }
 

@@ -21,7 +21,7 @@ use super::file::Flaws;
 use super::overrides::Overrides;
 use super::table::{Missing, Table};
 use super::{PriceQuery, Prices, reprice};
-use crate::store::prices as store;
+use crate::store::{audit, prices as store};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -204,7 +204,7 @@ async fn keep(tx: MeterTx, loaded: &Loaded, request: &LoadRequest, actor: &Actor
         "changed_models": loaded.differences.len(),
         "effect_usd": (loaded.effect.after_usd - loaded.effect.before_usd).to_string(),
     });
-    store::audit(&tx, None, actor, "prices.load", &format!("price-catalogue/{id}"), &details).await?;
+    audit::tell(&tx, None, actor, "prices.load", &format!("price-catalogue/{id}"), &details).await?;
     tx.commit().await?;
     Ok(id)
 }

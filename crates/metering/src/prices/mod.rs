@@ -30,7 +30,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use tenantry_core::TenantId;
 use uuid::Uuid;
 
@@ -48,7 +47,7 @@ pub(crate) use view::page;
 pub use view::{PriceFilter, PricePage, PriceView};
 
 use crate::call::Costed;
-use crate::usage::Usage;
+use crate::usage::{Bounds, Usage};
 use current::Unpriced;
 use table::Table;
 
@@ -120,12 +119,21 @@ impl Prices {
         })
     }
 
-    /// The most that a call can cost that is about to be made: all input at the dearest rate of input, as much output as was asked for or
-    /// as the model can write, at the dearest rate of output, in the dearest context that the input can come under. Units (searches)
-    /// are not in it, for nobody knows how many there will be. `None` when it has no price, or nothing bounds its output.
+    /// The most that a call can use and cost that is about to be made: all input in the dearest bucket of input, as much output as was
+    /// asked for or as the model can write, in the dearest bucket of output, in the dearest context that the input can come under. Units
+    /// (searches) are not in it, for nobody knows how many there will be. `None` when it has no price, or nothing bounds its output.
     #[must_use]
-    pub fn at_most(&self, query: &PriceQuery<'_>, input_at_most: u64, output_at_most: Option<u64>) -> Option<Decimal> {
-        self.inner.table.load().at_most(query, input_at_most, output_at_most).ok().flatten()
+    pub fn at_most(&self, query: &PriceQuery<'_>, bounds: &Bounds) -> Option<(Usage, Costed)> {
+        let table = self.inner.table.load();
+        let usage = table.at_most(query, bounds).ok().flatten()?;
+        let cost = table.cost(query, &usage).ok()?;
+        Some((usage, cost))
+    }
+
+    /// Bounds of a request with what its model can write at most, where that is known and less.
+    #[must_use]
+    pub fn within(&self, query: &PriceQuery<'_>, bounds: &Bounds) -> Bounds {
+        self.inner.table.load().within(query, bounds)
     }
 
     /// How many calls this server has found no price for.

@@ -21,6 +21,9 @@ const MOST: i128 = 10_i128.pow(24);
 pub(super) const BUCKETS: [&str; 8] =
     ["input", "cache_read", "cache_write", "cache_write_1h", "audio_input", "output", "reasoning", "audio_output"];
 
+/// So many of them are input.
+const INPUTS: usize = 5;
+
 /// The buckets that are not empty, by their places in [`BUCKETS`].
 #[derive(Debug)]
 pub(super) struct Counts {
@@ -85,9 +88,29 @@ impl Rates {
         ])
     }
 
-    /// The dearest input and the dearest output that there may be.
-    pub(super) fn dearest(&self) -> (Option<Amount>, Option<Amount>) {
-        (self.0[..5].iter().flatten().max().copied(), self.0[5..].iter().flatten().max().copied())
+    /// So much input and so much output as it would be dearest. What has no rate is left out; `None` when it writes, and nothing bounds
+    /// how much.
+    pub(super) fn dearest(&self, input: u64, output: Option<u64>) -> Option<Usage> {
+        let (inputs, outputs) = self.0.split_at(INPUTS);
+        let mut counts = [0; BUCKETS.len()];
+        if let Some(place) = dearest(inputs) {
+            counts[place] = input;
+        }
+        if let Some(place) = dearest(outputs) {
+            counts[INPUTS + place] = output?;
+        }
+        let [input, cache_read, cache_write, cache_write_1h, audio_input, output, reasoning, audio_output] = counts;
+        Some(Usage {
+            input,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            audio_input,
+            output,
+            reasoning,
+            audio_output,
+            ..Usage::default()
+        })
     }
 
     /// Whether it makes text at all.
@@ -112,6 +135,12 @@ impl Rates {
         let known = BUCKETS.iter().zip(&self.0).filter_map(|(name, rate)| Some((*name, (*rate)?)));
         known.map(|(name, rate)| (name.to_owned(), Value::String(rate.to_string()))).collect()
     }
+}
+
+/// The place of the dearest rate; of several the first, which is the plain one.
+fn dearest(rates: &[Option<Amount>]) -> Option<usize> {
+    let known = rates.iter().enumerate().rev().filter_map(|(place, rate)| Some((place, (*rate)?)));
+    known.max_by_key(|(_, rate)| *rate).map(|(place, _)| place)
 }
 
 /// What a call and units cost, beside tokens.

@@ -20,10 +20,10 @@ use uuid::Uuid;
 use super::diff::{Difference, Effect, ModelEffect};
 use super::table::Table;
 use super::{PriceQuery, Prices, PricesError};
-use crate::call::{Call, CostSource, Costed, Kind, bucket};
-use crate::store::book;
+use crate::call::{Call, Costed, Kind, UsageSource, bucket};
 use crate::store::prices::{self as store, Place, Recorded};
-use crate::usage::Usage;
+use crate::store::{audit, book};
+use crate::usage::{Bounds, Usage};
 
 /// Calls in one transaction.
 const BATCH: i64 = 500;
@@ -193,7 +193,7 @@ impl Prices {
         for recorded in calls {
             let call = &recorded.call;
             let model = done.0.entry((call.provider.clone(), call.model.clone())).or_default();
-            let Ok(costed) = table.cost(&query(call), &call.usage) else {
+            let Some(costed) = priced(&table, call) else {
                 model.without_price += 1;
                 continue;
             };
@@ -206,10 +206,23 @@ impl Prices {
             model.adjusted += 1;
             model.before_usd += before;
             model.after_usd += after;
-            adjustments.push(adjustment(recorded, costed, after - before, prices_call, now));
+            adjustments.push(adjustment(recorded, &costed, after - before, prices_call, now));
         }
         adjustments
     }
+}
+
+/// What a call costs by these prices; one that was never seen to end costs the most that it can have been.
+fn priced(table: &Table, call: &Call) -> Option<Costed> {
+    let query = query(call);
+    if call.usage_source != UsageSource::Unsettled {
+        return table.cost(&query, &call.usage).ok();
+    }
+    // No output is no bound: the model was not known then.
+    let output_at_most = Some(call.usage.tokens_output()).filter(|output| *output > 0);
+    let bounds = Bounds { input_at_most: call.usage.tokens_input(), output_at_most, choices: 1 };
+    let usage = table.at_most(&query, &bounds).ok()??;
+    table.cost(&query, &usage).ok()
 }
 
 fn query(call: &Call) -> PriceQuery<'_> {
@@ -224,7 +237,7 @@ fn query(call: &Call) -> PriceQuery<'_> {
 }
 
 /// The row that changes what a call costs: at the call's time, or where that month is closed at its own.
-fn adjustment(of: &Recorded, costed: Costed, delta: Decimal, prices_call: bool, now: DateTime<Utc>) -> Call {
+fn adjustment(of: &Recorded, costed: &Costed, delta: Decimal, prices_call: bool, now: DateTime<Utc>) -> Call {
     let call = &of.call;
     let (timestamp, hour, day) = if of.closed {
         let (hour, day) = bucket(now, of.zone);
@@ -242,9 +255,9 @@ fn adjustment(of: &Recorded, costed: Costed, delta: Decimal, prices_call: bool, 
         usage: Usage::default(),
         usage_mismatch: false,
         cost: Costed {
-            price_version: costed.price_version,
-            rates: costed.rates,
-            ..Costed::of(Some(delta), CostSource::Adjustment)
+            price_version: costed.price_version.clone(),
+            rates: costed.rates.clone(),
+            ..costed.given(Some(delta), prices_call)
         },
         latency_ms: 0,
         time_to_first_token_ms: None,
@@ -275,7 +288,7 @@ async fn note(tx: &MeterTx, actor: &Actor, what: &Reprice, adjustments: &[Call])
         let details = json!({
             "reason": what.reason, "changed": what.changed, "adjusted": adjusted, "delta_usd": delta.to_string(),
         });
-        store::audit(tx, Some(tenant), actor, "prices.reprice", "provider-calls", &details).await?;
+        audit::tell(tx, Some(tenant), actor, "prices.reprice", "provider-calls", &details).await?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 
 use super::PriceQuery;
 use super::amount::Factor;
@@ -13,7 +12,7 @@ use super::catalogue::{Catalogue, Model, Plan, Price};
 use super::overrides::{Agreed, Overrides};
 use super::rates::dollars;
 use crate::call::{CostSource, Costed};
-use crate::usage::Usage;
+use crate::usage::{Bounds, Usage};
 
 /// Why a call has no price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,34 +168,27 @@ impl Table {
         })
     }
 
-    pub(super) fn at_most(
-        &self,
-        query: &PriceQuery<'_>,
-        input_at_most: u64,
-        output_at_most: Option<u64>,
-    ) -> Result<Option<Decimal>, Missing> {
+    /// Bounds of a request with what its model can write at most, where that is known and less.
+    pub(super) fn within(&self, query: &PriceQuery<'_>, bounds: &Bounds) -> Bounds {
+        let of_one = self.model(query.provider, query.model).and_then(|model| model.max_output_tokens);
+        let limit = of_one.map(|limit| limit.saturating_mul(bounds.choices.max(1)));
+        let output_at_most = [bounds.output_at_most, limit].into_iter().flatten().min();
+        Bounds { output_at_most, ..*bounds }
+    }
+
+    /// The usage that would be dearest of all that a call can have.
+    pub(super) fn at_most(&self, query: &PriceQuery<'_>, bounds: &Bounds) -> Result<Option<Usage>, Missing> {
         let found = self.find(query)?;
-        let own_limit = found.model.and_then(|model| model.max_output_tokens);
-        let output_at_most = match (output_at_most, own_limit) {
-            (Some(asked), Some(limit)) => Some(asked.min(limit)),
-            (asked, limit) => asked.or(limit),
-        };
-        let mut most: Option<i128> = None;
-        for sheet in found.plan.sheets(input_at_most) {
-            let (input, output) = sheet.rates.dearest();
-            let part = |count: u64, rate: i128| i128::from(count).checked_mul(rate);
-            let output = match (output, output_at_most) {
-                // it writes nothing, so there is nothing to bound
-                (None, _) => 0,
-                (Some(_), None) => return Ok(None),
-                (Some(rate), Some(count)) => part(count, rate.micros().into()).ok_or(Missing::Rate)?,
-            };
-            let input = part(input_at_most, input.map_or(0, |rate| rate.micros().into())).ok_or(Missing::Rate)?;
-            let tokens = found.factor.of(input + output).ok_or(Missing::Rate)?;
-            let fees = found.price.fees.of(&Usage::default(), None).unwrap_or_default();
-            most = most.max(tokens.checked_add(fees));
+        let output_at_most = self.within(query, bounds).output_at_most;
+        let mut dearest: Option<(i128, Usage)> = None;
+        for (input_at_most, sheet) in found.plan.sheets(bounds.input_at_most) {
+            let Some(usage) = sheet.rates.dearest(input_at_most, output_at_most) else { return Ok(None) };
+            let cost = sheet.cost(&usage, found.factor).ok_or(Missing::Rate)?;
+            if dearest.as_ref().is_none_or(|(most, _)| cost > *most) {
+                dearest = Some((cost, usage));
+            }
         }
-        Ok(most.and_then(dollars))
+        Ok(dearest.map(|(_, usage)| usage))
     }
 
     /// The catalogue's models with their prices that are valid at a moment.

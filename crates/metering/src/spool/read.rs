@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::frame::{Frames, HEADER, Kind, View};
 use super::ledger::Position;
 use super::{Shared, segment};
-use crate::call::{Call, CostSource, Costed, Kind as RowKind};
+use crate::call::{Call, Kind as RowKind};
 
 /// Rows that wait, in the order in which they came.
 #[derive(Debug, Default)]
@@ -58,19 +58,18 @@ fn correction(reaped: Call, settled: &Call) -> Call {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&name[..16]);
     let (before, after) = (reaped.cost.cost_usd, settled.cost.cost_usd);
+    let prices_call = before.is_none() && after.is_some();
+    // What nobody knows is not subtracted from what was taken at most.
+    let adds = after.map_or(Decimal::ZERO, |after| after - before.unwrap_or_default());
     Call {
         id: uuid::Builder::from_custom_bytes(bytes).into_uuid(),
         kind: RowKind::Adjustment,
         adjusts: Some(reaped.id),
-        prices_call: before.is_none() && after.is_some(),
+        prices_call,
         usage: crate::usage::Usage::default(),
         usage_source: settled.usage_source,
         usage_mismatch: false,
-        // What nobody knows is not subtracted from what was taken at most.
-        cost: Costed::of(
-            after.map(|after| after - before.unwrap_or_default()).or(Some(Decimal::ZERO)),
-            CostSource::Adjustment,
-        ),
+        cost: settled.cost.given(Some(adds), prices_call),
         latency_ms: 0,
         time_to_first_token_ms: None,
         error_message: None,

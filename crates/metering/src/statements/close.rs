@@ -1,15 +1,17 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tenantry_postgres::{DbError, MeterDb};
+use serde_json::json;
+use tenantry_core::TenantId;
+use tenantry_postgres::{Actor, DbError, MeterDb};
 use uuid::Uuid;
 
 use super::show::{OLDEST, draft};
 use super::{Month, Statement, StatementStatus, digest, hex};
 use crate::Metering;
 use crate::statements::StatementSettings;
-use crate::store::Reader;
 use crate::store::statements::{self as store, Tenant};
+use crate::store::{Reader, audit};
 
 /// Tenants that are looked at together.
 const PAGE: i64 = 200;
@@ -51,7 +53,7 @@ pub struct Closing<'a> {
     /// What time it is.
     pub now: DateTime<Utc>,
     /// Who closes.
-    pub by: &'a str,
+    pub by: &'a Actor,
     /// Whether the days that late calls have are cut short.
     pub early: bool,
     /// Whether to say only what would be done.
@@ -133,7 +135,13 @@ async fn one(
             tx.rollback().await?;
             return Ok(Some(Statement { summary, intact: true, lines }));
         }
-        if store::insert(&tx, party.id, &summary, &lines, digests, closing.by).await? {
+        if store::insert(&tx, party.id, &summary, &lines, digests, &closing.by.name).await? {
+            let details = json!({
+                "number": summary.number, "cost_usd": summary.cost_usd.to_string(), "amount_usd": summary.amount_usd.to_string(),
+                "digest": summary.digest, "early": closing.early,
+            });
+            let whose = Some(TenantId::from_uuid(party.id));
+            audit::tell(&tx, whose, closing.by, "statement.close", &format!("statement/{month}"), &details).await?;
             tx.commit().await?;
             return Ok(Some(Statement { summary, intact: true, lines }));
         }
@@ -161,6 +169,7 @@ pub async fn keep_closed(metering: Metering) {
 /// Closes what is due, of all tenants.
 async fn close_due(db: &MeterDb, settings: &StatementSettings, now: DateTime<Utc>) -> Result<usize, DbError> {
     let (mut closed, mut after): (usize, Option<Uuid>) = (0, None);
+    let by = Actor::system("metering");
     loop {
         let tx = db.begin().await?;
         let tenants = store::tenants(&tx, after, None, PAGE).await?;
@@ -171,7 +180,7 @@ async fn close_due(db: &MeterDb, settings: &StatementSettings, now: DateTime<Utc
             // The month that the clocks showed when the last calls had had their days.
             let due = Month::of(now - TimeDelta::days(settings.close_after_days.into()), tenant.party.zone);
             let Some(month) = before(due) else { continue };
-            let closing = Closing { month, now, by: "system", early: false, dry_run: false };
+            let closing = Closing { month, now, by: &by, early: false, dry_run: false };
             match close(db, settings, tenant, closing).await {
                 Ok(outcome) => closed += outcome.statements.len(),
                 Err(CloseError::Database(error)) => return Err(error),

@@ -38,7 +38,7 @@ statements! {
            SELECT * FROM unnest($4::uuid[], $5::date[], $6::date[], $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::bool[]) \
              AS a (budget_id, first_day, end_day, leased, exposure, need, slack, shrink) \
          ), seen AS ( \
-           SELECT a.*, b.tenant_id, own.amount_usd AS own, \
+           SELECT a.*, b.tenant_id, b.limit_usd, own.amount_usd AS own, \
              b.limit_usd \
              - COALESCE((SELECT sum(c.cost_usd) FROM analytics.spend_counters c WHERE c.tenant_id = b.tenant_id AND c.scope = b.scope \
                  AND c.scope_id = b.scope_id AND c.day >= a.first_day AND c.day < a.end_day), 0) \
@@ -62,7 +62,8 @@ statements! {
            FROM sized s \
            ON CONFLICT (budget_id, period_start, server_id) DO UPDATE SET amount_usd = excluded.amount_usd, expires_at = excluded.expires_at \
            RETURNING l.budget_id, l.period_start, l.amount_usd \
-         ) SELECT w.budget_id, w.period_start, w.amount_usd, s.own, w.amount_usd >= s.must AS enough, s.slack > 0 AND s.spare < 4 * s.slack AS tight \
+         ) SELECT w.budget_id, w.period_start, w.amount_usd, s.own, w.amount_usd >= s.must AS enough, s.slack > 0 AND s.spare < 4 * s.slack AS tight, \
+             s.limit_usd - s.headroom + s.exposure + s.shift AS used \
          FROM written w JOIN sized s ON s.budget_id = w.budget_id AND s.first_day = w.period_start";
     /// Takes what is shipped off the leases that it was held in.
     LOWER_LEASES(UUID, UUID_ARRAY, DATE_ARRAY, NUMERIC_ARRAY) =
@@ -161,6 +162,8 @@ pub(crate) struct Resized {
     pub(crate) granted: Granted,
     /// Whether so little is left that whoever keeps some keeps it from others.
     pub(crate) tight: bool,
+    /// What is spent or held, by all servers.
+    pub(crate) used_usd: Decimal,
 }
 
 /// How a resizing ended that did not succeed.
@@ -250,7 +253,7 @@ async fn resize_in(
         let granted =
             Granted { before: row.try_get("own")?, now: row.try_get("amount_usd")?, enough: row.try_get("enough")? };
         let key = Key { budget: row.try_get("budget_id")?, start: row.try_get("period_start")? };
-        Ok(Resized { key, granted, tight: row.try_get("tight")? })
+        Ok(Resized { key, granted, tight: row.try_get("tight")?, used_usd: row.try_get("used")? })
     };
     rows.iter().map(resized).collect()
 }

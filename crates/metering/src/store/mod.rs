@@ -1,6 +1,7 @@
 //! All SQL of the metering: what a tenant reads as itself takes a `TenantTx`, what the pipeline does takes a `MeterTx`.
 
 pub mod analytics;
+pub mod audit;
 pub mod bills;
 mod book;
 pub mod budgets;

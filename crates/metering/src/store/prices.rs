@@ -5,10 +5,9 @@ use std::pin::pin;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::TryStreamExt as _;
 use rust_decimal::Decimal;
-use serde_json::Value;
 use tenantry_core::TenantId;
 use tenantry_core::calendar::Tz;
-use tenantry_postgres::{Actor, DbError, MeterTx, Row, statements};
+use tenantry_postgres::{DbError, MeterTx, Row, statements};
 use uuid::Uuid;
 
 use crate::call::{Attribution, Call, CostSource, Costed, Finish, Kind, Source, UsageSource};
@@ -49,35 +48,35 @@ statements! {
         "INSERT INTO analytics.price_catalogues (digest, catalogue, note, loaded_by) VALUES ($1, $2, $3, $4) RETURNING id";
     /// One at a time.
     HOLD_PRICE_WORK() = "SELECT true AS held FROM analytics.price_work FOR UPDATE";
-    /// An event of the audit trail.
-    AUDIT_PRICES(UUID, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, JSONB) =
-        "INSERT INTO audit.events (tenant_id, actor_kind, actor, request_id, client_ip, action, target, details) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     /// A tenant by its slug.
     TENANT_BY_SLUG(TEXT) = "SELECT id FROM public.tenants WHERE slug = $1";
-    /// Calls without a cost that no adjustment has priced.
+    /// Calls without a cost that no adjustment has priced. One that was not seen to end only when nothing is heard of it any more: its
+    /// late end would give it its price as well.
     UNPRICED_CALLS(TIMESTAMPTZ, TIMESTAMPTZ, UUID, UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
         "SELECT ", call_columns!(), ", NULL::numeric AS adjusted_usd, false AS priced_later, t.time_zone, \
            analytics.month_is_closed(c.tenant_id, c.day) AS closed \
          FROM analytics.provider_api_calls c LEFT JOIN public.tenants t ON t.id = c.tenant_id \
-         WHERE c.kind = 'call' AND c.cost_usd IS NULL AND NOT EXISTS (SELECT FROM analytics.provider_api_calls a \
+         WHERE c.kind = 'call' AND c.cost_usd IS NULL \
+           AND (c.usage_source <> 'unsettled' OR c.\"timestamp\" < now() - interval '1 day') AND NOT EXISTS (SELECT FROM analytics.provider_api_calls a \
            WHERE a.tenant_id = c.tenant_id AND a.adjusts = c.id AND a.prices_call)", in_order!()
     );
-    /// Calls that were priced by a list, at once or later, with the sum of their adjustments.
+    /// Calls that were priced by a list, at once or later, with the sum of their adjustments. Not those that were never seen to end: what
+    /// their rows say that they used is a bound, and where an adjustment has corrected it, the true counts are nowhere.
     PRICED_CALLS(TIMESTAMPTZ, TIMESTAMPTZ, UUID, UUID, TIMESTAMPTZ, UUID, INT8) = concat!(
         "SELECT ", call_columns!(), ", a.adjusted_usd, coalesce(a.priced_later, false) AS priced_later, t.time_zone, \
            analytics.month_is_closed(c.tenant_id, c.day) AS closed \
          FROM analytics.provider_api_calls c LEFT JOIN public.tenants t ON t.id = c.tenant_id \
          LEFT JOIN LATERAL (SELECT sum(a.cost_usd) AS adjusted_usd, bool_or(a.prices_call) AS priced_later \
            FROM analytics.provider_api_calls a WHERE a.tenant_id = c.tenant_id AND a.adjusts = c.id) a ON true \
-         WHERE c.kind = 'call' AND (c.cost_source IN ('catalogue', 'override') OR (c.cost_usd IS NULL AND a.priced_later))",
+         WHERE c.kind = 'call' AND c.usage_source <> 'unsettled' \
+           AND (c.cost_source IN ('catalogue', 'override') OR (c.cost_usd IS NULL AND a.priced_later))",
         in_order!()
     );
     /// The latest calls to some providers, whose costs a list decides.
     LATEST_CALLS(TIMESTAMPTZ, TEXT_ARRAY, INT8) = concat!(
         "SELECT ", call_columns!(), " FROM analytics.provider_api_calls c \
          WHERE c.\"timestamp\" >= $1 AND c.provider = ANY ($2) AND c.kind = 'call' \
-           AND c.cost_source IN ('catalogue', 'override', 'unpriced') \
+           AND c.cost_source IN ('catalogue', 'override', 'unpriced') AND c.usage_source <> 'unsettled' \
          ORDER BY c.\"timestamp\" DESC LIMIT $3"
     );
 }
@@ -164,23 +163,6 @@ pub async fn insert_catalogue(tx: &MeterTx, digest: &str, text: &str, note: &str
 /// [`DbError`].
 pub async fn hold_work(tx: &MeterTx) -> Result<(), DbError> {
     tx.query_one(&HOLD_PRICE_WORK, &[]).await.map(drop)
-}
-
-/// Appends an event to the trail of a tenant, or of what concerns none. Its action begins with `prices.`.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn audit(
-    tx: &MeterTx,
-    tenant: Option<TenantId>,
-    actor: &Actor,
-    action: &str,
-    target: &str,
-    details: &Value,
-) -> Result<(), DbError> {
-    let tenant = tenant.map(|id| *id.as_uuid());
-    let Actor { kind, name, request_id, client_ip } = actor;
-    tx.execute(&AUDIT_PRICES, &[&tenant, kind, name, request_id, client_ip, &action, &target, details]).await.map(drop)
 }
 
 /// A tenant's id.

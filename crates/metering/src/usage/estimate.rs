@@ -25,15 +25,17 @@ const PDF: &[u8] = b"JVBERi0";
 pub struct Bounds {
     /// Tokens of input, as [`tokens_at_most`] says.
     pub input_at_most: u64,
-    /// Tokens of output: what the request allows, or the model.
+    /// Tokens of output, over all choices: what the request allows, or the model.
     pub output_at_most: Option<u64>,
+    /// How many answers are asked for at once. What a model can write is the limit of each; 0 counts as 1.
+    pub choices: u64,
 }
 
 impl Bounds {
     /// The bounds of a request.
     #[must_use]
-    pub fn of(body: &[u8], output_at_most: Option<u64>) -> Self {
-        Self { input_at_most: tokens_at_most(body), output_at_most }
+    pub fn of(body: &[u8], output_at_most: Option<u64>, choices: u64) -> Self {
+        Self { input_at_most: tokens_at_most(body), output_at_most, choices }
     }
 }
 
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn an_estimate_is_bounded() {
         let reading = Reading { text_bytes: 1_000_000, ..Reading::default() };
-        let usage = complete(&reading, &Bounds { input_at_most: 40, output_at_most: Some(1000) });
+        let usage = complete(&reading, &Bounds { input_at_most: 40, output_at_most: Some(1000), choices: 1 });
         assert_eq!((usage.input, usage.output), (40, 1000));
         let usage = complete(&Reading { text_bytes: 7, ..Reading::default() }, &Bounds::default());
         assert_eq!((usage.input, usage.output), (0, 4));
@@ -124,7 +126,7 @@ mod tests {
     fn what_was_counted_stays() {
         let counted = Usage { input: 3, cache_read: 9, output: 1, ..Usage::default() };
         let reading = Reading { usage: counted, text_bytes: 100, ..Reading::default() };
-        let usage = complete(&reading, &Bounds { input_at_most: 4000, output_at_most: None });
+        let usage = complete(&reading, &Bounds { input_at_most: 4000, ..Bounds::default() });
         assert_eq!((usage.input, usage.cache_read, usage.output), (3, 9, 50));
     }
 

@@ -27,20 +27,24 @@ pub struct Measured {
 /// list says, or nobody knows what; an unknown cost is never zero.
 #[must_use]
 pub fn measure(reading: &Reading, bounds: &Bounds, asked: &PriceQuery<'_>, prices: &Prices) -> Measured {
-    let (usage, usage_source) = reading.usage_within(bounds);
     let served = reading.tier();
     let model = reading.model.as_deref().unwrap_or(asked.model);
     let service_tier = served.as_deref().or(asked.service_tier);
+    let query = PriceQuery { model, service_tier, ..*asked };
+    let (usage, usage_source) = match reading.source {
+        UsageSource::Estimated => reading.usage_within(&prices.within(&query, bounds)),
+        _ => reading.usage_within(bounds),
+    };
     let cost = match (usage_source, reading.provider_cost_usd) {
         (UsageSource::None, None) => Costed::free(),
-        (_, None) => prices.cost(&PriceQuery { model, service_tier, ..*asked }, &usage),
+        (_, None) => prices.cost(&query, &usage),
         (_, Some(amount)) => Costed {
             cost_usd: Some(amount),
             cost_source: CostSource::Provider,
             price_version: None,
             rates: None,
             // What it would have cost elsewhere is a question for the price list all the same.
-            ..prices.cost(&PriceQuery { model, service_tier, ..*asked }, &usage)
+            ..prices.cost(&query, &usage)
         },
     };
     Measured {
@@ -60,6 +64,8 @@ mod tests {
 
     use super::*;
 
+    const AT: &str = "2026-01-01T00:00:00Z";
+
     fn query<'a>() -> PriceQuery<'a> {
         PriceQuery {
             tenant: TenantId::generate(),
@@ -69,6 +75,32 @@ mod tests {
             service_tier: Some("flex"),
             at: chrono::DateTime::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn an_estimate_is_bounded_by_what_the_model_can_write() {
+        let prices = Prices::default();
+        let asked = PriceQuery {
+            provider: "openai",
+            model: "gpt-4o-mini",
+            service_tier: None,
+            at: AT.parse().unwrap(),
+            ..query()
+        };
+        let of = |bounds: Bounds, answered: Option<&str>| {
+            let model = answered.map(str::to_owned);
+            let reading = Reading { text_bytes: 1_000_000, model, ..Reading::default() };
+            measure(&reading, &bounds, &asked, &prices).usage.output
+        };
+        assert_eq!(of(Bounds::default(), None), 16_384);
+        assert_eq!(of(Bounds { choices: 3, ..Bounds::default() }, None), 3 * 16_384, "each choice");
+        assert_eq!(
+            of(Bounds { output_at_most: Some(50), ..Bounds::default() }, None),
+            50,
+            "not more than was asked for"
+        );
+        assert_eq!(of(Bounds { output_at_most: Some(900_000), ..Bounds::default() }, None), 16_384);
+        assert_eq!(of(Bounds::default(), Some("nobody-knows")), 500_000, "nothing bounds a model that is not known");
     }
 
     #[test]

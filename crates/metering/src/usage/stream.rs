@@ -253,7 +253,7 @@ mod tests {
         let cut =
             read(Flavour::OpenAiChat, &CHAT[..CHAT.find("data: {\"id\":\"chatcmpl-1\",\"choices\":[],").unwrap()]);
         assert_eq!((cut.source, cut.finished), (UsageSource::Estimated, false));
-        assert_eq!(cut.usage_within(&Bounds { input_at_most: 50, output_at_most: Some(5) }).0.output, 5);
+        assert_eq!(cut.usage_within(&Bounds { input_at_most: 50, output_at_most: Some(5), choices: 1 }).0.output, 5);
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
         // cut before the counts of the output, the placeholder is not taken for them
         let cut = read(Flavour::AnthropicMessages, &MESSAGE[..MESSAGE.find("event: message_delta").unwrap()]);
         assert_eq!((cut.source, cut.finished, cut.usage.output), (UsageSource::Estimated, false, 1));
-        let (usage, _) = cut.usage_within(&Bounds { input_at_most: 4000, output_at_most: None });
+        let (usage, _) = cut.usage_within(&Bounds { input_at_most: 4000, ..Bounds::default() });
         assert_eq!((usage.input, usage.cache_read, usage.output), (25, 7, 3));
     }
 

@@ -84,6 +84,39 @@ async fn parameters_are_checked() {
     assert_eq!((answer.status, &answer.json()["errors"][0]["pointer"]), (422, &json!("/to")), "{}", answer.text);
 }
 
+/// Sums of days outlive those of hours. What is gone is refused, never answered with nothing.
+#[tokio::test]
+async fn a_period_whose_hours_are_gone_is_answered_from_its_days_or_refused() {
+    let stage = Stage::empty().await;
+    let ago = |days: u64| stage.today() - chrono::Days::new(days);
+    let day = ago(500);
+    stage.admin.batch_execute("SELECT analytics.ensure_partitions(18, 1)").await.unwrap();
+    let row = "INSERT INTO analytics.daily_metrics (tenant_id, date, provider, total_calls, successful_calls, unpriced_calls, total_cost_usd) \
+               VALUES ($1, $2, 'openai', 7, 6, 1, 1.25)";
+    stage.admin.execute(row, &[stage.acme.id().as_uuid(), &day]).await.unwrap();
+    for filter in ["", "&provider=openai"] {
+        let trends = stage.ask(&format!("trends?from={day}&to={day}{filter}")).await;
+        assert_eq!(usd(&trends["days"][0]["cost_usd"]), Decimal::new(125, 2), "{trends}");
+        let coverage = &trends["coverage"];
+        assert_eq!((&coverage["total_calls"], &coverage["unpriced"]), (&json!(7), &json!(1)));
+        assert_eq!(coverage["percent_final"], Value::Null, "that is not known any more");
+    }
+    let base = format!("explain?base_from={day}&base_to={day}");
+    let kept = ago(400);
+    for refused in [
+        format!("trends?from={day}&to={day}&model=gpt-5"),
+        format!("trends?from={0}&to={0}", ago(731)),
+        format!("cost-summary?from={day}&to={day}"),
+        format!("usage?to={day}"),
+        format!("export?rows=days&from={day}&to={day}"),
+        format!("explain?from={kept}&to={kept}"),
+        base,
+    ] {
+        assert_eq!(stage.refused(&refused).await, (400, "invalid_query".to_owned()), "{refused}");
+    }
+    stage.get(&format!("cost-summary?from={kept}&to={kept}")).await;
+}
+
 #[tokio::test]
 async fn providers_are_compared() {
     let stage = Stage::full().await;

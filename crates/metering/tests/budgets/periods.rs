@@ -42,8 +42,11 @@ async fn a_day_is_the_tenants() {
     assert_eq!(scene.clock.now(), utc("2026-10-25T22:30:00Z"));
     assert!(exhausted(&admits("0.2").await), "half past eleven in the night of the same day");
     let refused = admits("0.2").await.unwrap_err();
-    let metering::budgets::NotAdmitted::Exhausted { resets_at, period, .. } = refused else { panic!("{refused}") };
+    let metering::budgets::NotAdmitted::Exhausted { resets_at, period, used_usd, limit_usd, .. } = refused else {
+        panic!("{refused}")
+    };
     assert_eq!((resets_at, period), (utc("2026-10-25T23:00:00Z"), "day"));
+    assert_eq!((used_usd, limit_usd), (usd("0.9"), usd("1")));
     // A call that is held before midnight counts for the day that it is recorded with, and so does a late one.
     let late = admits("0.1").await.unwrap();
     clock.advance(TimeDelta::minutes(31));

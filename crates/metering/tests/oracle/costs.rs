@@ -21,7 +21,7 @@ impl Case {
         };
         measure(
             reading,
-            &Bounds { input_at_most: self.input_at_most, output_at_most: self.output_at_most },
+            &Bounds { input_at_most: self.input_at_most, output_at_most: self.output_at_most, choices: 1 },
             &asked,
             prices,
         )

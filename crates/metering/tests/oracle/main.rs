@@ -111,7 +111,7 @@ fn what_was_counted_is_read() {
         assert_eq!(reading.model, case.model, "{name}");
         assert_eq!(reading.tier(), case.tier, "{name}");
         assert_eq!(reading.provider_cost_usd, case.provider_cost_usd, "{name}");
-        let bounds = Bounds { input_at_most: case.input_at_most, output_at_most: case.output_at_most };
+        let bounds = Bounds { input_at_most: case.input_at_most, output_at_most: case.output_at_most, choices: 1 };
         assert_eq!(reading.usage_within(&bounds), (case.usage.clone(), case.source), "{name}: {reading:?}");
         if let Some(error) = &case.error {
             assert_eq!(reading.error.as_ref(), Some(error), "{name}");
@@ -146,8 +146,11 @@ fn a_stream_may_end_anywhere() {
                 "{} until {end}",
                 case.name
             );
-            let bounds =
-                Bounds { input_at_most: case.usage.tokens_input(), output_at_most: Some(case.usage.tokens_output()) };
+            let bounds = Bounds {
+                input_at_most: case.usage.tokens_input(),
+                output_at_most: Some(case.usage.tokens_output()),
+                choices: 1,
+            };
             let (usage, _) = reading.usage_within(&bounds);
             assert!(usage.tokens_input() <= case.usage.tokens_input(), "{} until {end}: {usage:?}", case.name);
             assert!(usage.tokens_output() <= case.usage.tokens_output(), "{} until {end}: {usage:?}", case.name);

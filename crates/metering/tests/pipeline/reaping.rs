@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use metering::prices::Reprice;
 use metering::ship::Shipping;
-use metering::{Metering, MeteringSettings};
+use metering::{Call, Decimal, Metering, MeteringSettings};
 use tenantry_core::ManualClock;
+use tenantry_postgres::Actor;
 
 use super::stage::{Stage, call, empty, unsettled, until, usd};
 
@@ -36,6 +38,43 @@ async fn a_call_that_does_not_end_is_booked_as_unsettled_and_corrected_when_it_d
         (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, bool>(2), row.get::<_, i64>(3)),
         (2, 1, true, 0)
     );
+    stage.agree().await;
+}
+
+/// The row of a call that came late says a bound still; what it is worth is in its correction.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_late_is_not_undone_when_calls_are_priced_again() {
+    let stage = Stage::new().await;
+    let settings = MeteringSettings { reap_after: Duration::from_millis(50), ..stage.settings() };
+    let metering = Metering::start(&stage.database.config, &settings, Arc::new(ManualClock::new(Utc::now()))).unwrap();
+    let (late, seen) = (call(1, "0.4"), call(1, "0.4"));
+    metering.spool.intend(&unsettled(&late, "1.5")).await.unwrap();
+    metering.spool.record(std::slice::from_ref(&seen)).await.unwrap();
+    let shipping = Shipping::start(&metering, &settings).unwrap();
+    until(&metering, |state| state.shipped == 2).await;
+    metering.spool.settle(&late).await.unwrap();
+    until(&metering, |state| state.shipped == 3).await;
+    shipping.stop(Duration::from_secs(5)).await;
+    let again = Reprice {
+        tenant: None,
+        since: DateTime::UNIX_EPOCH,
+        until: Utc::now() + TimeDelta::days(1),
+        changed: true,
+        dry_run: false,
+        reason: "a wrong price".to_owned(),
+        after: None,
+        at_most: u64::MAX,
+    };
+    let who = Actor::system("test");
+    let done = metering.prices.reprice(&metering.db, &again, &who, Utc::now(), |_| true).await.unwrap();
+    assert_eq!((done.calls, done.adjusted), (1, 1), "only the one that was seen to end: {done:?}");
+    let sql = "SELECT sum(cost_usd), count(*) FROM analytics.provider_api_calls WHERE $1 IN (id, adjusts)";
+    let worth = async |call: &Call| {
+        let row = stage.admin.query_one(sql, &[&call.id]).await.unwrap();
+        (row.get::<_, Decimal>(0).normalize(), row.get::<_, i64>(1))
+    };
+    assert_eq!(worth(&late).await, (usd("0.4"), 2));
+    assert_eq!(worth(&seen).await, (usd("0.00036"), 2), "by the list");
     stage.agree().await;
 }
 

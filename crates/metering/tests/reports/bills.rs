@@ -3,11 +3,13 @@ use metering::bills::{BillError, Import, Imported, import};
 use metering::reports::{AlertSettings, BillStatus, Period, ReconcileQuery, ReportSettings, health, reconcile};
 use tenantry_core::SystemClock;
 use tenantry_core::calendar::Tz;
+use tenantry_postgres::Actor;
 
 use crate::ledger::{Ledger, Row, months_ago, within};
 
 async fn bill(ledger: &Ledger, file: &str) -> Result<Imported, BillError> {
-    let import_of = Import { provider: "openai", format: None, account: "", bytes: file.as_bytes(), by: "ada" };
+    let import_of =
+        Import { provider: "openai", format: None, account: "", bytes: file.as_bytes(), by: &Actor::system("ada") };
     import(&ledger.db, &SystemClock, &import_of).await
 }
 
@@ -24,6 +26,14 @@ async fn a_bill_is_imported_once_and_whole() {
     assert!(matches!(&bad, BillError::Lines(lines) if lines.len() == 1 && lines[0].line == 3), "{bad}");
     let count = "SELECT (SELECT count(*) FROM analytics.provider_bills) * 100 + (SELECT count(*) FROM analytics.provider_bill_lines)";
     assert_eq!(ledger.admin.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 102);
+    // The platform's trail has it once, and what was refused not at all.
+    let told =
+        "SELECT actor, target, details->>'total_usd', tenant_id IS NULL FROM audit.events WHERE action LIKE 'bill.%'";
+    let told = ledger.admin.query(told, &[]).await.unwrap();
+    assert_eq!(told.len(), 1);
+    let (actor, target): (&str, &str) = (told[0].get(0), told[0].get(1));
+    assert_eq!((actor, target), ("ada", format!("bill/{}", first.bill.id).as_str()));
+    assert_eq!((told[0].get::<_, &str>(2), told[0].get::<_, bool>(3)), ("3.750000000000", true));
 }
 
 #[tokio::test]

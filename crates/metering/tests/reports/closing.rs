@@ -33,6 +33,10 @@ async fn many_who_close_at_once_close_each_month_once() {
     let text: String = ledger.admin.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(text, "1 1.5 1, 2 1.5 1, 3 1.5 1");
     assert!(made <= 3);
+    let told = "SELECT string_agg((details->>'number') || ' ' || (tenant_id = $1) || ' ' || actor, ', ' ORDER BY target) FROM audit.events \
+                WHERE action = 'statement.close'";
+    let told: String = ledger.admin.query_one(told, &[&acme.party.id]).await.unwrap().get(0);
+    assert_eq!(told, "1 true test, 2 true test, 3 true test", "the company's trail has each once");
 }
 
 #[tokio::test]
@@ -44,7 +48,7 @@ async fn a_month_is_closed_when_late_calls_have_had_their_days() {
     ledger.roll_up().await;
     let (_, end) = month.period(ZONE);
     let try_at = async |now, early, dry_run| {
-        let closing = Closing { month, now, by: "test", early, dry_run };
+        let closing = Closing { month, now, by: &Actor::system("test"), early, dry_run };
         close(&ledger.db, &ledger.settings, &acme, closing).await.map(|outcome| outcome.statements.len())
     };
     let last_moment = end + TimeDelta::days(3) - TimeDelta::seconds(1);

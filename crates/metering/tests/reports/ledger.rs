@@ -4,7 +4,7 @@ use metering::store::Reader;
 use metering::store::statements::{Tenant, tenants};
 use metering::{Decimal, bucket};
 use tenantry_core::calendar::Tz;
-use tenantry_postgres::MeterDb;
+use tenantry_postgres::{Actor, MeterDb};
 use testkit::{World, WorldConfig};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -128,7 +128,7 @@ impl Ledger {
     /// Closes up to a month, long after it.
     pub(crate) async fn close(&self, tenant: &Tenant, month: Month) -> Result<Vec<Statement>, CloseError> {
         let now = month.next().period(tenant.party.zone).0 + TimeDelta::days(5);
-        let closing = Closing { month, now, by: "test", early: false, dry_run: false };
+        let closing = Closing { month, now, by: &Actor::system("test"), early: false, dry_run: false };
         close(&self.db, &self.settings, tenant, closing).await.map(|outcome| outcome.statements)
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use tenantry_core::calendar::Tz;
+use tenantry_postgres::Actor;
 
 use crate::ledger::{Ledger, Row, months_ago, within};
 
@@ -152,7 +153,13 @@ async fn all_statements_are_all_calls() {
         // the last month is closed with one call more, so that what came after an earlier close of it is on a statement
         let last = months_ago(0);
         let now = last.next().period(zone).0 + chrono::TimeDelta::days(5);
-        let closing = metering::statements::Closing { month: last, now, by: "test", early: false, dry_run: false };
+        let closing = metering::statements::Closing {
+            month: last,
+            now,
+            by: &Actor::system("test"),
+            early: false,
+            dry_run: false,
+        };
         metering::statements::close(&ledger.db, &ledger.settings, &tenant, closing).await.unwrap();
         let sums = "SELECT (SELECT coalesce(sum(cost_usd), 0) FROM analytics.provider_api_calls WHERE tenant_id = $1), \
                            (SELECT coalesce(sum(cost_usd), 0) FROM analytics.statements WHERE tenant_id = $1), \

@@ -53,6 +53,7 @@ static SETS: LazyLock<[MigrationSet; 2]> = LazyLock::new(|| {
                 "0005_reports.sql",
                 "0006_shipping.sql",
                 "0007_purged_tenants.sql",
+                "0008_audit.sql",
             ),
         ),
     ]

@@ -8,7 +8,7 @@ use ::metering::reports::{self, BillStatus, ReconcileQuery};
 use ::metering::store::bills as store;
 use clap::{Args, Subcommand, ValueEnum};
 use tenantry_core::SystemClock;
-use tenantry_postgres::MeterDb;
+use tenantry_postgres::{Actor, MeterDb};
 
 use super::metering_reports::{Days, usd};
 use super::output::{self, optional, time};
@@ -78,8 +78,8 @@ pub(super) async fn run(db: &MeterDb, command: BillCommand, format: Output) -> R
         BillCommand::Import { file, provider, format: of, account } => {
             let bytes = std::fs::read(&file)
                 .map_err(|error| CliError::usage(format!("cannot read `{}`: {error}", file.display())))?;
-            let file =
-                Import { provider: &provider, format: of.map(Into::into), account: &account, bytes: &bytes, by: "cli" };
+            let by = &Actor::cli();
+            let file = Import { provider: &provider, format: of.map(Into::into), account: &account, bytes: &bytes, by };
             let imported = import(db, &SystemClock, &file).await.map_err(refused)?;
             if imported.repeated {
                 say("the same file was imported before; nothing has changed");

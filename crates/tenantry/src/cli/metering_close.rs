@@ -7,7 +7,7 @@ use ::metering::store::statements::{Tenant, tenants};
 use clap::Args;
 use serde::Serialize;
 use tenantry_core::{Clock as _, SystemClock};
-use tenantry_postgres::{MeterDb, ProvisionError};
+use tenantry_postgres::{Actor, MeterDb, ProvisionError};
 use uuid::Uuid;
 
 use super::metering_reports::usd;
@@ -59,7 +59,7 @@ pub(super) async fn close(
             let closing = Closing {
                 month: args.month,
                 now: SystemClock.now(),
-                by: "cli",
+                by: &Actor::cli(),
                 early: args.early,
                 dry_run: args.dry_run,
             };

@@ -72,7 +72,7 @@ async fn a_tenant_reads_its_statements_as_json_and_as_a_table() {
         let closing = metering::statements::Closing {
             month: month.parse().unwrap(),
             now: chrono::Utc::now(),
-            by: "test",
+            by: &actor(),
             early: true,
             dry_run: false,
         };

@@ -5,8 +5,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use tenantry_control::Common;
-use tenantry_http::{ApiQuery, OperatorScope, Problem, ProblemBody, codes as http};
+use tenantry_control::{Caller, Common};
+use tenantry_http::{ApiQuery, Problem, ProblemBody, codes as http};
 use utoipa::IntoParams;
 
 use crate::bills::{BillError, BillFormat, Import, ProviderBill, import};
@@ -48,7 +48,7 @@ pub(super) struct ImportBill {
     ),
 )]
 pub(super) async fn import_bill(
-    OperatorScope(operator): OperatorScope,
+    Caller(actor): Caller,
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<ImportBill>,
     body: Result<Bytes, BytesRejection>,
@@ -62,7 +62,7 @@ pub(super) async fn import_bill(
         format: query.format,
         account: query.account.as_deref().unwrap_or_default(),
         bytes: &bytes,
-        by: operator.name(),
+        by: &actor,
     };
     let imported = import(&metering.db, metering.clock.as_ref(), &file).await.map_err(problem)?;
     let status = if imported.repeated { StatusCode::OK } else { StatusCode::CREATED };

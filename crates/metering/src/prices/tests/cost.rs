@@ -244,7 +244,12 @@ fn a_hold_is_never_below_what_the_call_costs() {
         model("free", "input = \"1\"\noutput = \"2\""),
         model("embeds", "input = \"1\"")
     )));
-    let at_most = |model, tier, input, output| prices.at_most(&query("p", model, tier, "2026-01-01"), input, output);
+    let at_most = |model, tier, input_at_most, output_at_most| {
+        let bounds = Bounds { input_at_most, output_at_most, choices: 1 };
+        let (usage, cost) = prices.at_most(&query("p", model, tier, "2026-01-01"), &bounds)?;
+        assert_eq!(recompute(&cost.rates.unwrap(), &usage).ok(), cost.cost_usd, "the row's usage is what it costs");
+        cost.cost_usd
+    };
     assert_eq!(at_most("m", None, 1000, Some(100)), usd("0.0042"));
     assert_eq!(at_most("m", None, 1000, None), usd("0.0054"), "as much as the model can write");
     assert_eq!(at_most("m", None, 1000, Some(9999)), usd("0.0054"), "not more than that");
@@ -253,6 +258,17 @@ fn a_hold_is_never_below_what_the_call_costs() {
     assert_eq!(at_most("free", None, 1000, None), None, "nothing bounds what it writes");
     assert_eq!(at_most("embeds", None, 1000, None), usd("0.001"), "it writes nothing");
     assert_eq!(at_most("unknown", None, 1000, Some(1)), None);
+    // The shorter context can be the dearer one: then no more input than comes under it.
+    let turned =
+        model("m", "input = \"5\"\noutput = \"10\"\ncontext = [{ above = 1000, input = \"1\", output = \"10\" }]");
+    let turned = super::prices(&provider(&turned));
+    let bounds = Bounds { input_at_most: 2000, output_at_most: Some(7), choices: 1 };
+    let (usage, cost) = turned.at_most(&query("p", "m", None, "2026-01-01"), &bounds).unwrap();
+    assert_eq!((usage.input, usage.output, cost.cost_usd), (1000, 7, usd("0.00507")));
+    // Several choices can each be as long as the model writes.
+    let three = Bounds { input_at_most: 0, output_at_most: None, choices: 3 };
+    let (usage, _) = prices.at_most(&query("p", "m", None, "2026-01-01"), &three).unwrap();
+    assert_eq!((usage.output, usage.reasoning), (0, 600), "the dearer bucket");
 }
 
 fn stored(id: u128, tenant_id: TenantId, model: &str, account: Option<u128>, agreed: Agreed) -> StoredOverride {

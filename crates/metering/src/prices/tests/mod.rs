@@ -2,6 +2,8 @@ mod cost;
 mod files;
 mod properties;
 
+use rust_decimal::Decimal;
+
 use super::*;
 
 /// A catalogue that stands alone.

@@ -63,7 +63,10 @@ proptest! {
             ];
             prop_assert_eq!(cost, by_hand(&usage, &rates, &search));
         }
-        let hold = prices.at_most(&query("p", "m", Some(tier), "2026-01-01"), usage.tokens_input(), Some(usage.tokens_output())).unwrap();
+        let bounds = Bounds { input_at_most: usage.tokens_input(), output_at_most: Some(usage.tokens_output()), choices: 1 };
+        let (most, costed) = prices.at_most(&query("p", "m", Some(tier), "2026-01-01"), &bounds).unwrap();
+        let hold = costed.cost_usd.unwrap();
+        prop_assert_eq!(recompute(&costed.rates.unwrap(), &most), Ok(hold));
         let searched = by_hand(&usage, &[], &search);
         prop_assert!(hold + searched >= cost, "{hold} + {searched} < {cost}");
     }

@@ -83,6 +83,15 @@ statements! {
     /// Everything together.
     TOTAL(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) =
         concat!("SELECT ", all_sums!(), " FROM ", hourly!());
+    /// Everything together that the days' own sums know.
+    TOTAL_OF_DAYS(DATE, DATE, TEXT, UUID) = concat!(
+        "SELECT ", all_sums!(), " FROM (SELECT total_calls, 0::int8 AS operations, successful_calls, unpriced_calls, \
+           0::int8 AS estimated_calls, 0::int8 AS unsettled_calls, total_cost_usd AS cost_usd, 0::numeric AS adjustments_usd, \
+           0::numeric AS failed_cost_usd, 0::numeric AS estimated_cost_usd, total_tokens_input AS tokens_input, \
+           total_tokens_output AS tokens_output, 0::int8 AS tokens_cache_read, 0::int8 AS tokens_cache_write, 0::int8 AS tokens_reasoning \
+         FROM analytics.daily_metrics WHERE date >= $1 AND date <= $2 AND ($3::text IS NULL OR provider = $3) \
+           AND ($4::uuid IS NULL OR agent_id = $4)) source"
+    );
     /// Everything together, from the calls themselves.
     TOTAL_OF_CALLS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) =
         concat!("SELECT ", all_sums!(), " FROM ", raw!());
@@ -130,6 +139,15 @@ statements! {
 /// Only the database's.
 pub async fn total(tx: &mut TenantTx, scope: &Scope) -> Result<Measures, DbError> {
     measures(&scoped!(tx, query_one, &TOTAL, scope)?)
+}
+
+/// Calls, tokens and cost together, from the days' own sums, which outlive all others. They know providers and agents, and nothing more.
+///
+/// # Errors
+/// Only the database's.
+pub async fn total_of_days(tx: &mut TenantTx, scope: &Scope) -> Result<Measures, DbError> {
+    let (from, to) = (scope.period.from(), scope.period.to());
+    measures(&tx.query_one(&TOTAL_OF_DAYS, &[&from, &to, &scope.provider, &scope.agent_id]).await?)
 }
 
 /// Everything together, from the calls themselves.

@@ -120,7 +120,7 @@ pub(super) async fn get_cost_summary(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<CostSummaryQuery>,
 ) -> Result<Json<CostSummary>, Problem> {
-    let (scope, today) = query.scope(&context, &*metering.clock)?;
+    let (scope, today) = query.scope(&context, &metering)?;
     let mut tx = db.snapshot(&context).await?;
     let overview = sums::overview(&mut tx, &scope, i64::try_from(NAMED).unwrap_or(i64::MAX)).await?;
     let period = scope.period;

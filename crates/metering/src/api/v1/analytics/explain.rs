@@ -14,7 +14,7 @@ use workforce::Error;
 
 use super::cost_summary::names;
 use super::frame::{Frame, frame};
-use super::query::question;
+use super::query::{kept, question};
 use crate::Metering;
 use crate::Usd;
 use crate::insight::{Bridge, Coverage, GroupSums, Measures, Period, PeriodInfo, Rates, Side, bridge};
@@ -110,7 +110,7 @@ pub(super) async fn explain_costs(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<ExplainQuery>,
 ) -> Result<Json<Explanation>, Problem> {
-    let (scope, today) = query.scope(&context, &*metering.clock)?;
+    let (scope, today) = query.scope(&context, &metering)?;
     let base = if query.base_from.is_none() && query.base_to.is_none() {
         scope.period.previous()
     } else {
@@ -122,6 +122,10 @@ pub(super) async fn explain_costs(
             }
         })?
     };
+    kept(&base, today, metering.settings.keep_hours_days).map_err(|detail| Error::InvalidQuery {
+        parameter: if query.base_from.is_some() { "base_from" } else { "from" },
+        detail: format!("the period that is compared with {detail}"),
+    })?;
     let base = scope.in_period(base);
     let mut tx = db.snapshot(&context).await?;
     let before = sums::overview(&mut tx, &base, MOST_GROUPS).await?;

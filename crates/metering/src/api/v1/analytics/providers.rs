@@ -120,7 +120,7 @@ pub(super) async fn compare_providers(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<ProvidersQuery>,
 ) -> Result<Json<ProviderComparison>, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let limit = bounded("limit", query.limit, (1, 50, 200))?;
     let by_model = query.by == Some(Compared::Model);
     let mut tx = db.snapshot(&context).await?;

@@ -5,12 +5,23 @@ use tenantry_core::Clock;
 use tenantry_core::calendar::{Tz, wall_clock};
 use workforce::Error;
 
+use crate::insight::{Period, before};
+
 /// Names are compared with, so they need not be longer than what is stored, nor hold what no column can.
 const LONGEST_NAME: usize = 200;
 
 /// The day that it is on a tenant's clock.
 pub(super) fn today(clock: &dyn Clock, zone: Tz) -> NaiveDate {
     wall_clock(clock.now(), zone).date()
+}
+
+/// Whether the sums of all days of a period are kept: what is gone is not answered with nothing.
+pub(super) fn kept(period: &Period, today: NaiveDate, days: u32) -> Result<(), String> {
+    let earliest = before(today, days.into());
+    if period.from() < earliest {
+        return Err(format!("must not reach back before `{earliest}`: what it is made of is kept for {days} days"));
+    }
+    Ok(())
 }
 
 /// A name to compare with.
@@ -74,15 +85,30 @@ macro_rules! question {
         }
 
         impl $name {
-            /// The calls that are asked about, and the day that it is.
+            /// The calls that are asked about, and the day that it is; of days of which the sums of hours are kept.
             fn scope(
                 &self,
                 context: &tenantry_postgres::TenantContext,
-                clock: &dyn tenantry_core::Clock,
+                metering: &$crate::Metering,
+            ) -> Result<($crate::store::analytics::Scope, chrono::NaiveDate), workforce::Error> {
+                use $crate::api::v1::analytics::query::kept;
+                let (scope, today) = self.scope_of_any_day(context, metering)?;
+                kept(&scope.period, today, metering.settings.keep_hours_days).map_err(|detail| {
+                    let parameter = if self.from.is_some() { "from" } else { "to" };
+                    workforce::Error::InvalidQuery { parameter, detail: format!("`{parameter}` {detail}") }
+                })?;
+                Ok((scope, today))
+            }
+
+            /// The calls that are asked about, and the day that it is.
+            fn scope_of_any_day(
+                &self,
+                context: &tenantry_postgres::TenantContext,
+                metering: &$crate::Metering,
             ) -> Result<($crate::store::analytics::Scope, chrono::NaiveDate), workforce::Error> {
                 use $crate::api::v1::analytics::query::{name, today};
                 let zone = context.tenant().time_zone;
-                let today = today(clock, zone);
+                let today = today(&*metering.clock, zone);
                 let period = $crate::insight::Period::of(self.from, self.to, today, zone).map_err(|(parameter, detail)| {
                     workforce::Error::InvalidQuery { parameter, detail: format!("`{parameter}` {detail}") }
                 })?;

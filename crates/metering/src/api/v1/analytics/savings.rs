@@ -16,11 +16,11 @@ use crate::store::analytics::sums::Dimension;
 
 /// What the figures take for granted, told with them.
 pub(super) const ASSUMPTIONS: [&str; 5] = [
-    "both sides are sums over the calls that have a baseline; a baseline is computed when a call is recorded, from its own tokens and the prices of that moment, and never changes",
+    "both sides are sums over the calls that have a baseline; a baseline is computed when a call is recorded, or given its first price later, from its own tokens and the prices of that moment, and never changes",
     "another model would have used as many tokens: tokenizers and answers differ, so this is a comparison of prices",
     "the list baseline puts every call on the dearest model of the catalogue, which nobody would do: it is an upper bound",
-    "the like-for-like baseline takes the dearest model of the same class, with the same tokens read from and written to a cache",
-    "adjustments of calls change what was spent and not the savings",
+    "the like-for-like baseline takes the dearest model of the same class, with the same tokens read from and written to a cache; a call whose class has no other model counts as what it cost, so it saves nothing there",
+    "later adjustments of calls change what was spent and not the savings",
 ];
 
 question! {
@@ -80,7 +80,7 @@ pub(super) async fn get_savings(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<SavingsQuery>,
 ) -> Result<Json<Savings>, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let limit = bounded("limit", query.limit, (1, 50, 200))?;
     let group_by = query.group_by.unwrap_or(Dimension::Model);
     if group_by == Dimension::Task {

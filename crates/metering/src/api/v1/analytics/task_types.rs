@@ -82,7 +82,7 @@ pub(super) async fn get_task_types(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<TaskTypesQuery>,
 ) -> Result<Json<TaskTypes>, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let limit = bounded("limit", query.limit, (1, 50, 200))?;
     let mut tx = db.snapshot(&context).await?;
     let rows = tasks::task_types(&mut tx, &scope, limit).await?;

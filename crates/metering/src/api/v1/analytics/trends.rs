@@ -6,10 +6,11 @@ use tenantry_http::respond::Common;
 use tenantry_http::{ApiQuery, Problem, TenantScope};
 use tenantry_postgres::TenantDb;
 use utoipa::ToSchema;
+use workforce::Error;
 
 use super::cost_summary::daily;
 use super::frame::{Frame, frame};
-use super::query::question;
+use super::query::{kept, question};
 use crate::Metering;
 use crate::Usd;
 use crate::insight::{Anomaly, HISTORY_DAYS, History, Outlook, Period, anomalies, before, forecast};
@@ -62,15 +63,28 @@ pub(super) async fn get_trends(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<TrendsQuery>,
 ) -> Result<Json<Trends>, Problem> {
-    let (scope, today) = query.scope(&context, &*metering.clock)?;
+    let (scope, today) = query.scope_of_any_day(&context, &metering)?;
     let period = scope.period;
+    // The sums of days outlive those of hours, and know providers and agents.
+    let of_days = !scope.is_beyond_providers_and_agents() && query.scope(&context, &metering).is_err();
+    if of_days {
+        let kept = kept(&period, today, metering.settings.keep_days_days);
+        kept.map_err(|detail| Error::InvalidQuery { parameter: "from", detail: format!("the period {detail}") })?;
+    } else {
+        query.scope(&context, &metering)?;
+    }
     let month = Period::month_of(today, period.zone());
     let mut tx = db.snapshot(&context).await?;
-    let total = sums::total(&mut tx, &scope).await?;
+    let total =
+        if of_days { sums::total_of_days(&mut tx, &scope).await? } else { sums::total(&mut tx, &scope).await? };
     let earliest = before(period.from(), HISTORY_DAYS).min(before(today, HISTORY_DAYS)).min(month.from());
     let costs = daily(&mut tx, &scope, (earliest, period.to().max(today))).await?;
-    let frame = frame(&mut tx, &scope, &total).await?;
+    let mut frame = frame(&mut tx, &scope, &total).await?;
     tx.commit().await?;
+    if of_days {
+        // Of how many the cost is final is in the sums of hours alone.
+        frame.coverage.percent_final = None;
+    }
     let mut cumulative = Usd::ZERO;
     let days = period.from().iter_days().take_while(|day| *day <= period.to().min(today)).map(|date| {
         let cost_usd = costs.get(&date).copied().unwrap_or_default();

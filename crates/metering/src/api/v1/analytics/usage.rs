@@ -100,7 +100,7 @@ pub(super) async fn get_usage_series(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<UsageQuery>,
 ) -> Result<Json<UsageSeries>, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let interval = query.interval.unwrap_or(Interval::Day);
     let limit = bounded("limit", query.limit, (1, 10, 50))?;
     let groups = if query.group_by.is_some() { limit + 1 } else { 1 };

@@ -85,7 +85,7 @@ pub(super) async fn what_if(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<WhatIfQuery>,
 ) -> Result<Json<WhatIf>, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let to_provider = name("to_provider", Some(query.to_provider))?.unwrap_or_default();
     let to_model = name("to_model", Some(query.to_model))?.unwrap_or_default();
     let mut tx = db.snapshot(&context).await?;

@@ -94,7 +94,7 @@ pub(super) async fn export_calls(
     Extension(exports): Extension<Exports>,
     ApiQuery(query): ApiQuery<ExportQuery>,
 ) -> Result<Response, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let (format, lines) = (query.format.unwrap_or(Format::Csv), query.rows.unwrap_or(Lines::Calls));
     let running = exports.begin(context.id()).ok_or_else(|| {
         Problem::of(&codes::EXPORT_RUNNING).detail("the tenant has an export on its way from this server already")

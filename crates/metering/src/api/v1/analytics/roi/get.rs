@@ -38,7 +38,7 @@ pub(super) async fn get_roi(
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<RoiQuery>,
 ) -> Result<Json<RoiAnswer>, Problem> {
-    let (scope, _) = query.scope(&context, &*metering.clock)?;
+    let (scope, _) = query.scope(&context, &metering)?;
     let limit = Limit::from_query(query.limit)?;
     let after = query.cursor.as_deref().map(|text| Position::decode(text, List::RoiCalculations)).transpose()?;
     let mut tx = db.snapshot(&context).await?;
