@@ -1,14 +1,16 @@
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Statement as Prepared};
 
 use crate::config::DatabaseConfig;
 use crate::connect::connect;
 use crate::error::{DbError, Exhausted};
+use crate::statement::Statement;
 
 const WAIT: Duration = Duration::from_secs(10);
 /// How long a read that a request waits for may take.
@@ -25,7 +27,14 @@ struct Inner {
     config: DatabaseConfig,
     role: &'static str,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// A connection, and what is prepared on it.
+#[derive(Debug)]
+struct Idle {
+    client: Client,
+    prepared: Mutex<HashMap<usize, Prepared>>,
 }
 
 impl Clients {
@@ -47,15 +56,15 @@ impl Clients {
         let idle = loop {
             let next = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match next {
-                Some(client) if client.is_closed() => {}
+                Some(idle) if idle.client.is_closed() => {}
                 other => break other,
             }
         };
-        let client = match idle {
-            Some(client) => client,
-            None => connect(&self.inner.config, self.inner.role).await?,
+        let lent = match idle {
+            Some(idle) => idle,
+            None => Idle { client: connect(&self.inner.config, self.inner.role).await?, prepared: Mutex::default() },
         };
-        Ok(Lent { client: Some(client), pool: Arc::clone(&self.inner), _permit: permit })
+        Ok(Lent { lent: Some(lent), pool: Arc::clone(&self.inner), _permit: permit })
     }
 
     /// A read that a request waits for: longer than this it is not kept waiting, it is refused. A server that is silently gone answers nothing at all, and then the idle
@@ -73,23 +82,39 @@ impl Clients {
 /// something (an error, a cancelled future) it is closed, and the server rolls back.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    client: Option<Client>,
+    lent: Option<Idle>,
     pool: Arc<Inner>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Lent {
     pub(crate) fn give_back(mut self) {
-        if let Some(client) = self.client.take() {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+        if let Some(lent) = self.lent.take() {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(lent);
         }
+    }
+
+    /// A statement as it is prepared on this connection, for as long as that lives.
+    pub(crate) async fn prepared(&self, statement: &'static Statement) -> Result<Prepared, tokio_postgres::Error> {
+        let prepared = || self.lent().prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = prepared().get(&statement.key()).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let new = self.prepare_typed(statement.sql(), statement.params()).await?;
+        prepared().insert(statement.key(), new.clone());
+        Ok(new)
+    }
+
+    const fn lent(&self) -> &Idle {
+        self.lent.as_ref().expect("the client is there until it is given back")
     }
 }
 
 impl Deref for Lent {
     type Target = Client;
     fn deref(&self) -> &Client {
-        self.client.as_ref().expect("the client is there until it is given back")
+        &self.lent().client
     }
 }
 

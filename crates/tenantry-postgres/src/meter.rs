@@ -112,6 +112,34 @@ impl MeterTx {
         Ok(self.client.execute_typed(statement.sql(), &typed(statement, params)?).await?)
     }
 
+    /// As [`query`](Self::query), for what is run over and over: it is prepared once on each connection, so that the database does not plan it each time.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    #[expect(clippy::disallowed_methods, reason = "a statement that is prepared already is sent at once")]
+    pub async fn query_again(
+        &self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DbError> {
+        let prepared = self.client.prepared(statement).await?;
+        Ok(self.client.query(&prepared, params).await?)
+    }
+
+    /// As [`execute`](Self::execute), prepared as in [`query_again`](Self::query_again).
+    ///
+    /// # Errors
+    /// [`DbError`].
+    #[expect(clippy::disallowed_methods, reason = "a statement that is prepared already is sent at once")]
+    pub async fn execute_again(
+        &self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, DbError> {
+        let prepared = self.client.prepared(statement).await?;
+        Ok(self.client.execute(&prepared, params).await?)
+    }
+
     /// Runs a statement and gives its rows as they come.
     ///
     /// # Errors

@@ -16,13 +16,21 @@ pub struct Statement {
     name: &'static str,
     sql: &'static str,
     params: &'static [Type],
+    planned_anew: bool,
 }
 
 impl Statement {
     /// Declares a statement; use the [`statements!`](crate::statements) macro.
     #[must_use]
     pub const fn new(name: &'static str, sql: &'static str, params: &'static [Type]) -> Self {
-        Self { name, sql, params }
+        Self { name, sql, params, planned_anew: false }
+    }
+
+    /// Declares a statement that the database plans for the values it is given, each time. Prepared ones it comes to plan for any values: which days are asked
+    /// for and what is left out is not in such a plan, so it takes many rows for few.
+    #[must_use]
+    pub const fn planned_anew(name: &'static str, sql: &'static str, params: &'static [Type]) -> Self {
+        Self { name, sql, params, planned_anew: true }
     }
 
     /// The constant's name, for logs and metrics.
@@ -47,6 +55,11 @@ impl Statement {
     #[must_use]
     pub fn for_schema(&self, schema: &SchemaName) -> String {
         qualify(self.sql, schema)
+    }
+
+    /// Whether it is never prepared.
+    pub(crate) const fn is_planned_anew(&self) -> bool {
+        self.planned_anew
     }
 
     /// An identity that is cheap to compare: the address of the text, which is static.
@@ -135,16 +148,24 @@ pub(crate) fn without_word(sql: &str, word: &str) -> String {
 /// }
 /// assert_eq!(STATEMENTS.len(), 1);
 /// ```
+///
+/// With `#![planned_anew]` before them they are [planned each time](Statement::planned_anew).
 #[macro_export]
 macro_rules! statements {
-    ($($(#[$meta:meta])* $name:ident ( $($ty:ident),* $(,)? ) = $sql:expr;)+) => {
+    (#![planned_anew] $($statements:tt)+) => {
+        $crate::statements! { @ planned_anew $($statements)+ }
+    };
+    (@ $kind:ident $($(#[$meta:meta])* $name:ident ( $($ty:ident),* $(,)? ) = $sql:expr;)+) => {
         $(
             $(#[$meta])*
             pub static $name: $crate::Statement =
-                $crate::Statement::new(stringify!($name), $sql, &[$($crate::Type::$ty),*]);
+                $crate::Statement::$kind(stringify!($name), $sql, &[$($crate::Type::$ty),*]);
         )+
         /// Every statement of this module.
         pub static STATEMENTS: &[&$crate::Statement] = &[$(&$name),+];
+    };
+    ($($statements:tt)+) => {
+        $crate::statements! { @ new $($statements)+ }
     };
 }
 

@@ -22,9 +22,9 @@ const HURRY: Duration = Duration::from_secs(30);
 /// Days of which hours are summed at the same time when somebody waits for it.
 const AT_ONCE: usize = 2;
 /// How often the time that the sums of an hour took is left to others afterwards, while calls are served.
-const REST: u32 = 4;
+const REST: u32 = 19;
 /// That often until the same hour is summed again: one that has very many calls is not read all the time.
-const REST_OF_HOUR: u32 = 20;
+const REST_OF_HOUR: u32 = 100;
 /// More than this an hour does not wait for that.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Tenants whose tasks are counted in one look.

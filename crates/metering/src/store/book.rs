@@ -116,9 +116,9 @@ pub async fn book_batch(tx: &MeterTx, calls: &[Call]) -> Result<Booked, DbError>
         send(&mut copy, index(*place)?, &calls[*place]).await?;
     }
     copy.finish().await?;
-    tx.execute(&HOLD_TENANTS, &[]).await?;
+    tx.execute_again(&HOLD_TENANTS, &[]).await?;
     let count = i64::from(index(candidates.len())?);
-    let rows = tx.query(&BOOK_CALLS, &[&count]).await?;
+    let rows = tx.query_again(&BOOK_CALLS, &[&count]).await?;
     let not_new: HashMap<i32, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let mut booked = Booked::default();
     for place in candidates {

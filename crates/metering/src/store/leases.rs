@@ -263,7 +263,7 @@ pub(crate) async fn lower(tx: &MeterTx, server: Uuid, amounts: &[(Key, Decimal)]
     let ids: Vec<Uuid> = amounts.iter().map(|(key, _)| key.budget).collect();
     let starts: Vec<NaiveDate> = amounts.iter().map(|(key, _)| key.start).collect();
     let amounts: Vec<Decimal> = amounts.iter().map(|(_, amount)| *amount).collect();
-    tx.execute(&LOWER_LEASES, &[&server, &ids, &starts, &amounts]).await?;
+    tx.execute_again(&LOWER_LEASES, &[&server, &ids, &starts, &amounts]).await?;
     Ok(())
 }
 

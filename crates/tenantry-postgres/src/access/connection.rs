@@ -75,7 +75,7 @@ impl Connection {
             }
             statement.for_schema(&tenant.schema)
         };
-        if config.mode == AccessMode::Pooler {
+        if config.mode == AccessMode::Pooler || statement.is_planned_anew() {
             return Way::Typed(text());
         }
         let key = (tenant.id, statement.key());

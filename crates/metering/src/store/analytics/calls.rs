@@ -24,6 +24,7 @@ macro_rules! page {
 }
 
 statements! {
+    #![planned_anew]
     /// Calls in full.
     CALLS(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TIMESTAMPTZ, UUID, INT8) = concat!(
         "SELECT id, kind, adjusts, prices_call, operation_id, attempt, source, \"timestamp\", hour, day, provider, model, requested_model, \

@@ -29,6 +29,7 @@ macro_rules! stored {
 }
 
 statements! {
+    #![planned_anew]
     /// All sums, and costs and baselines of the calls that have baselines.
     COVERED(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) =
         concat!("SELECT ", all_sums!(), ", ", covered!(), " FROM ", hourly!());

@@ -80,6 +80,7 @@ macro_rules! series {
 }
 
 statements! {
+    #![planned_anew]
     /// Everything together.
     TOTAL(DATE, DATE, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TEXT, UUID, UUID, TEXT, TEXT) =
         concat!("SELECT ", all_sums!(), " FROM ", hourly!());
