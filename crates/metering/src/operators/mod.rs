@@ -17,6 +17,7 @@ use axum::extract::FromRef;
 use axum::http::Method;
 use tenantry_control::{Rule, guard, rule};
 use tenantry_core::OperatorRole::{Admin, Viewer};
+use tenantry_postgres::Provisioner;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -45,6 +46,7 @@ pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Metering: FromRef<S>,
+    Provisioner: FromRef<S>,
 {
     let routes = OpenApiRouter::new()
         .merge(bills::router())
