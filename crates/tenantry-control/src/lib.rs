@@ -10,7 +10,7 @@ mod model;
 mod page;
 mod stripe;
 
-pub use api::{Caller, Common, RULES, Rule, WithBody, guard, least_role, router, rule, webhooks};
+pub use api::{Caller, Common, RULES, Repeatable, Rule, WithBody, guard, least_role, router, rule, webhooks};
 pub use model::{
     AuditEvent, Billing, BillingEvent, Deletion, Key, NewKey, NewOperator, Operator, Plan, Provisioned, QuotaUse,
     Reading, Status, Tenant, Usage,

@@ -51,7 +51,7 @@ impl Claim {
         idempotency: Idempotency,
         longest: Duration,
     ) -> Result<Self, Early> {
-        let key = match Kept::of(db, context, idempotency) {
+        let key = match Kept::of(db, context, &idempotency) {
             Some(kept) => Some(claimed(kept, context, longest).await?),
             None => None,
         };

@@ -109,7 +109,9 @@ impl From<ProvisionError> for Problem {
             ProvisionError::LastOwner(_) => &codes::LAST_OWNER,
             ProvisionError::BeyondCaller(_) => &codes::PERMISSION_DENIED,
             ProvisionError::KeyReused => &codes::IDEMPOTENCY_KEY_REUSED,
-            ProvisionError::PlanChanged(_) | ProvisionError::MemberChanged(_) => &codes::VERSION_CONFLICT,
+            ProvisionError::PlanChanged(_) | ProvisionError::KeyChanged(_) | ProvisionError::MemberChanged(_) => {
+                &codes::VERSION_CONFLICT
+            }
             ProvisionError::Name(_)
             | ProvisionError::UnknownPlan(_)
             | ProvisionError::UnknownTable(_)

@@ -16,12 +16,15 @@ use crate::host::HostClaim;
 use crate::problem::Problem;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-const HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, x-api-key, x-request-id, x-tenant-slug",
-);
+const HEADERS: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, x-api-key, x-request-id, x-tenant-slug";
+/// How headers begin that official clients of providers send, and ours for whom a call is. They name too many to list, and new ones with
+/// each version; none of them is a credential of ours.
+const PREFIXES: [&str; 4] = ["anthropic-", "openai-", "x-stainless-", "x-tenantry-"];
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "etag, idempotency-replayed, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-request-id",
+    "content-disposition, etag, idempotency-replayed, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, request-id, \
+     retry-after, x-data-as-of, x-pending-hours, x-request-id, x-should-retry, x-tenantry-call-id, x-tenantry-cost-usd",
 );
+const VARY: &str = "origin, access-control-request-method, access-control-request-headers";
 /// How long a browser may remember the answer to a preflight, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
@@ -38,10 +41,20 @@ pub(crate) fn preflight(parts: &Parts, config: &HttpConfig) -> Option<Response> 
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(parts));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-    headers.append(header::VARY, HeaderValue::from_static("origin, access-control-request-method"));
+    headers.append(header::VARY, HeaderValue::from_static(VARY));
     Some(response)
+}
+
+/// Those that every page may send, and of those that this one asks for what [`PREFIXES`] allow.
+fn allowed_headers(parts: &Parts) -> HeaderValue {
+    let asked = parts.headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let names = asked.filter_map(|value| value.to_str().ok()).flat_map(|names| names.split(',')).map(str::trim);
+    let name = |text: &&str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let known = |text: &&str| PREFIXES.iter().any(|prefix| text.len() > prefix.len() && text.starts_with(prefix));
+    let more: String = names.filter(name).filter(known).flat_map(|name| [", ", name]).collect();
+    HeaderValue::try_from(format!("{HEADERS}{more}")).unwrap_or(HeaderValue::from_static(HEADERS))
 }
 
 /// Lets a page of the tenant's own origin read the answer, and no other.
@@ -99,6 +112,20 @@ mod tests {
         assert_eq!(status("OPTIONS", Some("https://crm.acme.example"), false), None);
         assert_eq!(status("OPTIONS", None, true), None);
         assert_eq!(status("POST", Some("https://crm.acme.example"), true), None);
+    }
+
+    #[test]
+    fn headers_of_official_clients_are_allowed_and_strangers_are_not() {
+        let asked =
+            "anthropic-version, x-stainless-os,x-tenantry-agent, x-tenant-slug, cookie, x-stainless-, x-stainless-a;b";
+        let request = Request::builder().header(header::ACCESS_CONTROL_REQUEST_HEADERS, "x-evil").body(()).unwrap();
+        let (mut parts, ()) = request.into_parts();
+        assert_eq!(allowed_headers(&parts), HEADERS);
+        parts.headers.append(header::ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_str("openai-beta").unwrap());
+        assert_eq!(allowed_headers(&parts), format!("{HEADERS}, openai-beta"));
+        parts.headers.insert(header::ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static(asked));
+        let more = "anthropic-version, x-stainless-os, x-tenantry-agent";
+        assert_eq!(allowed_headers(&parts), format!("{HEADERS}, {more}"));
     }
 
     #[test]

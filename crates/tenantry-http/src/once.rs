@@ -7,6 +7,9 @@
 //! [`Once::begin`] takes the key before the work. Work that is little and stays within the transaction needs no key before it ends:
 //! [`Once::optimistic`] stores key and answer together, in the message of the commit, and a repetition works in vain, which is undone.
 //! What is done outside of the database is a [`Claim`](crate::Claim).
+//! Work that is not the database's, and must go on without it, has its answer stored first: [`Idempotency::answer_ahead`].
+
+mod ahead;
 
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
@@ -31,6 +34,12 @@ statements! {
     TAKE_KEY(BYTEA, BYTEA) =
         "INSERT INTO tenant.idempotency_keys AS k (id, fingerprint) VALUES ($1, $2) \
          ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = NULL, created_at = now() \
+         WHERE k.created_at < now() - interval '1 day' RETURNING id";
+    /// Takes a key with the answer that is about to be given under it. No row: it is taken.
+    KEEP_AHEAD(BYTEA, BYTEA, INT2, TEXT, BYTEA) =
+        "INSERT INTO tenant.idempotency_keys AS k (id, fingerprint, status, location, body) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status, etag = NULL, \
+         location = excluded.location, body = excluded.body, created_at = now() \
          WHERE k.created_at < now() - interval '1 day' RETURNING id";
     /// What was answered under a key.
     FIND_ANSWER(BYTEA) =
@@ -84,25 +93,6 @@ impl Idempotency {
     #[must_use]
     pub fn of_tenant(&self, context: &TenantContext) -> Option<OnceRequest> {
         self.in_registry(format!("tenant/{}/{}", context.id(), context.principal().subject()))
-    }
-
-    /// A name for a part of what the request makes, the same whenever the request is repeated: for endpoints that must go on while the
-    /// database is away and so cannot ask it for the answer. Who asks is part of it, and so is what is done; the body is not.
-    #[must_use]
-    pub fn name_of_part(&self, context: &TenantContext, operation: &str, part: &[u8]) -> Option<[u8; 16]> {
-        let Key { key, .. } = self.0.as_ref()?;
-        let mut hash = Sha256::new();
-        for part in [
-            context.id().as_uuid().as_bytes(),
-            context.principal().subject().as_bytes(),
-            operation.as_bytes(),
-            key.as_bytes(),
-            part,
-        ] {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        hash.finalize().first_chunk().copied()
     }
 
     /// Whether the request has a key at all.
@@ -171,6 +161,11 @@ impl Answer {
     /// 201 with a record just made that has no version, and its address.
     pub fn made<T: Serialize>(location: String, record: &T) -> Self {
         Self { location: Some(location), ..Self::status(StatusCode::CREATED, record) }
+    }
+
+    /// 202 with a record that will be at an address.
+    pub fn accepted<T: Serialize>(location: String, record: &T) -> Self {
+        Self { location: Some(location), ..Self::status(StatusCode::ACCEPTED, record) }
     }
 
     /// Any success with a record.
@@ -291,7 +286,7 @@ impl Once {
     /// # Errors
     /// From the database.
     pub async fn optimistic(db: &TenantDb, context: &TenantContext, idempotency: Idempotency) -> Result<Self, Early> {
-        Ok(Self { tx: db.begin(context).await?, key: Kept::of(db, context, idempotency) })
+        Ok(Self { tx: db.begin(context).await?, key: Kept::of(db, context, &idempotency) })
     }
 
     /// The end of work that was claimed before.
@@ -321,8 +316,7 @@ impl Once {
             self.tx.commit().await?;
             return Ok(answer.into_response());
         };
-        // Now and then, so that what has expired goes away without a job of its own, at twenty for each eight.
-        if key.id.first().is_some_and(|first| *first < 32) {
+        if key.takes_old_ones_along() {
             self.tx.execute(&FORGET_KEYS, &[]).await?;
         }
         let context = self.tx.context().clone();
@@ -344,9 +338,9 @@ impl Once {
 }
 
 impl Kept {
-    pub(crate) fn of(db: &TenantDb, context: &TenantContext, idempotency: Idempotency) -> Option<Self> {
-        let Key { key, fingerprint } = idempotency.0?;
-        Some(Self { db: db.clone(), id: id(context, &key).to_vec(), fingerprint: fingerprint.to_vec() })
+    pub(crate) fn of(db: &TenantDb, context: &TenantContext, idempotency: &Idempotency) -> Option<Self> {
+        let Key { key, fingerprint } = idempotency.0.as_ref()?;
+        Some(Self { db: db.clone(), id: id(context, key).to_vec(), fingerprint: fingerprint.to_vec() })
     }
 
     pub(crate) const fn db(&self) -> &TenantDb {
@@ -359,6 +353,11 @@ impl Kept {
 
     pub(crate) const fn fingerprint(&self) -> &Vec<u8> {
         &self.fingerprint
+    }
+
+    /// Now and then, so that what has expired goes away without a job of its own, at twenty for each eight.
+    fn takes_old_ones_along(&self) -> bool {
+        self.id.first().is_some_and(|first| *first < 32)
     }
 
     fn keeps(&self, answer: &Answer) -> KeptAnswer {

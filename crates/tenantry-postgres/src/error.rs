@@ -4,7 +4,7 @@ use tenantry_core::{NameError, TenantStatus};
 use tokio_postgres::error::SqlState;
 
 use crate::access::KeptAnswer;
-use crate::provision::{Plan, TenantRow};
+use crate::provision::{ApiKeyInfo, Plan, TenantRow};
 use crate::registry::Member;
 
 /// Which limit was reached when no connection could be had in time.
@@ -278,6 +278,9 @@ pub enum ProvisionError {
     /// The plan was changed since the caller read it.
     #[error("plan `{}` was changed at {}, after it was read", .0.tier, .0.updated_at.to_rfc3339())]
     PlanChanged(Box<Plan>),
+    /// The key is not the version that was to be changed: somebody else has changed it.
+    #[error("API key `{}` was changed meanwhile", .0.id)]
+    KeyChanged(Box<ApiKeyInfo>),
     /// No such member of the tenant.
     #[error("member `{0}` does not exist")]
     UnknownMember(String),

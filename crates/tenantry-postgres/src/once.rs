@@ -19,6 +19,11 @@ use crate::error::{DbError, ProvisionError};
 /// Begins a change of the registry. It waits for nobody longer than a caller does.
 pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '15s'";
 
+/// Takes a key; one that is older than a day is free again.
+const TAKE: &str = "INSERT INTO public.idempotent_requests AS r (caller, key_hash, request_hash) VALUES ($1, $2, $3) \
+        ON CONFLICT (caller, key_hash) DO UPDATE SET request_hash = excluded.request_hash, answer = NULL, created_at = now() \
+        WHERE r.created_at < now() - interval '1 day'";
+
 /// Whoever stores an answer takes a few old ones along, so that they need no other keeper.
 const EXPIRE: &str = "DELETE FROM public.idempotent_requests WHERE (caller, key_hash) IN ( \
         SELECT caller, key_hash FROM public.idempotent_requests WHERE created_at < now() - interval '1 day' \
@@ -96,21 +101,27 @@ pub(crate) async fn start<T: DeserializeOwned>(
     client.batch_execute(begin).await?;
     let Some(once) = once else { return Ok(None) };
     let hashes: [&[u8]; 2] = [&once.key_hash, &once.request_hash];
-    // One that is older than a day is free again.
-    let insert = "INSERT INTO public.idempotent_requests AS r (caller, key_hash, request_hash) VALUES ($1, $2, $3) \
-                  ON CONFLICT (caller, key_hash) DO UPDATE SET request_hash = excluded.request_hash, answer = NULL, created_at = now() \
-                  WHERE r.created_at < now() - interval '1 day'";
-    if client.execute_typed(insert, &once.params(&hashes)).await? == 1 {
+    if client.execute_typed(TAKE, &once.params(&hashes)).await? == 1 {
         return Ok(None);
     }
+    let kept = kept(client, once).await;
+    client.batch_execute("ROLLBACK").await?;
+    match kept? {
+        Some(answer) => Ok(Some(answer)),
+        None => Err(DbError::Misuse("an answer expired while it was asked for").into()),
+    }
+}
+
+/// What is stored under a request's key; none when the key is not there, or has no answer yet.
+async fn kept<T: DeserializeOwned>(client: &Client, once: &OnceRequest) -> Result<Option<T>, ProvisionError> {
+    let hashes: [&[u8]; 2] = [&once.key_hash, &once.request_hash];
     let select = "SELECT request_hash = $3, answer FROM public.idempotent_requests WHERE caller = $1 AND key_hash = $2";
     let rows = client.query_typed(select, &once.params(&hashes)).await?;
-    client.batch_execute("ROLLBACK").await?;
-    let row = rows.first().ok_or(DbError::Misuse("an answer expired while it was asked for"))?;
+    let Some(row) = rows.first() else { return Ok(None) };
     if !row.get::<_, bool>(0) {
         return Err(ProvisionError::KeyReused);
     }
-    let answer = row.get::<_, Option<serde_json::Value>>(1).unwrap_or_default();
+    let Some(answer) = row.get::<_, Option<serde_json::Value>>(1) else { return Ok(None) };
     match serde_json::from_value(answer) {
         Ok(answer) => {
             once.replayed.store(true, Ordering::Relaxed);
@@ -139,6 +150,51 @@ pub(crate) async fn finish<T: Serialize>(
         client.batch_execute(EXPIRE).await?;
     }
     Ok(client.batch_execute("COMMIT").await?)
+}
+
+/// Takes the key of a request whose change is not one transaction of the registry. Gives the answer, if there is one already.
+///
+/// The key is there before the change, and the answer after it. Whoever finds a key without an answer does the work as well, for the first
+/// may have been killed; so the work must have one effect by itself.
+pub(crate) async fn start_beside<T: DeserializeOwned>(
+    client: &Client,
+    once: &OnceRequest,
+) -> Result<Option<T>, ProvisionError> {
+    let hashes: [&[u8]; 2] = [&once.key_hash, &once.request_hash];
+    if client.execute_typed(TAKE, &once.params(&hashes)).await? == 1 {
+        return Ok(None);
+    }
+    kept(client, once).await
+}
+
+/// Stores the answer of such a request, or gives the one that another has stored meanwhile.
+pub(crate) async fn finish_beside<T: Serialize + DeserializeOwned>(
+    client: &Client,
+    once: &OnceRequest,
+    answer: T,
+) -> Result<T, ProvisionError> {
+    let value = serde_json::to_value(&answer).map_err(|_| DbError::Misuse("an answer is not JSON"))?;
+    let hashes: [&[u8]; 2] = [&once.key_hash, &once.request_hash];
+    let mut params = once.params(&hashes).to_vec();
+    params.push(typed(&value, Type::JSONB));
+    // The row may be gone: one that was refused at the same time has given the key back.
+    let store = "INSERT INTO public.idempotent_requests AS r (caller, key_hash, request_hash, answer) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (caller, key_hash) DO UPDATE SET answer = excluded.answer \
+                 WHERE r.request_hash = excluded.request_hash AND r.answer IS NULL";
+    if client.execute_typed(store, &params).await? == 1 {
+        client.batch_execute(EXPIRE).await?;
+        return Ok(answer);
+    }
+    Ok(kept(client, once).await?.unwrap_or(answer))
+}
+
+/// Gives back the key of such a request that was refused: it changed nothing, and the key is free for another.
+pub(crate) async fn forget_beside(client: &Client, once: &OnceRequest) -> Result<(), ProvisionError> {
+    let hashes: [&[u8]; 2] = [&once.key_hash, &once.request_hash];
+    let forget = "DELETE FROM public.idempotent_requests \
+                  WHERE caller = $1 AND key_hash = $2 AND request_hash = $3 AND answer IS NULL";
+    client.execute_typed(forget, &once.params(&hashes)).await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod controls;
 mod credentials;
 mod document;
 mod queries;
+mod repeated;
 
 use std::time::Duration;
 

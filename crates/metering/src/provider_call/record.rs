@@ -38,7 +38,7 @@ const MOST_UNITS: usize = 20;
 }))]
 pub struct RecordCall {
     /// The caller's name for the call. One that is recorded again under its id and timestamp is recorded once. Unless given, it is made
-    /// of the `Idempotency-Key`, or else at random.
+    /// of the `Idempotency-Key` and the request, or else at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
     /// When the call began: within the last 90 days (fewer where single calls are kept for fewer), and at most 5 minutes ahead of the server's

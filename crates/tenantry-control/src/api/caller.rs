@@ -21,16 +21,17 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// The `Idempotency-Key` of the operator's request, if it has one. One operator's key never meets another's.
 #[derive(Debug, Clone)]
-pub(super) struct Repeatable(Option<OnceRequest>);
+pub struct Repeatable(Option<OnceRequest>);
 
 impl Repeatable {
     /// A provisioner whose next change is made once.
-    pub(super) fn on(&self, provisioner: &Provisioner) -> Provisioner {
+    #[must_use]
+    pub fn on(&self, provisioner: &Provisioner) -> Provisioner {
         provisioner.once(self.0.clone())
     }
 
     /// Says of an answer that it was given before, where it was.
-    pub(super) fn answer(&self, response: Response) -> Response {
+    pub fn answer(&self, response: Response) -> Response {
         replayed(self.0.as_ref(), response)
     }
 }

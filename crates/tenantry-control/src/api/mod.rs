@@ -9,7 +9,7 @@ mod slug;
 mod tests;
 mod webhooks;
 
-pub use caller::Caller;
+pub use caller::{Caller, Repeatable};
 pub use permissions::{RULES, Rule, least_role, rule};
 pub use respond::{Common, WithBody};
 

@@ -86,6 +86,12 @@ pub(super) fn etag(updated_at: DateTime<Utc>) -> HeaderValue {
     HeaderValue::try_from(format!("\"{}\"", updated_at.timestamp_micros())).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// The tag of a record that has a version.
+pub(super) fn version_tag(version: i64) -> HeaderValue {
+    // digits and quotes, so the conversion cannot fail
+    HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// The version that a change is based on, if it names one.
 pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<DateTime<Utc>>, Problem> {
     let mut values = headers.get_all(header::IF_MATCH).iter();

@@ -28,11 +28,14 @@ pub struct Key {
     /// Revoked.
     #[schema(required)]
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Names the key as it is, also as its `ETag`: another after a change. No count.
+    pub version: i64,
 }
 
 impl From<registry::ApiKeyInfo> for Key {
     fn from(key: registry::ApiKeyInfo) -> Self {
         Self {
+            version: key.version(),
             id: *key.id.as_uuid(),
             name: key.name,
             lookup: key.lookup,

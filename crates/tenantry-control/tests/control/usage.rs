@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use axum::http::{Method, header};
 use serde_json::{Value, json};
 
 use crate::plane::Plane;
@@ -33,6 +34,27 @@ async fn a_keys_rate_is_set_and_lifted() {
         plane.patch(&own, json!({ "requests_per_minute": null })).await.ok(200)["requests_per_minute"],
         Value::Null
     );
+    // a version names the key as it was read
+    let first = plane.patch(&own, json!({ "requests_per_minute": 5 })).await;
+    let tag = first.header(header::ETAG).to_owned();
+    let read = first.ok(200)["version"].clone();
+    assert_eq!(tag, format!("\"{read}\""));
+    let based = async |version: &Value, limit: i32| {
+        plane.patch(&own, json!({ "requests_per_minute": limit, "version": version })).await
+    };
+    let changed = based(&read, 6).await.ok(200);
+    let stale = based(&read, 7).await;
+    assert_eq!(stale.face(), (409, "version_conflict", ""));
+    assert_eq!(stale.body["current"], changed, "as it is now");
+    let tagged = async |tag: &str| {
+        let body = Some(json!({ "requests_per_minute": 8 }));
+        plane.send(Method::PATCH, &own, Some(&plane.token), &[("if-match", tag)], body).await
+    };
+    assert_eq!(tagged(&tag).await.face().0, 409);
+    assert_eq!(tagged(&format!("\"{}\"", changed["version"])).await.ok(200)["requests_per_minute"], 8);
+    assert_eq!(tagged("*").await.face().1, "invalid_precondition");
+    let listed = plane.get("/admin/v1/tenants/acme/keys").await.ok(200);
+    assert_eq!(listed["data"][0]["requests_per_minute"], 8, "and nothing else was changed");
     let wrong = plane.patch(&own, json!({ "requests_per_minute": 0 })).await;
     assert_eq!(wrong.face(), (422, "validation_failed", "/requests_per_minute"));
     assert_eq!(plane.patch(&path(&other), json!({})).await.face().1, "key_not_found", "another tenant's key");

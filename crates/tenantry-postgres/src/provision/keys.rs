@@ -1,5 +1,6 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tenantry_core::{ApiKeyId, MintedToken, TenantId, TokenKind};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
@@ -174,6 +175,25 @@ impl Provisioner {
         client.batch_execute("COMMIT").await?;
         client.give_back();
         Ok(info(row))
+    }
+}
+
+impl ApiKeyInfo {
+    /// Names the key as it is: made of what can change of it, so it is another after a change, and that of before when the change is
+    /// taken back.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        let mut hash = Sha256::new();
+        hash.update(self.id.as_uuid().as_bytes());
+        let revoked = self.revoked_at.map(|at| at.timestamp_micros());
+        for part in [self.requests_per_minute.map(i64::from), revoked] {
+            hash.update([u8::from(part.is_some())]);
+            hash.update(part.unwrap_or_default().to_be_bytes());
+        }
+        let mut bytes = [0; 8];
+        bytes[1..].copy_from_slice(&hash.finalize()[..7]);
+        // as many bits as a number in JSON can have
+        i64::from_be_bytes(bytes) >> 3
     }
 }
 

@@ -241,7 +241,9 @@ impl From<ProvisionError> for CliError {
             }
             ProvisionError::PlanInUse(_) => Self::new(CONFLICT, message)
                 .hint("`tenantry tenant list --plan TIER` shows them; deleted ones count as well"),
-            ProvisionError::PlanChanged(_) | ProvisionError::MemberChanged(_) => Self::new(CONFLICT, message),
+            ProvisionError::PlanChanged(_) | ProvisionError::KeyChanged(_) | ProvisionError::MemberChanged(_) => {
+                Self::new(CONFLICT, message)
+            }
             // what only a request over HTTP can meet
             ProvisionError::BeyondCaller(_) | ProvisionError::KeyReused | ProvisionError::UnknownTable(_) => {
                 Self::failed(message)

@@ -113,7 +113,7 @@ pub(super) async fn run(command: KeyCommand, global: &Global, settings: &Setting
         }
         KeyCommand::Limit { slug, id, requests_per_minute } => {
             let id: ApiKeyId = id.parse()?;
-            let key = provisioner.limit_key(&slug, id, Some(requests_per_minute.0), &actor).await?;
+            let key = provisioner.limit_key(&slug, id, Some(requests_per_minute.0), None, &actor).await?;
             output::record(global.output, &key, &lines(&key))
         }
         KeyCommand::Revoke { slug, id, confirm } => {

@@ -36,6 +36,18 @@ async fn a_page_reads_answers_of_its_own_tenant_only() {
     ] {
         assert!(!readable_by(foreign).await, "{foreign}");
     }
+    let own = "https://agents.acme.example";
+    let answer = Answer::to(server.by(&acme, Method::GET, "/v1/agents").header("origin", own)).await;
+    let exposed: Vec<&str> = answer.header("access-control-expose-headers").split(", ").collect();
+    for name in ["etag", "idempotency-replayed", "content-disposition", "x-data-as-of", "x-pending-hours"] {
+        assert!(exposed.contains(&name), "{name}");
+    }
+    let call = server.by(&acme, Method::POST, "/llm/openai/v1/chat/completions").header("origin", own);
+    let answer = Answer::to(call.json(&json!({ "model": "gpt-5", "messages": [] }))).await;
+    assert_eq!(answer.header("access-control-allow-origin"), own, "{}", answer.text);
+    for name in ["x-tenantry-call-id", "x-tenantry-cost-usd"] {
+        assert!(answer.header("access-control-expose-headers").split(", ").any(|exposed| exposed == name), "{name}");
+    }
     let none = Answer::to(server.by(&acme, Method::GET, "/v1/agents")).await;
     assert_eq!(none.header("access-control-allow-origin"), "");
 }
@@ -51,6 +63,14 @@ async fn a_preflight_needs_no_credential_and_reads_nothing() {
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, "https://crm.example"));
     assert!(answer.header("access-control-allow-headers").contains("idempotency-key"));
     assert_eq!(answer.header("access-control-allow-credentials"), "", "no cookies are involved");
+    let client = server.request(Method::OPTIONS, "/llm/anthropic/v1/messages").header("origin", "https://crm.example");
+    let client = client.header("access-control-request-method", "POST");
+    let sent = ["anthropic-version", "anthropic-dangerous-direct-browser-access", "x-stainless-os", "x-tenantry-agent"];
+    let answer = Answer::to(client.header("access-control-request-headers", sent.join(","))).await;
+    for name in sent {
+        let allowed = answer.header("access-control-allow-headers");
+        assert!(allowed.split(", ").any(|allowed| allowed == name), "{name}: {allowed}");
+    }
     assert_eq!(ask("http://crm.example").await.verdict(), refusal(403, "origin_refused"));
     assert_eq!(Answer::to(server.request(Method::OPTIONS, "/v1/agents")).await.status, 405, "no preflight");
 }

@@ -82,7 +82,7 @@ async fn a_key_has_a_limit_of_its_own() {
     limit_plan(&server, 10).await;
     let acme = tenant(&server, "acme").await;
     let second = server.state.provisioner.create_key("acme", &NewKey::named("second"), &actor()).await.unwrap();
-    server.state.provisioner.limit_key("acme", second.info.id, Some(Some(2)), &actor()).await.unwrap();
+    server.state.provisioner.limit_key("acme", second.info.id, Some(Some(2)), None, &actor()).await.unwrap();
     let key = second.token.expose_secret();
     for left in ["1", "0"] {
         let answer = ask_with(&server, key).await;
@@ -99,7 +99,7 @@ async fn a_key_has_a_limit_of_its_own() {
     let answer = ask(&server, &acme).await;
     assert_eq!((answer.header("ratelimit-limit"), answer.header("ratelimit-remaining")), ("10", "7"));
     // the limit is lifted within a second
-    server.state.provisioner.limit_key("acme", second.info.id, Some(None), &actor()).await.unwrap();
+    server.state.provisioner.limit_key("acme", second.info.id, Some(None), None, &actor()).await.unwrap();
     eventually("the new limit is heard", async || ask_with(&server, key).await.status == 200).await;
 }
 

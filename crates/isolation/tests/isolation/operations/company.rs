@@ -306,6 +306,10 @@ impl Company {
         note["to_agent_id"] = json!(self.agent);
         note["type"] = json!("system");
         self.note = self.make(server, "/v1/messages", note).await;
+        // what the peer wrote, and the agent has not read
+        let mut unread = self.new_message();
+        (unread["from_agent_id"], unread["to_agent_id"]) = (json!(self.peer), json!(self.agent));
+        self.make(server, "/v1/messages", unread).await;
         for n in 0..3 {
             self.messages[n] = self.make(server, "/v1/messages", self.new_message()).await;
             self.drafts[n] = self.make(server, "/v1/messages", self.new_draft()).await;
@@ -485,7 +489,7 @@ impl Company {
     }
 }
 
-async fn digest(admin: &tokio_postgres::Client, rows: &str) -> String {
+pub(super) async fn digest(admin: &tokio_postgres::Client, rows: &str) -> String {
     let sql = format!(
         "SELECT count(*) || ' rows ' || md5(coalesce(string_agg(line, E'\\n' ORDER BY line), '')) FROM ({rows}) r"
     );

@@ -5,8 +5,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use tenantry_control::{Caller, Common};
+use tenantry_control::{Caller, Common, Repeatable};
 use tenantry_http::{ApiQuery, Problem, ProblemBody, codes as http};
+use tenantry_postgres::Provisioner;
 use utoipa::IntoParams;
 
 use crate::bills::{BillError, BillFormat, Import, ProviderBill, import};
@@ -28,7 +29,7 @@ pub(super) struct ImportBill {
 }
 
 /// Imports a provider's bill from a CSV file: whole, or not at all. The same file again is answered with the bill that it was the first
-/// time, so it needs no idempotency key. Of several files that have the same day of an account the one imported last counts.
+/// time. Of several files that have the same day of an account the one imported last counts.
 #[utoipa::path(
     post,
     path = "/admin/v1/metering/bills",
@@ -49,6 +50,8 @@ pub(super) struct ImportBill {
 )]
 pub(super) async fn import_bill(
     Caller(actor): Caller,
+    once: Repeatable,
+    State(provisioner): State<Provisioner>,
     State(metering): State<Metering>,
     ApiQuery(query): ApiQuery<ImportBill>,
     body: Result<Bytes, BytesRejection>,
@@ -64,9 +67,13 @@ pub(super) async fn import_bill(
         bytes: &bytes,
         by: &actor,
     };
-    let imported = import(&metering.db, metering.clock.as_ref(), &file).await.map_err(problem)?;
-    let status = if imported.repeated { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(imported.bill)).into_response())
+    let importing = async {
+        let imported = import(&metering.db, metering.clock.as_ref(), &file).await.map_err(problem)?;
+        Ok::<_, Problem>((imported.repeated, imported.bill))
+    };
+    let (repeated, bill) = once.on(&provisioner).beside(importing).await?;
+    let status = if repeated { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(once.answer((status, Json(bill)).into_response()))
 }
 
 fn problem(error: BillError) -> Problem {

@@ -1,8 +1,10 @@
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use tenantry_control::{Caller, Common, WithBody};
+use tenantry_control::{Caller, Common, Repeatable, WithBody};
 use tenantry_http::{ApiJson, Problem, ProblemBody};
+use tenantry_postgres::Provisioner;
 use utoipa::ToSchema;
 
 use crate::Metering;
@@ -45,14 +47,18 @@ pub(super) struct LoadCatalogue {
 )]
 pub(super) async fn load_catalogue(
     Caller(actor): Caller,
+    once: Repeatable,
+    State(provisioner): State<Provisioner>,
     State(metering): State<Metering>,
     ApiJson(body): ApiJson<LoadCatalogue>,
-) -> Result<Json<Loaded>, Problem> {
+) -> Result<Response, Problem> {
     if body.note.len() > 500 || body.note.contains('\0') || body.note.trim().is_empty() {
         let detail = "must say why, in at most 500 bytes without NUL characters";
         return Err(Problem::of(&codes::VALIDATION_FAILED).pointer("/note", detail).detail(detail));
     }
     let request = LoadRequest { text: body.catalogue, note: body.note, dry_run: body.dry_run };
     let now = metering.clock.now();
-    Ok(Json(metering.prices.load(&metering.db, &request, &actor, now).await?))
+    let loading = async { Ok::<_, Problem>(metering.prices.load(&metering.db, &request, &actor, now).await?) };
+    let loaded = once.on(&provisioner).beside(loading).await?;
+    Ok(once.answer(Json(loaded).into_response()))
 }

@@ -4,6 +4,7 @@ mod problem;
 mod reprice;
 
 use axum::extract::FromRef;
+use tenantry_postgres::Provisioner;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -13,6 +14,7 @@ pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Metering: FromRef<S>,
+    Provisioner: FromRef<S>,
 {
     OpenApiRouter::new()
         .routes(routes!(list::list_catalogue, load::load_catalogue))

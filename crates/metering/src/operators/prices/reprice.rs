@@ -1,9 +1,11 @@
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use tenantry_control::{Caller, Common, WithBody};
+use tenantry_control::{Caller, Common, Repeatable, WithBody};
 use tenantry_http::{ApiJson, Problem, ProblemBody};
+use tenantry_postgres::{Actor, Provisioner};
 use utoipa::ToSchema;
 
 use crate::Metering;
@@ -58,9 +60,11 @@ pub(super) struct RepriceCalls {
 )]
 pub(super) async fn reprice_calls(
     Caller(actor): Caller,
+    once: Repeatable,
+    State(provisioner): State<Provisioner>,
     State(metering): State<Metering>,
     ApiJson(body): ApiJson<RepriceCalls>,
-) -> Result<Json<Repriced>, Problem> {
+) -> Result<Response, Problem> {
     let wrong = |pointer: &str, detail: &'static str| {
         Problem::of(&codes::VALIDATION_FAILED).pointer(pointer, detail).detail(detail)
     };
@@ -73,6 +77,12 @@ pub(super) async fn reprice_calls(
     if body.limit.is_some_and(|limit| !(1..=AT_MOST).contains(&limit)) {
         return Err(wrong("/limit", "must be 1 to 20000"));
     }
+    let repriced = once.on(&provisioner).beside(reprice(&metering, body, &actor)).await?;
+    Ok(once.answer(Json(repriced).into_response()))
+}
+
+/// A run that was killed is finished by the same request again; what was adjusted is not adjusted again.
+async fn reprice(metering: &Metering, body: RepriceCalls, actor: &Actor) -> Result<Repriced, Problem> {
     let tenant = match body.tenant {
         None => None,
         Some(slug) => {
@@ -94,5 +104,5 @@ pub(super) async fn reprice_calls(
         after: body.after,
         at_most: body.limit.unwrap_or(AT_MOST),
     };
-    Ok(Json(metering.prices.reprice(&metering.db, &what, &actor, now, |_| true).await?))
+    Ok(metering.prices.reprice(&metering.db, &what, actor, now, |_| true).await?)
 }

@@ -98,12 +98,28 @@ async fn who_knows_the_version_gets_no_body() {
     let company = Company::open().await;
     let agent = company.agent("Mira").await;
     let task = company.task(&agent, "one").await;
-    for path in [at("agents", &agent), at("tasks", &task)] {
+    let account = json!({ "provider": "openai", "name": "ours", "owner_key": "us", "access_token": "secret-token" });
+    let account = company.make("/v1/provider-accounts", account).await;
+    let member = company.make("/v1/members", json!({ "subject": "ann", "role": "member" })).await;
+    let credential = json!({
+        "name": "crm", "service": "crm.example", "value": "secret-value", "injection": { "as": "bearer" }, "allowed_agents": [agent["id"]],
+    });
+    company.make("/v1/credentials", credential).await;
+    for (path, change) in [
+        (at("agents", &agent), json!({})),
+        (at("tasks", &task), json!({})),
+        (at("provider-accounts", &account), json!({ "owner_key": "you" })),
+        (at("members", &member), json!({ "role": "viewer" })),
+        ("/v1/credentials/crm".to_owned(), json!({ "allowed_agents": [] })),
+    ] {
+        let mut change = change;
+        change["version"] = json!(1);
         let ask =
             |tag: &str| Answer::to(company.server.by(&company.tenant, Method::GET, &path).header("if-none-match", tag));
         let known = ask("\"1\"").await;
         assert_eq!((known.status, known.text.as_str(), known.header("etag")), (304, "", "\"1\""));
-        assert_eq!(company.patch(&path, json!({ "version": 1 })).await.status, 200);
+        let made = company.patch(&path, change).await;
+        assert_eq!(made.status, 200, "{path}: {}", made.text);
         let changed = ask("\"1\"").await;
         assert_eq!((changed.status, changed.header("etag"), &changed.json()["version"]), (200, "\"2\"", &json!(2)));
         assert_eq!(ask("W/\"1\", \"2\"").await.status, 304);

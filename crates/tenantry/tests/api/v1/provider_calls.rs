@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use isolation::backends::eventually;
 use isolation::proxy::{Proxy, Traffic};
-use isolation::server::{Answer, TestServer};
+use isolation::server::{Answer, Tenant, TestServer};
 use isolation::through::parts;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -119,34 +120,97 @@ async fn broken_members_are_pointed_to() {
     );
 }
 
-/// The same request has the same ids, whoever is asked; the table then knows the repetition by id and timestamp.
+async fn keyed(server: &TestServer, tenant: &Tenant, path: &str, key: &str, body: &Value) -> Answer {
+    Answer::to(server.by(tenant, Method::POST, path).header("idempotency-key", key).json(body)).await
+}
+
+fn ids(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let answer = answer.json();
+    match answer["items"].as_array() {
+        Some(items) => items.iter().map(|item| item["record"]["id"].as_str().unwrap().to_owned()).collect(),
+        None => vec![answer["id"].as_str().unwrap().to_owned()],
+    }
+}
+
+/// The same request has the same ids and the same answer, whoever is asked; another one under its key is refused.
 #[tokio::test]
 async fn a_repeated_request_names_the_same_calls() {
     let company = Company::open().await;
     let other = company.server.tenant("globex").await;
-    let post = async |tenant: &isolation::server::Tenant, path: &str, key: &str, body: &Value| {
-        let request = company.server.by(tenant, Method::POST, path).header("idempotency-key", key);
-        let answer = Answer::to(request.json(body)).await;
-        assert_eq!(answer.status, 202, "{}", answer.text);
-        answer.json()
-    };
+    let second = TestServer::on(company.server.database.clone(), |_| {}).await;
     let (acme, body) = (&company.tenant, call());
-    let first = post(acme, LIST, "k-1", &body).await;
-    assert_eq!(post(acme, LIST, "k-1", &body).await, first);
-    assert_ne!(post(acme, LIST, "k-2", &body).await["id"], first["id"]);
-    assert_ne!(post(&other, LIST, "k-1", &body).await["id"], first["id"], "another's key is another key");
+    let post = async |path: &str, key: &str, body: &Value| keyed(&company.server, acme, path, key, body).await;
+    let first = post(LIST, "k-1", &body).await;
+    let again = keyed(&second, acme, LIST, "k-1", &body).await;
+    assert_eq!((ids(&again), &again.text), (ids(&first), &first.text));
+    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+    assert_eq!(again.header("location"), first.header("location"));
+    assert_ne!(ids(&post(LIST, "k-2", &body).await), ids(&first));
+    let theirs = keyed(&company.server, &other, LIST, "k-1", &body).await;
+    assert_ne!(ids(&theirs), ids(&first), "another's key is another key");
 
     let mine = Uuid::now_v7().to_string();
     let batch = json!({ "items": [body, body, with(json!({ "id": mine }))] });
-    let once = post(acme, BATCH, "k-1", &batch).await;
-    assert_eq!(post(acme, BATCH, "k-1", &batch).await, once);
-    let ids: Vec<&str> = (0..3).map(|n| once["items"][n]["record"]["id"].as_str().unwrap()).collect();
-    assert_eq!(
-        (ids[0], ids[2]),
-        (first["id"].as_str().unwrap(), mine.as_str()),
-        "the first of a batch is the call itself"
-    );
-    assert_ne!(ids[0], ids[1]);
+    let once = post(BATCH, "k-3", &batch).await;
+    let twice = post(BATCH, "k-3", &batch).await;
+    assert_eq!((&twice.text, twice.header("idempotency-replayed")), (&once.text, "true"));
+    let named = ids(&once);
+    assert_ne!(named[0], named[1]);
+    assert_eq!(named[2], mine);
+
+    // one that differs in its cost, its time, its own id, or its place
+    let mut later = body.clone();
+    later["timestamp"] = json!(ago(59));
+    let dearer = with(json!({ "timestamp": body["timestamp"], "cost_usd": "1" }));
+    for (path, key, changed) in [
+        (LIST, "k-1", &dearer),
+        (LIST, "k-1", &later),
+        (LIST, "k-1", &with(json!({ "id": mine }))),
+        (BATCH, "k-1", &batch),
+        (BATCH, "k-3", &json!({ "items": [body] })),
+        (LIST, "k-3", &body),
+    ] {
+        assert_eq!(post(path, key, changed).await.verdict(), refusal(422, "idempotency_key_reused"), "{changed}");
+    }
+
+    // what was refused has taken no key
+    let wrong = json!({ "items": [with(json!({ "latency_ms": -1 }))] });
+    assert_eq!(post(BATCH, "k-4", &wrong).await.status, 207);
+    assert_eq!(post(LIST, "k-4", &with(json!({ "latency_ms": -1 }))).await.status, 422);
+    let right = post(LIST, "k-4", &body).await;
+    assert_eq!((right.status, right.header("idempotency-replayed")), (202, ""));
+}
+
+/// The answer is stored before the call is: one that was lost in between is recorded by the repetition. And a key is free after a day.
+#[tokio::test]
+async fn a_repetition_makes_up_for_what_was_lost_and_a_key_ends_after_a_day() {
+    let company = Company::open().await;
+    let admin = company.server.database.admin().await;
+    let post = async |body: &Value| keyed(&company.server, &company.tenant, LIST, "k-1", body).await;
+    let body = call();
+    let first = post(&body).await;
+    let shown = async |id: &str| {
+        let path = format!("{LIST}/{id}");
+        eventually("the call is in the database", async || company.get(&path).await.status == 200).await;
+    };
+    let id = ids(&first).remove(0);
+    shown(&id).await;
+    let lose = "DELETE FROM analytics.provider_api_calls WHERE id = $1";
+    assert_eq!(admin.execute(lose, &[&id.parse::<Uuid>().unwrap()]).await.unwrap(), 1);
+    assert_eq!(post(&body).await.header("idempotency-replayed"), "true");
+    shown(&id).await;
+
+    let age = format!("UPDATE {}.idempotency_keys SET created_at = now() - interval '25 hours'", company.tenant.schema);
+    admin.batch_execute(&age).await.unwrap();
+    let again = post(&body).await;
+    assert_eq!((ids(&again), again.header("idempotency-replayed")), (vec![id.clone()], ""), "the id is still the same");
+    admin.batch_execute(&age).await.unwrap();
+    let other = post(&with(json!({ "timestamp": body["timestamp"], "cost_usd": "1" }))).await;
+    let other = ids(&other).remove(0);
+    assert_ne!(other, id);
+    shown(&other).await;
+    assert_eq!(company.walk(LIST, 50).await.len(), 2, "the old one is counted once, and the new one is not lost");
 }
 
 /// From the answer to the list: what was recorded, once, however often it was sent.
@@ -238,6 +302,13 @@ async fn calls_are_recorded_while_the_database_is_away() {
     assert_eq!(send(Method::GET, LIST, &Value::Null).await.status, 503, "the database is away");
     let during = send(Method::POST, LIST, &body).await;
     assert_eq!((during.status, during.json()), (202, before.json()), "and the repetition is known all the same");
+    // what cannot be compared is recorded, as another call
+    let other = send(Method::POST, LIST, &with(json!({ "timestamp": body["timestamp"], "cost_usd": "1" }))).await;
+    let batch = send(Method::POST, BATCH, &json!({ "items": [body] })).await;
+    assert!(ids(&other) != ids(&before) && ids(&batch) != ids(&before), "{} {}", other.text, batch.text);
+    // nor does it wait for one that is silent
+    proxy.set(Traffic::Silence);
+    assert_eq!(ids(&send(Method::POST, LIST, &body).await), ids(&before));
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use tenantry_http::respond::{Common, WithBody};
-use tenantry_http::{ApiJson, Idempotency, Problem, ProblemBody, TenantScope, from_value};
+use tenantry_http::{Answer, ApiJson, Idempotency, Problem, ProblemBody, TenantScope, from_value};
+use tenantry_postgres::TenantDb;
 use workforce::{BulkResult, ItemResult};
 
 use super::row;
@@ -14,7 +14,7 @@ use crate::codes::VALIDATION_FAILED;
 use crate::provider_call::{MOST_ITEMS, NewCall, RecordCall, RecordCalls, RecordedCall};
 
 /// Records up to 1,000 calls. Each is taken or refused by itself; those that are taken are all on the server's disk when the answer comes.
-/// Under an `Idempotency-Key` each item without an id has the same one whenever the request is repeated, by its place and timestamp.
+/// Under an `Idempotency-Key` each item without an id has the same one whenever the request is repeated, by its place.
 #[utoipa::path(
     post,
     path = "/v1/provider-calls/batch",
@@ -31,6 +31,7 @@ use crate::provider_call::{MOST_ITEMS, NewCall, RecordCall, RecordCalls, Recorde
 )]
 pub(super) async fn record_provider_calls(
     TenantScope(context): TenantScope,
+    State(db): State<TenantDb>,
     State(metering): State<Metering>,
     idempotency: Idempotency,
     ApiJson(body): ApiJson<RecordCalls>,
@@ -47,13 +48,16 @@ pub(super) async fn record_provider_calls(
     };
     let read: Vec<Result<Call, Problem>> = body.items.into_iter().enumerate().map(read).collect();
     let taken: Vec<Call> = read.iter().flatten().cloned().collect();
-    if !taken.is_empty() {
-        metering.spool.record(&taken).await.map_err(not_taken)?;
-    }
     let items: Vec<_> = read.iter().enumerate().map(|(index, call)| result(index, call)).collect();
     let failed = items.len() - taken.len();
     let status = if failed == 0 { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
-    Ok((status, Json(BulkResult { items, succeeded: taken.len(), failed })).into_response())
+    let answer = Answer::status(status, &BulkResult { items, succeeded: taken.len(), failed });
+    if taken.is_empty() {
+        return Ok(answer.into_response());
+    }
+    let answer = idempotency.answer_ahead(&db, &context, answer).await?;
+    metering.spool.record(&taken).await.map_err(not_taken)?;
+    Ok(answer)
 }
 
 fn result(index: usize, call: &Result<Call, Problem>) -> ItemResult<RecordedCall> {

@@ -1,9 +1,8 @@
-use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use tenantry_http::respond::{Common, WithBody};
-use tenantry_http::{ApiJson, Idempotency, Problem, ProblemBody, TenantScope};
+use tenantry_http::{Answer, ApiJson, Idempotency, Problem, ProblemBody, TenantScope};
+use tenantry_postgres::TenantDb;
 
 use super::row;
 use crate::Metering;
@@ -11,7 +10,7 @@ use crate::api::not_taken;
 use crate::provider_call::{NewCall, RecordCall, RecordedCall};
 
 /// Records a call that was made without the gateway. When the answer comes, the call is on the server's disk and will be in the database,
-/// also if that is away now. Recorded again, under the same id or `Idempotency-Key` and with the same timestamp, it is counted once.
+/// also if that is away now. Recorded again, under the same id and timestamp or by the same request with its `Idempotency-Key`, it is counted once.
 /// Spending is recorded whether a budget allows it or not.
 #[utoipa::path(
     post,
@@ -30,13 +29,15 @@ use crate::provider_call::{NewCall, RecordCall, RecordedCall};
 )]
 pub(super) async fn record_provider_call(
     TenantScope(context): TenantScope,
+    State(db): State<TenantDb>,
     State(metering): State<Metering>,
     idempotency: Idempotency,
     ApiJson(body): ApiJson<RecordCall>,
 ) -> Result<Response, Problem> {
     let new = NewCall::at(metering.clock.now(), metering.settings.keep_calls_days, body)?;
     let call = row(&metering, &context, &idempotency, 0, &new);
+    let recorded = Answer::accepted(format!("/v1/provider-calls/{}", call.id), &RecordedCall::from(&call));
+    let answer = idempotency.answer_ahead(&db, &context, recorded).await?;
     metering.spool.record(std::slice::from_ref(&call)).await.map_err(not_taken)?;
-    let location = format!("/v1/provider-calls/{}", call.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(RecordedCall::from(&call))).into_response())
+    Ok(answer)
 }

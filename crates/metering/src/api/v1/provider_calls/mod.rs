@@ -28,17 +28,13 @@ where
 
 /// The row of a reported call, the `index`th of its request.
 ///
-/// A repetition is recognised where the row meets the table, by id and timestamp, and never here: asking the database whether a key
-/// was used would make its outage ours, and what was reported meanwhile would be lost. So the id is the caller's own, or is made of who
-/// asks, the key, the place in the request and the timestamp, and is the same for the same request.
+/// A repetition is recognised where the row meets the table, by id and timestamp: what was reported while the database is away must not
+/// be lost, nor counted twice when it is reported again. So the id is the caller's own, or is made of who asks, the key, the request and
+/// the place in it, and is the same for the same request.
 fn row(metering: &Metering, context: &TenantContext, idempotency: &Idempotency, index: usize, new: &NewCall) -> Call {
     let named = || {
-        let mut part = [0_u8; 16];
-        part[..8].copy_from_slice(&u64::try_from(index).unwrap_or(u64::MAX).to_be_bytes());
-        part[8..].copy_from_slice(&new.timestamp().timestamp_micros().to_be_bytes());
-        idempotency
-            .name_of_part(context, "provider-calls", &part)
-            .map(|bytes| Builder::from_custom_bytes(bytes).into_uuid())
+        let place = u64::try_from(index).unwrap_or(u64::MAX).to_be_bytes();
+        idempotency.name_of_part(context, &place).map(|bytes| Builder::from_custom_bytes(bytes).into_uuid())
     };
     let id = new.id().or_else(named).unwrap_or_else(Uuid::now_v7);
     new.call(context, id, &metering.prices)

@@ -33,7 +33,8 @@ pub(super) struct ReadRows {
 }
 
 /// Reads rows of a tenant's table, by a database role that can only read and sees no secret. The event `operator.read` with the
-/// reason is in the tenant's audit trail before the answer is given. It changes nothing, so it needs no idempotency key.
+/// reason is in the tenant's audit trail before the answer is given. It changes nothing, so it takes no `Idempotency-Key`: to keep an answer
+/// would be to keep a tenant's rows outside the tenant. Read again, the rows are those of that moment, with an event of its own.
 #[utoipa::path(
     post,
     path = "/admin/v1/tenants/{slug}/reads",

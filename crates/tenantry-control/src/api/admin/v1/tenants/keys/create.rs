@@ -1,5 +1,6 @@
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use tenantry_http::{ApiJson, ApiPath, Problem};
@@ -7,7 +8,7 @@ use tenantry_postgres::Provisioner;
 use utoipa::ToSchema;
 
 use crate::api::caller::{Caller, Repeatable};
-use crate::api::respond::{Common, OfTenant, WithBody, created};
+use crate::api::respond::{Common, OfTenant, WithBody, created, version_tag};
 use crate::api::slug::PathSlug;
 use crate::model::NewKey;
 
@@ -44,6 +45,7 @@ pub(super) struct CreateKey {
         OfTenant,
         (status = 201, description = "the new key with its token", body = NewKey, headers(
             ("Location" = String, description = "the key's address, to revoke it"),
+            ("ETag" = String, description = "the version"),
         )),
     ),
 )]
@@ -59,5 +61,6 @@ pub(super) async fn create_key(
     let new = tenantry_postgres::NewKey { name, scopes, requests_per_minute, expires_at };
     let made = once.on(&provisioner).create_key(slug, &new, &actor).await?;
     let location = format!("/admin/v1/tenants/{slug}/keys/{}", made.info.id);
-    Ok(once.answer(created(location, &NewKey::from(made))))
+    let tag = version_tag(made.info.version());
+    Ok(once.answer(([(header::ETAG, tag)], created(location, &NewKey::from(made))).into_response()))
 }

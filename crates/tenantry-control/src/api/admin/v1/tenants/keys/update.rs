@@ -1,13 +1,16 @@
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Deserializer};
 use tenantry_core::ApiKeyId;
-use tenantry_http::{ApiJson, ApiPath, Problem};
-use tenantry_postgres::Provisioner;
+use tenantry_http::respond::expected_version;
+use tenantry_http::{ApiJson, ApiPath, Problem, ProblemBody, codes};
+use tenantry_postgres::{ProvisionError, Provisioner};
 use utoipa::ToSchema;
 
 use crate::api::caller::Caller;
-use crate::api::respond::{Common, OfTenant, WithBody};
+use crate::api::respond::{Common, OfTenant, WithBody, version_tag};
 use crate::api::slug::PathSlug;
 use crate::model::Key;
 
@@ -20,6 +23,8 @@ pub(super) struct UpdateKey {
     #[serde(deserialize_with = "set_or_clear")]
     #[schema(value_type = Option<i32>, minimum = 1)]
     requests_per_minute: Option<Option<i32>>,
+    /// Change only this version; may come as `If-Match` instead. Without one, any version is changed.
+    version: Option<i64>,
 }
 
 /// Tells `null`, which clears, from absence, which keeps.
@@ -27,8 +32,8 @@ fn set_or_clear<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<i32>
     Option::<i32>::deserialize(from).map(Some)
 }
 
-/// Limits an API key; every server keeps to it within a second. The change sets one value, whatever it was before, and so names
-/// no version.
+/// Limits an API key; every server keeps to it within a second. `version` or `If-Match` is optional, as for
+/// tenants: the change sets one value, and only who derives it from the one before must know that it is still that.
 #[utoipa::path(
     patch,
     path = "/admin/v1/tenants/{slug}/keys/{id}",
@@ -37,15 +42,32 @@ fn set_or_clear<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<i32>
     params(
         ("slug" = String, Path, description = "the tenant's slug"),
         ("id" = uuid::Uuid, Path, description = "the key's id"),
+        ("If-Match" = Option<String>, Header, description = "the `ETag` of the only version to change"),
     ),
     request_body = UpdateKey,
-    responses(Common, WithBody, OfTenant, (status = 200, description = "the changed key", body = Key)),
+    responses(
+        Common,
+        WithBody,
+        OfTenant,
+        (status = 200, description = "the changed key", body = Key, headers(("ETag" = String, description = "the new version"))),
+        (status = 409, description = "the version is not the present one; `current` holds the key",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 pub(super) async fn update_key(
     Caller(actor): Caller,
     State(provisioner): State<Provisioner>,
     ApiPath((slug, id)): ApiPath<(PathSlug, ApiKeyId)>,
+    headers: HeaderMap,
     ApiJson(body): ApiJson<UpdateKey>,
-) -> Result<Json<Key>, Problem> {
-    Ok(Json(provisioner.limit_key(slug.as_str(), id, body.requests_per_minute, &actor).await?.into()))
+) -> Result<Response, Problem> {
+    let version = expected_version(&headers, body.version)?;
+    let changed = provisioner.limit_key(slug.as_str(), id, body.requests_per_minute, version, &actor).await;
+    let key = changed.map_err(|error| match error {
+        ProvisionError::KeyChanged(ref current) => Problem::of(&codes::VERSION_CONFLICT)
+            .detail(error.to_string())
+            .with("current", Key::from((**current).clone())),
+        other => other.into(),
+    })?;
+    Ok(([(header::ETAG, version_tag(key.version()))], Json(Key::from(key))).into_response())
 }
