@@ -1,50 +1,27 @@
 //! `kill -9` of a server while calls to a provider pass through it: what the provider ran is recorded, once.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
+use metering::Decimal;
+use metering::prices::recompute;
+use metering::usage::Usage;
 use serde_json::{Value, json};
 use testkit::upstream::Upstream;
 
-use super::installation::Installation;
+use super::gateway::{Served, account, client, company};
 
 const ROUNDS: u64 = 5;
 const CALLERS: usize = 8;
+/// Calls that run in a round, at least.
+const ENOUGH: usize = 25;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Served {
-    child: Child,
-    base: String,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Served {
-    fn start(installation: &Installation) -> Self {
-        let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0", "--master-key-file", "keys"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = log.find(|line| line.as_ref().unwrap().contains("serving on")).unwrap().unwrap();
-        let base = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-        let base = base.trim_end_matches(',').to_owned();
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, base }
-    }
-}
 
 /// Calls one after another until told to stop, each under a name of its own, plain ones and streams. What becomes of them does not matter.
 async fn keep_calling(base: String, key: String, caller: String, stop: Arc<AtomicBool>) {
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = client();
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
             return;
@@ -65,24 +42,9 @@ async fn keep_calling(base: String, key: String, caller: String, stop: Arc<Atomi
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_ran_is_recorded_once_whenever_the_server_is_killed() {
     let upstream = Upstream::start().await;
-    let installation = Installation::prepared().await;
-    let directory = installation.directory.path();
-    let keys = installation.run(&["secrets", "new-key", "--id", "one"]).ok().stdout;
-    std::fs::write(directory.join("keys"), keys).unwrap();
-    let settings = format!(
-        "[metering]\nspool_dir = \"spool\"\nspool_segment_bytes = 262144\nship_interval = 0.02\n\
-         [metering.gateway]\nallow_http = true\n[metering.gateway.upstreams]\nopenai = \"{}\"\n",
-        upstream.openai()
-    );
-    std::fs::write(directory.join("tenantry.toml"), settings).unwrap();
-    let create = ["-o", "json", "tenant", "create", "acme", "--admin-email", "a@acme.example", "--plan", "enterprise"];
-    let key = installation.run(&create).ok().json()["key"]["token"].as_str().unwrap().to_owned();
-
+    let (installation, key) = company(&upstream).await;
     let mut served = Served::start(&installation);
-    let account = json!({ "provider": "openai", "access_token": "sk-good-acme" });
-    let made =
-        Client::new().post(format!("{}/v1/provider-accounts", served.base)).header("x-api-key", &key).json(&account);
-    assert_eq!(made.send().await.unwrap().status(), 201);
+    served.make(&key, "provider-accounts", account()).await;
     for round in 0..ROUNDS {
         let stop = Arc::new(AtomicBool::new(false));
         let callers: Vec<_> = (0..CALLERS)
@@ -93,6 +55,10 @@ async fn what_the_provider_ran_is_recorded_once_whenever_the_server_is_killed() 
             .collect();
         // Not at the same point of the calls' lives each time.
         tokio::time::sleep(Duration::from_millis(400 + 37 * round)).await;
+        // Nor before enough have run, however slow the machine is.
+        while upstream.log().ran().len() < ENOUGH * usize::try_from(round + 1).unwrap() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         served.child.kill().unwrap();
         served.child.wait().unwrap();
         stop.store(true, Ordering::Relaxed);
@@ -121,6 +87,21 @@ async fn what_the_provider_ran_is_recorded_once_whenever_the_server_is_killed() 
         assert!(began.elapsed() < PATIENCE, "{missing} of {} calls that the provider ran are not recorded", ran.len());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
+    // What a row says that was used is what it costs, also where nobody knows: to the frozen rates' last digit.
+    let sql = "SELECT usage::text, rates::text, cost_usd::text, usage_source FROM analytics.provider_api_calls \
+               WHERE usage_source <> 'none' AND cost_usd IS NOT NULL";
+    let mut bounds = 0;
+    for row in database.query(sql, &[]).await.unwrap() {
+        let usage: Usage = serde_json::from_str(row.get(0)).unwrap();
+        let rates: Value = serde_json::from_str(row.get(1)).unwrap();
+        let cost: Decimal = row.get::<_, &str>(2).parse().unwrap();
+        assert_eq!(recompute(&rates, &usage), Ok(cost), "{usage:?}");
+        if row.get::<_, &str>(3) == "unsettled" {
+            assert_eq!(usage.output, 16_384, "as much as the model writes");
+            bounds += 1;
+        }
+    }
+    assert!(bounds > 0, "some calls were under way");
     let doubled: Vec<_> = rows.iter().filter(|(_, rows)| rows.len() > 1).collect();
     assert!(doubled.is_empty(), "{doubled:?}");
     let mut unsettled = 0;

@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod dev;
 mod doctor;
+mod gateway;
 mod import;
 mod installation;
 mod kill;
