@@ -40,7 +40,8 @@ impl Variant {
     /// As the design sketched it; the same with changes that are audited; with several processes; and with tenants remembered as well.
     pub(super) fn all(workers: usize) -> Vec<Self> {
         let sketched = Self { name: "node".to_owned(), processes: 1, cache_ms: 0, audited: false };
-        let mut all = vec![sketched.clone(), Self { name: "node_audited".to_owned(), audited: true, ..sketched.clone() }];
+        let mut all =
+            vec![sketched.clone(), Self { name: "node_audited".to_owned(), audited: true, ..sketched.clone() }];
         if workers > 1 {
             let several = Self { name: format!("node_{workers}"), processes: workers, ..sketched };
             all.push(Self { name: format!("node_{workers}_cached"), cache_ms: 1000, ..several.clone() });
@@ -54,7 +55,8 @@ impl Variant {
             0 => "the registry asked in each request".to_owned(),
             ms => format!("tenants remembered for {ms} ms"),
         };
-        let changes = if self.audited { ", quota, chained audit event and published event with each change" } else { "" };
+        let changes =
+            if self.audited { ", quota, chained audit event and published event with each change" } else { "" };
         let processes = if self.processes == 1 { "process" } else { "processes" };
         format!("{} is {} {processes}, {lookup}{changes}", self.name, self.processes)
     }

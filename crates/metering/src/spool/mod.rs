@@ -1,7 +1,7 @@
 //! What was promised and not yet shipped, on this server's disk.
 //!
 //! Records go to segment files that were filled with zeros beforehand, so that a write needs neither space nor a change of the file's
-//! metadata; a file whose records are shipped is filled already, and used again. One at a time writes; whatever has come meanwhile goes out in the next write, which is on the disk when it returns.
+//! metadata; a file whose records are shipped is filled already, and used again. One thread writes; whatever has come while it wrote goes out in the next write, which is on the disk when it returns.
 //!
 //! *What is acknowledged is on the disk.* A segment whose write fails is left, and ends where it was last known to be good.
 //! *What was begun can be ended.* Room for the ends of the calls under way is kept in segments that exist already, so a call that was
@@ -11,7 +11,6 @@
 mod beside;
 mod frame;
 mod ledger;
-mod queue;
 mod read;
 mod recover;
 mod renew;
@@ -22,6 +21,7 @@ mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,7 +33,6 @@ use uuid::Uuid;
 use crate::call::Call;
 use frame::{Body, Kind};
 use ledger::Ledger;
-use queue::Queue;
 pub(crate) use read::Batch;
 use recover::Hint;
 use slot::Slot;
@@ -100,30 +99,8 @@ impl std::fmt::Debug for Shared {
 #[derive(Debug, Clone)]
 pub struct Spool {
     shared: Arc<Shared>,
-    writing: Arc<Writing>,
-}
-
-/// The way to the writer. When the last of a spool's clones is dropped, its thread ends.
-#[derive(Debug)]
-struct Writing {
-    queue: Arc<Queue>,
-    writer: Arc<Mutex<Writer>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Writing {
-    /// For the thread; `false` when that has ended.
-    fn put(&self, request: Request) -> bool {
-        let taken = self.queue.put(request);
-        self.queue.wake();
-        taken
-    }
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        self.put(Request::Stop);
-    }
+    queue: Sender<Request>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Spool {
@@ -168,12 +145,10 @@ impl Spool {
             beside: Mutex::default(),
             news: Notify::new(),
         });
-        let queue = Arc::new(Queue::default());
-        let writer = Arc::new(Mutex::new(Writer::new(Arc::clone(&shared), next)));
-        let (its_writer, its_queue) = (Arc::clone(&writer), Arc::clone(&queue));
-        let thread =
-            std::thread::Builder::new().name("spool".into()).spawn(move || Writer::run(&its_writer, &its_queue))?;
-        Ok(Self { shared, writing: Arc::new(Writing { queue, writer, thread: Mutex::new(Some(thread)) }) })
+        let (queue, requests) = mpsc::channel();
+        let writer = Writer::new(Arc::clone(&shared), requests, next);
+        let thread = std::thread::Builder::new().name("spool".into()).spawn(move || writer.run())?;
+        Ok(Self { shared, queue, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Has on disk, when it returns, that a call is about to be made: as the row that it becomes if it is never seen to end. The row
@@ -185,7 +160,7 @@ impl Spool {
     /// [`SpoolError`]; the call must not be made then.
     pub async fn intend(&self, unsettled: &Call) -> Result<(), SpoolError> {
         let body = Body::new(Kind::Intent, 1, self.shared.clock.now(), unsettled.id, unsettled)?;
-        let mut withdrawal = Withdrawal { writing: &self.writing, id: Some(unsettled.id) };
+        let mut withdrawal = Withdrawal { queue: &self.queue, id: Some(unsettled.id) };
         let result = self.ask(|done| Request::Intent(body, done)).await;
         withdrawal.id = None;
         result
@@ -217,12 +192,7 @@ impl Spool {
     async fn ask(&self, request: impl FnOnce(writer::Done) -> Request) -> Result<(), SpoolError> {
         let (done, answer) = oneshot::channel();
         let closed = || SpoolError::Io(io::Error::other("it is closed"));
-        let Writing { queue, writer, .. } = &*self.writing;
-        if !queue.put(request(done)) {
-            return Err(closed());
-        }
-        Writer::write_at_once(writer, queue);
-        queue.wake();
+        self.queue.send(request(done)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -305,13 +275,13 @@ impl Spool {
 
     /// Ends the writing without waiting for it.
     pub(crate) fn end(&self) {
-        self.writing.put(Request::Stop);
+        let _ = self.queue.send(Request::Stop);
     }
 
     /// Ends the writing, and leaves the directory to others; where nothing is left, no segment is.
     pub async fn close(&self) {
         self.end();
-        let thread = self.writing.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
@@ -358,7 +328,7 @@ fn seconds(millis: i64) -> f64 {
 
 /// Withdraws an intent that nobody waits for any more: the call is not made.
 struct Withdrawal<'a> {
-    writing: &'a Writing,
+    queue: &'a Sender<Request>,
     id: Option<Uuid>,
 }
 
@@ -366,7 +336,7 @@ impl Drop for Withdrawal<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             // a closed spool has no intents to withdraw
-            self.writing.put(Request::Void(id));
+            let _ = self.queue.send(Request::Void(id));
         }
     }
 }

@@ -1,12 +1,10 @@
-//! The writer: whatever waits goes out in one write, and is on the disk when that returns.
-//!
-//! A call that finds nobody writing writes by itself: to wake a thread for it, and to be woken by that again, would take about as long as the disk does. What has
-//! come meanwhile is written by the thread, all at once, and so is everything that may take longer than a write.
+//! The thread that writes: whatever waits goes out in one write, and is on the disk when that returns.
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,14 +13,11 @@ use uuid::Uuid;
 
 use super::frame::{Body, HEADER, Kind, Stamp};
 use super::ledger::{InFlight, Known, reserve};
-use super::queue::Queue;
 use super::segment::{self, Segment};
 use super::{Shared, SpoolError};
 
 /// After the disk had no space it is not asked again for so long.
 const FULL_PAUSE: Duration = Duration::from_millis(200);
-/// What takes the disk no longer than any record does.
-const SMALL: u64 = 64 << 10;
 
 pub(super) type Done = oneshot::Sender<Result<(), SpoolError>>;
 
@@ -68,10 +63,11 @@ struct Current {
     offset: u64,
 }
 
-/// What whoever writes must know.
+/// The state of the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
+    queue: Receiver<Request>,
     current: Option<Current>,
     spares: VecDeque<Segment>,
     preparing: Option<JoinHandle<io::Result<Segment>>>,
@@ -87,9 +83,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, next: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, queue: Receiver<Request>, next: u64) -> Self {
         Self {
             shared,
+            queue,
             current: None,
             spares: VecDeque::new(),
             preparing: None,
@@ -103,58 +100,27 @@ impl Writer {
         }
     }
 
-    /// The thread, until it is told to stop.
-    pub(super) fn run(writer: &Mutex<Self>, queue: &Queue) {
-        let _closing = queue.close_at_end();
-        if let Ok(mut writer) = writer.lock() {
-            writer.begin();
-        }
-        loop {
-            queue.wait();
-            let mut writer = match writer.lock() {
-                Ok(writer) => writer,
-                // Nobody knows what whoever panicked has left, and nobody is kept waiting for it.
-                Err(left) => return left.into_inner().pending.clear(),
-            };
-            while let Some(request) = queue.take_if(|_| true) {
-                if matches!(request, Request::Stop) {
-                    writer.stop();
-                    return queue.close();
-                }
-                writer.take(request);
-            }
-            writer.flush();
-            writer.prepare_ahead();
-        }
-    }
-
-    /// Writes what waits, if nobody is at it and it is no more than a write.
-    pub(super) fn write_at_once(writer: &Mutex<Self>, queue: &Queue) {
-        let Ok(mut writer) = writer.try_lock() else { return };
-        while let Some(request) = queue.take_if(|request| writer.is_quick(request)) {
-            writer.take(request);
-        }
-        writer.flush();
-        writer.prepare_ahead();
-    }
-
-    /// The first call should not wait for files to be made. When they cannot be, it is told.
-    fn begin(&mut self) {
+    /// Until it is told to stop, or nobody is left who could ask.
+    pub(super) fn run(mut self) {
+        // The first call should not wait for files to be made. When they cannot be, it is told.
         while self.spares.len() < 2 && self.prepare_now().is_ok() {}
+        while let Ok(first) = self.queue.recv() {
+            let mut next = Some(first);
+            while let Some(request) = next {
+                if matches!(request, Request::Stop) {
+                    return self.stop();
+                }
+                self.take(request);
+                next = self.queue.try_recv().ok();
+            }
+            self.flush();
+            self.prepare_ahead();
+        }
+        self.stop();
     }
 
-    /// Whether a request is only a small record more in the present segment, and nothing has to be made or mended for it.
-    fn is_quick(&self, request: &Request) -> bool {
-        let (Request::Intent(body, _) | Request::Settle(body, _) | Request::Calls(body, _)) = request else {
-            return false;
-        };
-        let need = body.framed();
-        need <= SMALL && self.seals.is_empty() && self.fits(need) && self.spares.len() >= self.required(reserve(body))
-    }
-
-    fn stop(&mut self) {
+    fn stop(mut self) {
         self.flush();
-        self.current = None;
         if self.preparing.is_some() {
             let _ = self.prepare_now();
         }
