@@ -13,8 +13,6 @@ use crate::spool::{Spool, SpoolState};
 
 /// Connections of the role that writes what is metered: shipping, sums, budgets and operators' reports share them.
 const CONNECTIONS: usize = 6;
-/// Of them for operators who look at one tenant: a page each, now and then.
-const READERS: usize = 2;
 
 /// Why the metering does not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +43,6 @@ pub struct Metering {
     pub shipping: Progress,
     /// The shared tables.
     pub db: MeterDb,
-    /// The same for operators who are shown one tenant's: by a role that cannot write.
-    pub auditor: MeterDb,
     /// Their partitions.
     pub partitions: Partitions,
     /// The time.
@@ -82,7 +78,6 @@ impl Metering {
             spool,
             shipping: Progress::default(),
             db: MeterDb::new(database, CONNECTIONS),
-            auditor: MeterDb::that_reads(database, READERS),
             partitions: Partitions::new(database),
             clock,
             settings: Arc::new(settings.clone()),

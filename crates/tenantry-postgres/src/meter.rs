@@ -26,12 +26,6 @@ impl MeterDb {
         Self { clients: Clients::new(database.clone(), Logins::METER, connections) }
     }
 
-    /// Connections of the role `tenantry_auditor` instead, which can read and do nothing else: for what operators are shown of one tenant.
-    #[must_use]
-    pub fn that_reads(database: &DatabaseConfig, connections: usize) -> Self {
-        Self { clients: Clients::new(database.clone(), Logins::AUDITOR, connections) }
-    }
-
     /// The same with another number of connections, which it shares with nobody.
     #[must_use]
     pub fn with_connections(&self, connections: usize) -> Self {

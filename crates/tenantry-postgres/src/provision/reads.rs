@@ -116,8 +116,8 @@ impl Provisioner {
         Err(ProvisionError::Invalid { member: "reason", detail })
     }
 
-    /// Writes into a tenant's audit trail that an operator reads something of it, and why. For what a domain shows by
-    /// [`MeterDb::that_reads`](crate::MeterDb::that_reads): call it before the answer is given.
+    /// Writes into a tenant's audit trail that an operator reads something of it, and why. For what a domain shows of
+    /// its own tables: call it before the answer is given.
     ///
     /// # Errors
     /// [`ProvisionError::NotFound`], [`ProvisionError::Invalid`] without a reason, [`ProvisionError::Database`].

@@ -57,7 +57,7 @@ pub(super) async fn get_tenant_statement(
     ApiQuery(query): ApiQuery<GetTenantStatement>,
 ) -> Result<Response, Problem> {
     let reason = reason(query.reason)?;
-    let tx = metering.auditor.snapshot().await?;
+    let tx = metering.db.snapshot().await?;
     let of = tenant(&tx, &slug).await?;
     let settings = &metering.settings.statements;
     let found = find(&mut Reader::Meter(&tx, of.party.id), &of.party, month, settings, metering.clock.now()).await?;

@@ -56,7 +56,7 @@ pub(super) async fn list_tenant_statements(
         Some([month]) => Some(page::parse::<Month>(&month)?),
         None => None,
     };
-    let tx = metering.auditor.snapshot().await?;
+    let tx = metering.db.snapshot().await?;
     let of = tenant(&tx, &slug).await?;
     let rows = list(&mut Reader::Meter(&tx, of.party.id), before, limit.probe()).await?;
     tx.rollback().await?;

@@ -29,6 +29,15 @@ const READS: [&str; 1] = ["/admin/v1/tenants/{slug}/reads"];
 /// The OpenAPI document of the whole server.
 #[must_use]
 pub fn document() -> Value {
+    let (mut document, mut paths, schemas) = parts();
+    document["components"]["responses"] = fold::errors(&mut paths).into();
+    document["components"]["schemas"] = schemas.into();
+    document["paths"] = paths.into();
+    document
+}
+
+/// The document without its paths and schemas, and these, with every answer in its place.
+fn parts() -> (Value, Map<String, Value>, Map<String, Value>) {
     let mut document = json!(planes());
     // A document has both; maps of its own stand in for what is no object.
     let mut take = |place: &str| match document.pointer_mut(place).map(Value::take) {
@@ -40,10 +49,7 @@ pub fn document() -> Value {
     schemas.extend(metering::gateway::document::schemas());
     codes::name(&mut paths);
     examples::complete(&mut paths, &mut schemas);
-    document["components"]["responses"] = fold::errors(&mut paths).into();
-    document["components"]["schemas"] = schemas.into();
-    document["paths"] = paths.into();
-    document
+    (document, paths, schemas)
 }
 
 /// The gateway's operations, with the credentials that they take.
