@@ -236,9 +236,17 @@ const RULES: &[(On, &[ErrorCode])] = &[
         ],
     ),
     (On::In(&["use_credential"]), &[keychain::AGENT_NOT_ALLOWED, keychain::SERVICE_ANSWER_REFUSED]),
+    (On::In(&["use_credential", "test_budget"]), &[keychain::SERVICE_UNREACHABLE, keychain::SERVICE_TIMEOUT]),
     (
-        On::In(&["use_credential", "test_budget"]),
-        &[keychain::EGRESS_REFUSED, keychain::SERVICE_UNREACHABLE, keychain::SERVICE_TIMEOUT],
+        On::In(&[
+            "create_budget",
+            "create_credential",
+            "test_budget",
+            "update_budget",
+            "update_credential",
+            "use_credential",
+        ]),
+        &[keychain::EGRESS_REFUSED],
     ),
     (
         On::In(&[
