@@ -413,20 +413,21 @@ async fn operators_endpoints_take_operators_only() {
 #[tokio::test]
 async fn what_is_for_everybody_tells_nothing() {
     let server = TestServer::start().await;
-    let acme = Company::found(&server, "acme").await;
+    // a company that no example of the document is about
+    let hooli = Company::found(&server, "hooli").await;
     let public = of_plane(Plane::Public).into_iter().map(|operation| (operation.method, operation.path));
     let document = (Method::GET, "/openapi.json".to_owned());
     for (method, path) in public.chain([document]) {
-        for request in [server.request(method.clone(), &path), server.by(&acme.tenant, method.clone(), &path)] {
+        for request in [server.request(method.clone(), &path), server.by(&hooli.tenant, method.clone(), &path)] {
             let answer = Answer::to(request).await;
             // a probe on a machine under load may say that it is not ready; a webhook is not signed, and a provider's answer needs a state
             assert!([200, 503, 400].contains(&answer.status), "{path}: {}", answer.text);
             for secret in [
-                &acme.mark,
-                &acme.tenant.schema,
-                &acme.tenant.key,
-                &acme.tenant.key_id,
-                &"acme.example".to_owned(),
+                &hooli.mark,
+                &hooli.tenant.schema,
+                &hooli.tenant.key,
+                &hooli.tenant.key_id,
+                &"hooli.example".to_owned(),
                 &server.database.name,
             ] {
                 assert!(!answer.text.contains(secret.as_str()), "{path} tells {secret}");

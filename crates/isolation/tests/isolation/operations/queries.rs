@@ -1,13 +1,16 @@
 //! What each list can be asked for: every filter, alone and beside others, with ids and cursors of a company.
 
+use chrono::{TimeDelta, Utc};
+
 use super::company::Company;
 
 /// Every filter that all questions about calls have.
 pub(super) fn analytics_queries(of: &Company) -> Vec<String> {
-    let mut filters = ["", "from=2026-01-01&to=2026-12-31", "provider=openai", "operation=chat.completions"]
-        .map(str::to_owned)
-        .to_vec();
+    // and as many days before, which some compare with, are kept as well
+    let (last, first) = (Utc::now().date_naive(), (Utc::now() - TimeDelta::days(180)).date_naive());
+    let mut filters = ["", "provider=openai", "operation=chat.completions"].map(str::to_owned).to_vec();
     filters.extend([
+        format!("from={first}&to={last}"),
         format!("agent_id={}", of.agent),
         format!("api_key_id={}", of.tenant.key_id),
         format!("model=model%20{}", of.mark),

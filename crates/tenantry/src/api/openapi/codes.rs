@@ -266,6 +266,7 @@ const RULES: &[(On, &[ErrorCode])] = &[
     // calls to providers
     (On::In(&["create_budget", "update_budget"]), &[metered::BUDGET_NAME_TAKEN]),
     (On::In(&["create_budget"]), &[metered::TOO_MANY_BUDGETS, metered::UNKNOWN_SCOPE]),
+    (On::In(&["test_budget", "use_credential"]), &[http::REQUEST_IN_PROGRESS]),
     (On::In(&["test_budget"]), &[metered::BUDGET_WITHOUT_WEBHOOK]),
     (On::In(&["create_price_override"]), &[metered::PRICE_OVERRIDE_OVERLAPS, metered::TOO_MANY_PRICE_OVERRIDES]),
     (On::In(&["create_roi"]), &[metered::ROI_NOT_COMPUTABLE]),

@@ -128,7 +128,7 @@ fn fits(document: &Value, example: &Value, schema: &Value, place: &str, faults: 
         Value::Object(_) => "object",
     };
     let is = |expected: &&str| *expected == kind || (*expected == "number" && kind == "integer");
-    if !kinds.is_empty() && !kinds.iter().any(|expected| is(expected)) {
+    if !kinds.is_empty() && !kinds.iter().any(is) {
         faults.push(format!("{place}: `{example}` is no {kinds:?}"));
     }
     if schema["enum"].as_array().is_some_and(|words| !words.contains(example)) {
