@@ -116,6 +116,9 @@ impl Plane {
     ) -> Answer {
         let peer: SocketAddr = ([192, 0, 2, 7], 4711).into();
         let mut request = Request::builder().method(method).uri(path).extension(ConnectInfo(peer));
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            request = request.header(header::HOST, "localhost");
+        }
         if let Some(credential) = credential {
             request = request.header(header::AUTHORIZATION, format!("Bearer {credential}"));
         }
