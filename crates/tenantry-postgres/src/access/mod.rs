@@ -5,7 +5,9 @@ mod cancel;
 mod cells;
 mod connection;
 mod notes;
+mod pipeline;
 mod pool;
+mod release;
 mod savepoint;
 mod tx;
 

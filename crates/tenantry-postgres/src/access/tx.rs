@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 
 use crate::config::AccessMode;
 use crate::error::DbError;
@@ -12,7 +12,8 @@ use crate::statement::{Statement, qualify};
 
 use super::connection::{Connection, Way, begin_scoped, bind_session};
 use super::notes::{KeptAnswer, Noted, Notes};
-use super::pool::{CLEANING, Permits, Pool};
+use super::pipeline::{Answer, Failure, Prelude, Stage, Want, pipeline, send_prepared, send_typed};
+use super::pool::{Permits, Pool};
 use super::savepoint::Mark;
 
 /// How far a transaction reaches.
@@ -45,12 +46,12 @@ pub(super) enum Phase {
 /// while a statement runs (a cancelled request) the statement is cancelled and the connection closed.
 #[derive(Debug)]
 pub struct TenantTx {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     context: TenantContext,
     tenant: Arc<Tenant>,
-    connection: Option<Box<Connection>>,
-    permits: Option<Permits>,
-    extent: Extent,
+    pub(super) connection: Option<Box<Connection>>,
+    pub(super) permits: Option<Permits>,
+    pub(super) extent: Extent,
     pub(super) phase: Phase,
     /// The connection served before, so the server may have closed it since.
     recycled: bool,
@@ -59,20 +60,9 @@ pub struct TenantTx {
     pub(super) mark: Option<Mark>,
 }
 
-enum Answer {
-    Rows(Vec<Row>),
-    Count(u64),
-}
-
 /// The future of a statement was dropped before its end. What it did is not known, so nothing may build on it.
 pub(super) const ABANDONED: DbError =
     DbError::Misuse("a statement was abandoned while it ran; only a rollback is left");
-
-#[derive(Clone, Copy)]
-enum Want {
-    Rows,
-    Count,
-}
 
 impl TenantTx {
     pub(super) async fn open(pool: &Arc<Pool>, context: &TenantContext, extent: Extent) -> Result<Self, DbError> {
@@ -500,166 +490,7 @@ impl TenantTx {
     }
 }
 
-impl Drop for TenantTx {
-    fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let pool = Arc::clone(&self.pool);
-        let permits = self.permits.take();
-        if self.in_flight {
-            if tokio::runtime::Handle::try_current().is_err() {
-                pool.discard(connection);
-                return;
-            }
-            // Until the server was told, the connection stays and its place counts as taken: cancelled requests must not
-            // pile up sessions, and a pooler must not give the session to others while it is being cancelled.
-            spawn(async move {
-                let _permits = permits;
-                pool.cancel(connection.wire.client().cancel_token()).await;
-                pool.discard(connection);
-            });
-            return;
-        }
-        let open = self.extent != Extent::Single && matches!(self.phase, Phase::Open | Phase::Failed);
-        if !open && !connection.tainted {
-            pool.put_back(connection);
-            return;
-        }
-        if tokio::runtime::Handle::try_current().is_err() {
-            pool.discard(connection);
-            return;
-        }
-        spawn(async move {
-            let _permits = permits;
-            let cleaned = tokio::time::timeout(CLEANING, clean(&mut connection, open, &pool)).await;
-            if matches!(cleaned, Ok(Ok(()))) {
-                pool.put_back(connection);
-            } else {
-                pool.discard(connection);
-            }
-        });
-    }
-}
-
 /// Whether a prepared statement has to be prepared anew: a migration changed what it gives, or something removed it.
 fn is_outdated(error: &DbError) -> bool {
     matches!(error.sqlstate(), Some("0A000" | "26000"))
-}
-
-/// Without a runtime nothing can be awaited, and the future is dropped.
-fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(future);
-    }
-}
-
-async fn clean(connection: &mut Connection, open: bool, pool: &Pool) -> Result<(), tokio_postgres::Error> {
-    if open {
-        connection.bound = None;
-    }
-    let (client, link) = connection.wire.split();
-    if open {
-        link.drive(client.batch_execute("ROLLBACK")).await?;
-    }
-    #[cfg(feature = "negative-controls")]
-    let reset = pool.config.defences.reset;
-    #[cfg(not(feature = "negative-controls"))]
-    let reset = true;
-    let _ = pool;
-    if connection.tainted && reset {
-        link.drive(client.batch_execute("DISCARD ALL")).await?;
-        connection.forget_statements();
-        connection.bound = None;
-        connection.tainted = false;
-    }
-    Ok(())
-}
-
-/// What goes ahead of a statement.
-#[derive(Default)]
-struct Prelude {
-    scope: Option<String>,
-    begin: Option<&'static str>,
-}
-
-/// What went wrong, and where.
-struct Failure {
-    error: DbError,
-    stage: Stage,
-}
-
-/// The parts of a round trip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Scope,
-    Begin,
-    Statement,
-}
-
-impl Stage {
-    fn failed(self, error: impl Into<DbError>) -> Failure {
-        Failure { error: error.into(), stage: self }
-    }
-}
-
-impl<E: Into<DbError>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Stage::Statement.failed(error)
-    }
-}
-
-/// Sends the prelude, the statement and the postlude at once and awaits all of them: one round trip. The first
-/// error counts, because a later message may well answer OK to a transaction that is lost.
-async fn pipeline<T>(
-    client: &Client,
-    prelude: &Prelude,
-    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    postlude: Option<&'static str>,
-) -> Result<T, Failure> {
-    if prelude.scope.is_none() && prelude.begin.is_none() && postlude.is_none() {
-        return Ok(statement.await?);
-    }
-    let (scope, begin, answer, last) = tokio::join!(
-        biased;
-        batch(client, prelude.scope.as_deref()),
-        batch(client, prelude.begin),
-        statement,
-        batch(client, postlude),
-    );
-    scope.map_err(|error| Stage::Scope.failed(error))?;
-    begin.map_err(|error| Stage::Begin.failed(error))?;
-    let answer = answer?;
-    last?;
-    Ok(answer)
-}
-
-async fn batch(client: &Client, sql: Option<&str>) -> Result<(), tokio_postgres::Error> {
-    match sql {
-        Some(sql) => client.batch_execute(sql).await,
-        None => Ok(()),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a statement that is prepared already is sent at once")]
-async fn send_prepared(
-    client: &Client,
-    prepared: &tokio_postgres::Statement,
-    params: &[&(dyn ToSql + Sync)],
-    want: Want,
-) -> Result<Answer, tokio_postgres::Error> {
-    match want {
-        Want::Rows => client.query(prepared, params).await.map(Answer::Rows),
-        Want::Count => client.execute(prepared, params).await.map(Answer::Count),
-    }
-}
-
-async fn send_typed(
-    client: &Client,
-    sql: &str,
-    params: &[(&(dyn ToSql + Sync), Type)],
-    want: Want,
-) -> Result<Answer, tokio_postgres::Error> {
-    match want {
-        Want::Rows => client.query_typed(sql, params).await.map(Answer::Rows),
-        Want::Count => client.execute_typed(sql, params).await.map(Answer::Count),
-    }
 }
