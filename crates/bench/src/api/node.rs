@@ -39,13 +39,16 @@ pub(super) struct Variant {
 impl Variant {
     /// As the design sketched it; the same with changes that are audited; with several processes; and with tenants remembered as well.
     pub(super) fn all(workers: usize) -> Vec<Self> {
-        let sketched = Self { name: "node".to_owned(), processes: 1, cache_ms: 0, audited: false };
-        let mut all =
-            vec![sketched.clone(), Self { name: "node_audited".to_owned(), audited: true, ..sketched.clone() }];
+        let sketched = || Self { name: "node".to_owned(), processes: 1, cache_ms: 0, audited: false };
+        let mut all = vec![sketched(), Self { name: "node_audited".to_owned(), audited: true, ..sketched() }];
         if workers > 1 {
-            let several = Self { name: format!("node_{workers}"), processes: workers, ..sketched };
-            all.push(Self { name: format!("node_{workers}_cached"), cache_ms: 1000, ..several.clone() });
-            all.push(several);
+            let several = |suffix: &str, cache_ms| Self {
+                name: format!("node_{workers}{suffix}"),
+                processes: workers,
+                cache_ms,
+                ..sketched()
+            };
+            all.extend([several("", 0), several("_cached", 1000)]);
         }
         all
     }
