@@ -30,6 +30,10 @@ pub fn paths() -> Map<String, Value> {
 #[must_use]
 pub fn schemas() -> Map<String, Value> {
     let text = |description: &str| json!({ "type": "string", "description": description });
+    let details = json!({
+        "type": "object", "additionalProperties": true,
+        "description": "What the error has beside its text, such as `limit`, `used` and `resets_at` of a budget; left out where there is nothing.",
+    });
     let open_ai = json!({
         "type": "object",
         "description": "An error of the gateway in the shape of OpenAI's, whose client makes its own exception of it.",
@@ -42,6 +46,7 @@ pub fn schemas() -> Map<String, Value> {
                 "type": text("The API's word for errors of the status."),
                 "param": { "type": "null" },
                 "code": text("The stable name of the error."),
+                "details": details,
             },
         } },
         "example": { "error": {
@@ -60,6 +65,7 @@ pub fn schemas() -> Map<String, Value> {
                 "properties": {
                     "type": text("The API's word for errors of the status."),
                     "message": text("The stable name of the error, a colon, and what happened this time."),
+                    "details": details,
                 },
             },
             "request_id": { "type": ["string", "null"], "description": "Finds the request in the server's log." },

@@ -66,12 +66,13 @@ pub(super) async fn get_trends(
     let (scope, today) = query.scope_of_any_day(&context, &metering)?;
     let period = scope.period;
     // The sums of days outlive those of hours, and know providers and agents.
-    let of_days = !scope.is_beyond_providers_and_agents() && query.scope(&context, &metering).is_err();
+    let of_hours = query.scope(&context, &metering);
+    let of_days = of_hours.is_err() && !scope.is_beyond_providers_and_agents();
     if of_days {
         let kept = kept(&period, today, metering.settings.keep_days_days);
         kept.map_err(|detail| Error::InvalidQuery { parameter: "from", detail: format!("the period {detail}") })?;
     } else {
-        query.scope(&context, &metering)?;
+        of_hours?;
     }
     let month = Period::month_of(today, period.zone());
     let mut tx = db.snapshot(&context).await?;
